@@ -1,0 +1,1 @@
+//! Criterion benches (`benches/`) and scripts that compare Sallyport with its peers.
