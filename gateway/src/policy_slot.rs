@@ -1,7 +1,7 @@
 //! The active policy set: swapped whole, read by every core without a lock.
 
 use arc_swap::{ArcSwap, ArcSwapOption};
-use policy_lang::program::Program;
+use policy_lang::Program;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 

@@ -15,7 +15,7 @@ pub use waiter::Waiter;
 
 use crate::clock::Clock;
 use crate::identity::Identity;
-use policy_lang::program::ApprovalRequirement;
+use policy_lang::ApprovalRequirement;
 use serde::Serialize;
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
