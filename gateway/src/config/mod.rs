@@ -3,6 +3,7 @@
 //! [`load`] reads a file; [`Config`] is what the rest of the gateway sees. Unknown keys are errors, and every error names
 //! the file, the line and the fix. Secrets are never literals in the file: `env:NAME` or `file:PATH`.
 
+mod check;
 mod error;
 mod file;
 mod secret;
@@ -186,6 +187,18 @@ pub struct EvidenceConfig {
     pub keystore: Option<PathBuf>,
 }
 
+impl Default for EvidenceConfig {
+    fn default() -> Self {
+        Self {
+            origin: check::DEFAULT_ORIGIN.to_owned(),
+            durability: Durability::default(),
+            on_failure: OnFailure::default(),
+            key: None,
+            keystore: None,
+        }
+    }
+}
+
 /// What an acknowledged record survives.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Durability {
@@ -220,3 +233,6 @@ impl Default for ApprovalsConfig {
         Self { hold: Duration::from_secs(200) }
     }
 }
+
+#[cfg(test)]
+mod tests;
