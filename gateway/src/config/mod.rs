@@ -135,6 +135,8 @@ pub enum JwksSource {
     Url(String),
     /// A key set on disk, read again with every refresh.
     File(PathBuf),
+    /// Handed over by the embedded development issuer; never fetched.
+    Embedded,
 }
 
 /// A group of model servers that serve the same models.
