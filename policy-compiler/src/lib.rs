@@ -1,1 +1,5 @@
 //! policy-compiler
+
+pub mod detect;
+pub mod json;
+pub mod redact;
