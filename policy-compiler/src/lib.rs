@@ -6,7 +6,10 @@
 //!
 //! What this crate never does: sockets, clocks, files.
 
+pub mod detect;
+pub mod json;
 mod native;
+pub mod redact;
 mod text_engine;
 
 pub use native::{CompileOptions, CompiledPolicy, Engine, compile, compile_with};
