@@ -289,8 +289,14 @@ mod tests {
             size: 42,
             root: [1; 32],
         };
-        insta::assert_snapshot!(checkpoint.sign(&key()), @"");
-        insta::assert_snapshot!(key().verifier.to_string(), @"");
+        insta::assert_snapshot!(checkpoint.sign(&key()), @"
+        gw.example.com/ai
+        42
+        AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=
+
+        — gw.example.com/ai X9j+TfoiOO56OZG/4NmWoQyULy5y0gkewXiiBJ8/RvlTk4LCV9JQC6LU1mh7iPhtHY11XUhpoFxtV/LIOJ+LX82RJQk=
+        ");
+        insta::assert_snapshot!(key().verifier.to_string(), @"gw.example.com/ai+5fd8fe4d+AepKbGPinFIKvvVQeexMuxfmVR3auvr57kkIe6mkURtIs");
     }
 
     #[test]
@@ -333,8 +339,14 @@ mod tests {
                 .parse::<VerifierKey>()
                 .is_err()
         );
-        // The example of the signed-note specification.
-        let example = "example.com/foo+530d903c+AekIYnRBVhsvqjJZinDKvYAfOMJPdKN/OU7TC6ObCEGm";
-        assert!(example.parse::<VerifierKey>().is_ok());
+        // The key pair in the documentation of Go's golang.org/x/mod/sumdb/note.
+        let signer =
+            "PRIVATE+KEY+PeterNeumann+c74f20a3+AYEKFALVFGyNhPJEMzD1QIDr+Y7hfZx09iUvxdXHKDFz";
+        let verifier = "PeterNeumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW";
+        assert_eq!(
+            SigningKey::parse(signer).unwrap().verifier.to_string(),
+            verifier
+        );
+        assert!(verifier.parse::<VerifierKey>().is_ok());
     }
 }

@@ -69,7 +69,7 @@ impl Derived {
     }
 
     /// Writes the unfinished tiles and signs the tree, if it has grown.
-    fn sign(&mut self, newest_segment: u32) -> Result<(), EvidenceError> {
+    pub(crate) fn sign(&mut self, newest_segment: u32) -> Result<(), EvidenceError> {
         if self.tree.size() == self.shared.signed.load(Ordering::Relaxed) {
             return Ok(());
         }

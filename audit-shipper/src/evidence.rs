@@ -217,13 +217,15 @@ impl Evidence {
             .store(writer.room().unwrap_or(0), Ordering::Relaxed);
         let verifier_key = key.verifier.to_string();
         let (sender, receiver) = sync_channel(DERIVED_BACKLOG_BLOCKS);
-        let derived = Derived {
+        let mut derived = Derived {
             shared: Arc::clone(&shared),
             layout: layout.clone(),
             key,
             tree,
             unsynced_from: first_segment,
         };
+        // So that there is a signature from the first moment on, and a start that cannot sign fails.
+        derived.sign(writer.segment())?;
         let committer = Committer {
             shared: Arc::clone(&shared),
             writer,

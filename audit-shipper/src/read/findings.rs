@@ -80,7 +80,7 @@ pub(crate) fn examine(bad: &Bad, file: &std::path::Path) -> Vec<String> {
         }
     }
     let known_end = bad.next_index.unwrap_or(index);
-    if findings.is_empty() && index < known_end {
+    if findings.is_empty() && index < known_end && !bad.payload.is_empty() {
         // The walk broke off: at the blob of the last record, or at the leaf of the next.
         let at = bad.offset + (HEADER_BYTES + bad.payload.len() - entries.rest()) as u64;
         findings.push(match &last {
@@ -106,9 +106,8 @@ pub(crate) fn examine(bad: &Bad, file: &std::path::Path) -> Vec<String> {
                 place.name(),
                 more - 1
             ),
-            (None, _) if known_end > bad.first_index => {
-                format!("records #{} to #{}", bad.first_index, known_end - 1)
-            }
+            (None, _) if known_end > bad.first_index => range_name(bad.first_index, known_end),
+
             (None, _) => format!("the end of the log behind record #{}", bad.first_index),
         };
         findings.push(format!(
@@ -119,4 +118,12 @@ pub(crate) fn examine(bad: &Bad, file: &std::path::Path) -> Vec<String> {
         ));
     }
     findings
+}
+
+/// Names the records from `first` up to, but not including, `end`.
+pub(crate) fn range_name(first: u64, end: u64) -> String {
+    match end.saturating_sub(first) {
+        0 | 1 => format!("record #{first}"),
+        _ => format!("records #{first} to #{}", end - 1),
+    }
 }

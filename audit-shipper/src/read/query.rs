@@ -171,10 +171,10 @@ mod tests {
     #[test]
     fn what_is_not_a_query_is_explained() {
         let error = |text| Query::parse(text).unwrap_err().to_string();
-        insta::assert_snapshot!(error("alice"), @"");
-        insta::assert_snapshot!(error("user:alice"), @"");
-        insta::assert_snapshot!(error("since:tomorrow"), @"");
-        insta::assert_snapshot!(error("subject:\"a b"), @"");
+        insta::assert_snapshot!(error("alice"), @r#""alice" is not a term; use field:value with one of subject: model: decision: kind: status: since: rule: masked: id: trace:"#);
+        insta::assert_snapshot!(error("user:alice"), @r#"there is no field "user"; there are subject: model: decision: kind: status: since: rule: masked: id: trace:"#);
+        insta::assert_snapshot!(error("since:tomorrow"), @"since:tomorrow is not a time; use 90s, 30m, 2h, 7d or 2026-11-21T09:00:00Z");
+        insta::assert_snapshot!(error("subject:\"a b"), @"a double quote is not closed");
     }
 
     proptest::proptest! {

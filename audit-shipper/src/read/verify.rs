@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use super::findings::{Place, examine};
+use super::findings::{Place, examine, range_name};
 use super::source::{Log, Source};
 use super::text::{count, line};
 use crate::checkpoint::{Checkpoint, VerifierKey};
@@ -305,8 +305,7 @@ impl Check {
                 tile: path.clone(),
                 size_after: first.saturating_add(below),
                 exact: record.is_some(),
-                record: record
-                    .unwrap_or_else(|| format!("records #{first} to #{}", first + below - 1)),
+                record: record.unwrap_or_else(|| range_name(first, first.saturating_add(below))),
             });
         }
     }
@@ -474,10 +473,8 @@ impl Check {
             .max();
         if let Some(size) = missing {
             self.changed.push(format!(
-                "records #{} to #{} are missing: {} were signed, {} are there",
-                tree.size(),
-                size - 1,
-                size,
+                "{}: missing ({size} were signed, {} are there)",
+                range_name(tree.size(), size),
                 tree.size()
             ));
         }
@@ -492,8 +489,8 @@ impl Check {
                 .filter(|&size| size < first);
             let agreed = agreed.max().unwrap_or(0);
             self.changed.push(format!(
-                "one of the records #{agreed} to #{} is not the one that was signed",
-                first - 1
+                "{}: not what was signed",
+                range_name(agreed, first)
             ));
         }
     }

@@ -215,7 +215,10 @@ fn a_log_goes_on_over_many_segments() {
     for _ in 0..60 {
         loop {
             match producer.payload(&mut permit, &chunk(Role::Response, &noise)) {
-                Ok(receipt) => break drop(receipt.commit.wait_blocking().unwrap()),
+                Ok(receipt) => {
+                    receipt.commit.wait_blocking().unwrap();
+                    break;
+                }
                 Err(EvidenceError::QueueFull) => std::thread::yield_now(),
                 Err(error) => panic!("{error}"),
             }

@@ -34,7 +34,7 @@ fn log() -> (Bench, RecordId, RecordId) {
 fn calm(text: &str, ids: &[(RecordId, &str)]) -> String {
     let mut text = text.to_owned();
     for (id, name) in ids {
-        text = text.replace(&id.to_string(), name);
+        text = text.replace(&id.to_string(), &format!("{name:-<26}"));
     }
     text
 }
@@ -42,7 +42,7 @@ fn calm(text: &str, ids: &[(RecordId, &str)]) -> String {
 #[test]
 fn a_table_reads_like_this() {
     let (bench, called, refused) = log();
-    let names = [(called, "(id of the call)"), (refused, "(id of refusal)")];
+    let names = [(called, "id-of-call"), (refused, "id-of-refusal")];
     insta::assert_snapshot!(calm(&bench.search("kind:call", false), &names));
     insta::assert_snapshot!(calm(&bench.search("kind:refusal", true), &names));
 }
@@ -92,11 +92,8 @@ fn a_page_tells_the_whole_story() {
         "terminals are not told to do anything: {note}"
     );
     let without_note: Vec<&str> = page.lines().filter(|line| *line != note).collect();
-    insta::assert_snapshot!(calm(
-        &without_note.join("\n"),
-        &[(called, "(id of the call)")]
-    ));
-    insta::assert_snapshot!(calm(&bench.show(refused), &[(refused, "(id of refusal)")]));
+    insta::assert_snapshot!(calm(&without_note.join("\n"), &[(called, "id-of-call")]));
+    insta::assert_snapshot!(calm(&bench.show(refused), &[(refused, "id-of-refusal")]));
 }
 
 #[test]

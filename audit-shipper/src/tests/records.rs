@@ -165,7 +165,6 @@ fn nothing_personal_lies_in_the_files() {
         "alice",
         "mallory",
         "ml-apps",
-        "staff\"",
         "notebook",
         "192.0.2.7",
         "llm.example.com",

@@ -221,7 +221,7 @@ fn an_older_copy_is_refused() {
     assert!(matches!(error, EvidenceError::RolledBack(_)), "{error}");
     let (verdict, report) = bench.verify();
     assert_eq!(verdict, Verdict::Tampered, "{report}");
-    assert!(report.contains("are missing"), "{report}");
+    assert!(report.contains(": missing"), "{report}");
     // And with no evidence at all.
     fs::remove_dir_all(bench.log()).unwrap();
     assert!(bench.try_open().is_err());

@@ -50,7 +50,6 @@ impl AlignedBuffer {
 
 /// A segment that is written to.
 pub(crate) struct Segment {
-    pub(crate) number: u32,
     pub(crate) bytes: u64,
     /// Whether writes go around the page cache.
     pub(crate) direct: bool,
@@ -92,7 +91,6 @@ impl Segment {
             .map_err(|e| EvidenceError::io("inspect", &path, &e))?
             .len();
         Ok(Self {
-            number,
             bytes,
             direct,
             file,

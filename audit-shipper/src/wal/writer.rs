@@ -76,6 +76,11 @@ impl Writer {
         self.payload_limit
     }
 
+    /// Number of the segment that is written to.
+    pub(crate) fn segment(&self) -> u32 {
+        self.at.segment
+    }
+
     pub(crate) fn uses_direct_io(&self) -> bool {
         self.segment.direct
     }
