@@ -1,1 +1,36 @@
-//! audit-shipper
+//! Sallyport's evidence: every call is written down before it goes in and again before its last byte comes out.
+//!
+//! ```text
+//! Producer (one per core) ── encode, compress, encrypt ──→ queue ──→ committer ──→ wal/NNNN.seg ──→ Commit resolves
+//!                                                                        └──→ derived work: tiles/, checkpoint
+//! ```
+//!
+//! * [`Evidence::open`] recovers a log and starts its threads; [`Evidence::producer`] hands out the writing ends.
+//! * [`Producer::admit`] → [`Producer::intent`] → (forward) → [`Producer::payload`]… → [`Producer::outcome`] is the way of a
+//!   call; [`Producer::refusal`] and [`Producer::note`] write what is no forwarded call. Each gives a [`Commit`] to wait on.
+//! * [`read`] searches, shows and verifies, also beside a running gateway.
+//!
+//! The formats are described in `docs/evidence/record.md`. This crate knows nothing of policies, sockets or runtimes:
+//! names of rules and operations come in as strings.
+
+mod commit;
+mod crypto;
+mod error;
+mod evidence;
+mod id;
+mod model;
+mod producer;
+pub mod read;
+
+pub use commit::{Commit, Committed};
+pub use error::{EvidenceError, Unavailable};
+pub use evidence::{Durability, Evidence, Options, Status};
+pub use id::RecordId;
+pub use model::{
+    Caller, CallerKind, Coverage, Decision, Detail, EndedBy, Frame, Intent, MaskHit, Moment, Note,
+    NoteKind, Outcome, PayloadChunk, PolicyRef, Refusal, RequestBody, RequestInfo, Role, Usage,
+};
+pub use producer::{Permit, Producer, Receipt};
+
+/// Most text that one [`PayloadChunk`] may hold, in bytes.
+pub const MAX_CHUNK_BYTES: usize = 64 << 10;

@@ -1,6 +1,30 @@
-//! The policy language.
+//! Sallyport's policy language: who may call what, what leaves, what is kept, and who is asked first.
+//!
+//! A policy set is one `.policy` file or a directory of them. This crate reads it (`load_path`, `load_sources`), checks it,
+//! explains what is wrong with it (`Diagnostic`) and gives it its meaning: a [`Program`] judged by the reference interpreter
+//! ([`interpret`]) over the [`Facts`] of one call yields a [`Decision`].
+//!
+//! The way of a file: `scanner` cuts it into items, `parse` turns each item into a syntax tree (`syntax`), `lower` checks names
+//! and types and yields the [`Program`]. The interpreter is the executable meaning of the language: plain rather than fast. The
+//! native code of `policy-compiler` is compared against it.
+//!
+//! What this crate never does: I/O beyond reading policy files, clocks, HTTP, code generation.
+#![forbid(unsafe_code)]
 
-pub mod decision;
-pub mod facts;
-pub mod program;
+mod decision;
+mod facts;
+mod glob;
+mod interpreter;
+mod needs;
+mod program;
 pub mod schema;
+
+pub use decision::{Decision, Denial, Obligations, Trace, Truth, Verdict, conclude};
+pub use facts::{BodyView, Facts, HeaderView, JsonValue, Nothing, TextEngine, Unreadable};
+pub use glob::glob_match;
+pub use interpreter::{eval_atom, interpret, trace};
+pub use program::{
+    ApprovalRequirement, Atom, AtomId, CompareOp, Condition, Effect, JsonPath, JsonTest, Mask,
+    Matcher, Needs, PathSegment, Program, RecordBound, RecordLevel, Rule, RuleId, Selector, Side,
+    StrSet, TextTest, Transform,
+};

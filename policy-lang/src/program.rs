@@ -261,7 +261,7 @@ pub enum Selector {
 pub enum Matcher {
     /// A name from [`crate::schema::DETECTORS`].
     Detector(String),
-    /// A regex (source, checked by [`crate::regex`]).
+    /// A regex (source, checked by `policy_lang::regex`).
     Regex(String),
 }
 
@@ -297,8 +297,8 @@ pub enum RecordLevel {
 /// What a policy set asks of a call.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Needs {
-    /// Some rule reads `model`, `request.stream`, text or JSON of the request, or masks it.
+    /// Some rule reads `model`, `request.stream`, `request.size`, text or JSON of the request, or masks it, or it may be recorded.
     pub request_body: bool,
-    /// Some rule masks the answer.
+    /// Some rule masks the answer, or it may be recorded.
     pub response_body: bool,
 }

@@ -1,0 +1,239 @@
+//! The configuration: what `sallyport.toml` says, checked and with every default filled in (HTTP.md names the defaults).
+//!
+//! [`load`] reads a file; [`Config`] is what the rest of the gateway sees. Unknown keys are errors, and every error names
+//! the file, the line and the fix. Secrets are never literals in the file: `env:NAME` or `file:PATH`.
+
+mod error;
+mod file;
+mod secret;
+mod units;
+
+pub use error::{ConfigError, ConfigErrors};
+pub use file::{load, parse};
+pub use secret::Secret;
+pub use units::{parse_duration, parse_size};
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Everything that is configured.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where evidence, keys and pending work lie.
+    pub data: PathBuf,
+    /// The port for callers.
+    pub listen: Listen,
+    /// The port for operators.
+    pub admin: Admin,
+    /// Whose tokens are accepted.
+    pub issuers: Vec<Issuer>,
+    /// Where calls go, in the order of the file; the first whose `match_path` fits takes the call.
+    pub upstreams: Vec<Upstream>,
+    /// One `.policy` file, or a directory of which every `*.policy` below is one policy set.
+    pub policy: PathBuf,
+    /// The log.
+    pub evidence: EvidenceConfig,
+    /// Calls that wait for people.
+    pub approvals: ApprovalsConfig,
+}
+
+/// The port for callers.
+#[derive(Clone, Debug)]
+pub struct Listen {
+    /// Where to listen.
+    pub address: SocketAddr,
+    /// How many cores serve; `None` is every core that the process may use.
+    pub cores: Option<usize>,
+    /// Bounds on what one call may take.
+    pub limits: Limits,
+}
+
+/// Bounds on what one call or connection may take.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of a request or response head; above: 431 to the caller.
+    pub head_bytes: usize,
+    /// Header fields in a head; above: 431.
+    pub head_fields: usize,
+    /// Time for a request head to arrive in full; above: 408.
+    pub head_timeout: Duration,
+    /// Bytes of a request body that a policy looks into; above: 413. A body nobody looks into is streamed without a limit.
+    pub body_inspected_bytes: usize,
+    /// Time between two reads of a request body; above: 408.
+    pub body_idle: Duration,
+    /// How long a caller's connection may rest between calls.
+    pub idle_keepalive: Duration,
+    /// How long a connection to a model server may rest in the pool.
+    pub upstream_idle: Duration,
+    /// Open caller connections per core; above: 503 with `Retry-After`.
+    pub connections_per_core: usize,
+    /// Resting connections kept per core and endpoint.
+    pub upstream_pool_per_core: usize,
+    /// How long running calls may take to finish once draining began.
+    pub drain: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            head_bytes: 32 * 1024,
+            head_fields: 100,
+            head_timeout: Duration::from_secs(10),
+            body_inspected_bytes: 8 * 1024 * 1024,
+            body_idle: Duration::from_secs(30),
+            idle_keepalive: Duration::from_secs(60),
+            upstream_idle: Duration::from_secs(30),
+            connections_per_core: 10_000,
+            upstream_pool_per_core: 256,
+            drain: Duration::from_secs(30),
+        }
+    }
+}
+
+/// The port for operators: health, metrics, admin API.
+#[derive(Clone, Debug)]
+pub struct Admin {
+    /// Where to listen.
+    pub address: SocketAddr,
+}
+
+impl Default for Admin {
+    fn default() -> Self {
+        Self { address: SocketAddr::from((Ipv4Addr::LOCALHOST, 9900)) }
+    }
+}
+
+/// One issuer of tokens.
+#[derive(Clone, Debug)]
+pub struct Issuer {
+    /// The exact `iss` of its tokens.
+    pub url: String,
+    /// Accepted `aud` values; a token needs one of them.
+    pub audience: Vec<String>,
+    /// The claim that names the caller's groups.
+    pub groups_claim: String,
+    /// The claim that names the caller's tenant; without it everyone is in the tenant `default`.
+    pub tenant_claim: Option<String>,
+    /// Where its keys are.
+    pub jwks: JwksSource,
+}
+
+/// Where the keys of an issuer come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum JwksSource {
+    /// OpenID Connect discovery: `<url>/.well-known/openid-configuration` names the key set.
+    Discovery,
+    /// The key set itself, over HTTP.
+    Url(String),
+    /// A key set on disk, read again with every refresh.
+    File(PathBuf),
+}
+
+/// A group of model servers that serve the same models.
+#[derive(Clone, Debug)]
+pub struct Upstream {
+    /// Its name, as policies see it in `upstream`.
+    pub name: String,
+    /// Its servers.
+    pub endpoints: Vec<Endpoint>,
+    /// Calls whose path begins so are sent here.
+    pub match_path: String,
+    /// Path prefixes below `match_path` that may pass although no dialect knows them: unread, unmasked, recorded as opaque.
+    pub opaque: Vec<String>,
+    /// What is presented to the servers in place of the caller's token.
+    pub credential: Option<Credential>,
+    /// Its time-outs.
+    pub timeouts: UpstreamTimeouts,
+}
+
+/// One model server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Endpoint {
+    /// Name or address, without brackets.
+    pub host: String,
+    /// TCP port.
+    pub port: u16,
+    /// `host:port` as it stands in `Host`; the port is left out where it is the scheme's own.
+    pub authority: String,
+}
+
+/// A header that the gateway puts into calls to a model server.
+#[derive(Clone, Debug)]
+pub struct Credential {
+    /// Field name in lower case.
+    pub header: String,
+    /// The whole field value.
+    pub value: Secret,
+}
+
+/// Time-outs towards model servers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UpstreamTimeouts {
+    /// To open a connection.
+    pub connect: Duration,
+    /// From the last byte of the request to the head of the answer.
+    pub first_byte: Duration,
+    /// Between two reads of an answer's body.
+    pub stream_idle: Duration,
+}
+
+impl Default for UpstreamTimeouts {
+    fn default() -> Self {
+        Self {
+            connect: Duration::from_secs(2),
+            first_byte: Duration::from_mins(10),
+            stream_idle: Duration::from_mins(2),
+        }
+    }
+}
+
+/// The log.
+#[derive(Clone, Debug)]
+pub struct EvidenceConfig {
+    /// The log's name.
+    pub origin: String,
+    /// What an acknowledgement promises.
+    pub durability: Durability,
+    /// What happens to calls when evidence cannot be written.
+    pub on_failure: OnFailure,
+    /// The file with the log's signing key; `None` is one made in the data directory.
+    pub key: Option<PathBuf>,
+    /// The file with the key of the keystore; `None` is one made in the data directory.
+    pub keystore: Option<PathBuf>,
+}
+
+/// What an acknowledged record survives.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Durability {
+    /// `kill -9`, a panic and a power cut.
+    #[default]
+    Strict,
+    /// `kill -9` and a panic.
+    Crash,
+    /// Nothing is promised; losses are counted in the log.
+    Observe,
+}
+
+/// What happens to calls when evidence cannot be written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnFailure {
+    /// They are refused.
+    #[default]
+    Refuse,
+    /// They pass, and the gap is recorded when the log works again.
+    Continue,
+}
+
+/// Calls that wait for people.
+#[derive(Clone, Debug)]
+pub struct ApprovalsConfig {
+    /// How long a call is kept open while it waits; after that it gets a 409 and may be sent again.
+    pub hold: Duration,
+}
+
+impl Default for ApprovalsConfig {
+    fn default() -> Self {
+        Self { hold: Duration::from_secs(200) }
+    }
+}

@@ -1,0 +1,28 @@
+//! What all cores and the control plane see. Read-mostly: each part is an atomic, an `ArcSwap` or a short-held map.
+
+use crate::approvals::Approvals;
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::identity::Verifier;
+use crate::lifecycle::Lifecycle;
+use crate::metrics::Metrics;
+use crate::policy_slot::PolicySlot;
+
+/// The state of one running gateway.
+#[derive(Debug)]
+pub struct Shared {
+    /// As loaded at start-up.
+    pub config: Config,
+    /// The time.
+    pub clock: Clock,
+    /// The active policy set.
+    pub policy: PolicySlot,
+    /// Who a token stands for.
+    pub verifier: Verifier,
+    /// Calls that wait for people.
+    pub approvals: Approvals,
+    /// Counters.
+    pub metrics: Metrics,
+    /// Serving or draining.
+    pub lifecycle: Lifecycle,
+}
