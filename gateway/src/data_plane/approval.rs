@@ -4,7 +4,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use futures_lite::FutureExt;
-use policy_compiler::dialect::{ErrorKind, Operation};
+use policy_compiler::dialect::ErrorKind;
 use policy_lang::{ApprovalRequirement, Verdict};
 
 use super::core::Core;
@@ -102,7 +102,6 @@ fn ask(
     requirements: &[ApprovalRequirement],
     parked: &Parked<'_>,
 ) -> Ask {
-    let endpoint = call.operation.map_or(call.head.path(), Operation::endpoint);
     let parts: [&[u8]; 6] = [
         caller.issuer.as_bytes(),
         caller.subject.as_bytes(),
@@ -117,7 +116,7 @@ fn ask(
         issuer: caller.issuer.clone(),
         tenant: caller.tenant.clone(),
         model: judged.model.clone(),
-        endpoint: endpoint.to_owned(),
+        endpoint: call.endpoint().to_owned(),
         rules: call.rule_names(&judged.decision.fired),
         requirements: requirements.to_vec(),
         preview: String::from_utf8_lossy(parked.masked.unwrap_or_default()).into_owned(),

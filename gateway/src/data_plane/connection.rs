@@ -27,6 +27,7 @@ pub(super) async fn serve(core: Rc<Core>, socket: Socket) {
     let served = AssertUnwindSafe(exchanges(&core, &mut client, peer)).catch_unwind().await;
     if served.is_err() {
         tracing::error!(%peer, "a connection ended in a bug of the gateway; please report this");
+        core.shared.metrics.connection_panicked();
     }
 }
 

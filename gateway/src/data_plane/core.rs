@@ -66,7 +66,6 @@ impl Core {
     /// Counts a connection until the result is dropped.
     pub(super) fn count_connection(self: &Rc<Self>) -> Counted {
         self.connections.set(self.connections.get() + 1);
-        self.shared.metrics.connection_opened();
         Counted(Rc::clone(self))
     }
 }
@@ -77,7 +76,6 @@ pub(super) struct Counted(Rc<Core>);
 impl Drop for Counted {
     fn drop(&mut self) {
         self.0.connections.set(self.0.connections.get().saturating_sub(1));
-        self.0.shared.metrics.connection_closed();
     }
 }
 

@@ -2,9 +2,9 @@
 
 use std::rc::Rc;
 
-use audit_shipper::EndedBy;
-use policy_compiler::dialect::{self, AnswerInfo, ErrorKind, Operation};
-use policy_compiler::redact::{self, MaskPlan, StreamOutput, StreamRedactor};
+use audit_shipper::{EndedBy, Role};
+use policy_compiler::dialect::{self, ErrorKind, Operation};
+use policy_compiler::redact::{self, StreamOutput, StreamRedactor};
 
 use super::answer::{self, Ending};
 use super::core::Core;
@@ -82,7 +82,7 @@ impl Delivery<'_> {
             _ if encoded && !plan.is_empty() => self.unscannable("its content coding was not asked for").await,
             _ if encoded => self.through().await,
             "text/event-stream" => self.events(operation).await,
-            "application/json" => self.whole(operation).await,
+            "application/json" => self.whole(operation, media_type).await,
             _ if plan.is_empty() => self.through().await,
             _ => self.unscannable("its media type is not one that this API answers with").await,
         }
@@ -100,7 +100,7 @@ impl Delivery<'_> {
         let (mut raw, mut out, mut wire) = (Vec::new(), StreamOutput::default(), Vec::new());
         loop {
             raw.clear();
-            self.upstream.socket.read_within(self.call.timeouts(self.core).stream_idle);
+            self.upstream.socket.read_within(self.core.shared.config.listen.limits.stream_idle);
             let more = match self.body.read_some(self.upstream, &mut raw).await {
                 Ok(more) => more,
                 Err(error) => return self.cut_stream(&mut copy, upstream_error(&error), EndedBy::UpstreamCut, ending).await,
@@ -146,8 +146,8 @@ impl Delivery<'_> {
     }
 
     /// A JSON body: read whole, masked whole, sent when its OUTCOME is durable.
-    async fn whole(&mut self, operation: Operation) -> End {
-        self.upstream.socket.read_within(self.call.timeouts(self.core).first_byte);
+    async fn whole(&mut self, operation: Operation, media_type: String) -> End {
+        self.upstream.socket.read_within(self.core.shared.config.listen.limits.first_byte);
         let raw = match self.body.read_whole(self.upstream, WHOLE_ANSWER_BYTES_MAX).await {
             Ok(raw) => raw,
             Err(error) => return self.replace(upstream_error(&error), EndedBy::UpstreamCut).await,
@@ -156,7 +156,7 @@ impl Delivery<'_> {
         // The text of an error may stand anywhere, so everything is looked at where the policy masks anything.
         let is_error = !(200..300).contains(&self.head.status);
         let plan = if is_error && !plans.response.is_empty() { &plans.recorded_response } else { &plans.response };
-        let masked = match mask_whole(operation, plan, &raw) {
+        let masked = match redact::redact_answer(operation, plan, &raw) {
             Ok(masked) => masked,
             Err(error) => {
                 let error = CallError::new(ErrorKind::Upstream, "cannot_mask", "The answer could not be masked, so it is withheld.")
@@ -164,15 +164,16 @@ impl Delivery<'_> {
                 return self.replace(error, EndedBy::GatewayCut).await;
             }
         };
-        let (body, hits, info) = masked;
-        self.open.response_masked(&hits);
+        let (redacted, info) = masked;
+        self.open.response_masked(&redacted.hits, &redacted.coverage);
         self.open.answered(&info);
+        let body = redacted.body;
         if super::exchange::keeps_payload(self.call) {
             let copy = match redact::redact_answer(operation, &plans.recorded_response, &body) {
-                Ok((copy, _)) => copy.body.into(),
+                Ok((copy, _)) => copy.body,
                 Err(_) => Vec::new(),
             };
-            if self.open.record_answer(&copy, &self.head.media_type()).await.is_err() {
+            if self.open.record_whole(Role::Response, &copy, &media_type).await.is_err() {
                 return End::Replaced(CallError::no_evidence("the payload could not be recorded"));
             }
         }
@@ -201,7 +202,7 @@ impl Delivery<'_> {
         let mut wire = self.head_bytes(ending, false);
         let (mut newest, mut next) = (Vec::new(), Vec::new());
         loop {
-            self.upstream.socket.read_within(self.call.timeouts(self.core).stream_idle);
+            self.upstream.socket.read_within(self.core.shared.config.listen.limits.stream_idle);
             next.clear();
             match self.body.read_some(self.upstream, &mut next).await {
                 Ok(true) => {}
@@ -289,7 +290,7 @@ impl Delivery<'_> {
     }
 
     async fn send(&mut self, bytes: &[u8]) -> std::io::Result<()> {
-        self.client.socket.move_within(self.call.timeouts(self.core).stream_idle);
+        self.client.socket.move_within(self.core.shared.config.listen.limits.stream_idle);
         self.client.socket.write_all(bytes).await?;
         self.open.sent_bytes(bytes.len());
         Ok(())
@@ -322,13 +323,6 @@ impl Delivery<'_> {
         self.open.response_masked(redactor.hits(), redactor.coverage());
         self.open.answered(redactor.info());
     }
-}
-
-type Masked = (Vec<u8>, Vec<redact::Hit>, AnswerInfo);
-
-fn mask_whole(operation: Operation, plan: &MaskPlan, raw: &[u8]) -> Result<Masked, redact::RedactError> {
-    let (redacted, info) = redact::redact_answer(operation, plan, raw)?;
-    Ok((redacted.body.into(), redacted.hits, info))
 }
 
 fn upstream_error(error: &BodyError) -> CallError {

@@ -15,7 +15,7 @@ use std::time::Duration;
 use audit_shipper::Moment;
 use futures_lite::future::zip;
 use policy_compiler::dialect::{self, ErrorKind, Operation};
-use policy_compiler::redact::{self, Hit};
+use policy_compiler::redact::{self, ChannelCoverage, Hit};
 use policy_lang::{RecordLevel, RuleId, Verdict};
 
 use super::answer::{self, CONTINUE};
@@ -31,7 +31,6 @@ use super::record::{self, OpenCall};
 use super::trace::TraceContext;
 use super::upstream::{self, Target};
 use crate::approvals::ApprovalRef;
-use crate::config::UpstreamTimeouts;
 use crate::identity::{Identity, IdentityError};
 use crate::policy_slot::ActivePolicy;
 
@@ -64,6 +63,7 @@ pub(super) struct Admitted {
     /// The masked body; `None` streams the request through unread.
     pub(super) body: Option<Vec<u8>>,
     pub(super) request_hits: Vec<Hit>,
+    pub(super) request_coverage: Vec<ChannelCoverage>,
     pub(super) approval: Option<ApprovalRef>,
     pub(super) raw_digest: Option<[u8; 32]>,
 }
@@ -84,10 +84,10 @@ async fn admit(core: &Rc<Core>, client: &mut Wire, call: &mut Call) -> Result<Ad
     let body = read_request(core, client, call).await?;
     decide(core, call, body.as_deref())?;
     let plans = make_plans(core, call)?;
-    let (masked, request_hits) = mask_request(call, &plans, body.as_deref())?;
+    let (masked, request_hits, request_coverage) = mask_request(call, &plans, body.as_deref())?;
     let approval = approve(core, client, call, Parked { raw: body.as_deref(), masked: masked.as_deref() }).await?;
     let raw_digest = body.as_deref().map(record::sha256);
-    Ok(Admitted { plans, body: masked, request_hits, approval, raw_digest })
+    Ok(Admitted { plans, body: masked, request_hits, request_coverage, approval, raw_digest })
 }
 
 /// INTENT, upstream, answer, OUTCOME.
@@ -98,8 +98,7 @@ async fn pass(core: &Rc<Core>, client: &mut Wire, call: &mut Call, admitted: Adm
         Err(error) => return refuse(core, client, call, error).await,
     };
     let limits = &core.shared.config.listen.limits;
-    let connect_timeout = route.config.timeouts.connect;
-    let connect = core.pool.checkout(&route.targets, connect_timeout, limits.upstream_idle, &core.watchdog);
+    let connect = core.pool.checkout(&route.targets, limits.connect, limits.upstream_idle, &core.watchdog);
     let (durable, connected) = zip(intent, connect).await;
     if let Err(error) = durable {
         // The caller hears what the log could not; nothing was sent.
@@ -161,9 +160,9 @@ impl Call {
         rules.iter().filter_map(|rule| program.rules.get(rule.0 as usize)).map(|rule| rule.name.clone()).collect()
     }
 
-    pub(super) fn timeouts(&self, core: &Core) -> UpstreamTimeouts {
-        let route = self.upstream.and_then(|index| core.routes.get(index));
-        route.map(|route| route.config.timeouts.clone()).unwrap_or_default()
+    /// The operation's normalised path, or the path as sent on an opaque route.
+    pub(super) fn endpoint(&self) -> &str {
+        self.operation.map_or(self.head.path(), |operation| operation.endpoint())
     }
 
     pub(super) fn head_only(&self) -> bool {
@@ -175,7 +174,7 @@ impl Call {
 fn find_route(core: &Core, call: &mut Call) -> Result<(), CallError> {
     let path = call.head.path();
     call.operation = dialect::route(&call.head.method, path);
-    let normalised = call.operation.map_or(path, Operation::endpoint);
+    let normalised = call.operation.map_or(path, |operation| operation.endpoint());
     call.upstream = upstream::choose(&core.routes, normalised);
     let upstream = call.upstream.and_then(|index| core.routes.get(index));
     let opaque = upstream.is_some_and(|route| route.config.opaque.iter().any(|open| open == path));
@@ -232,7 +231,7 @@ async fn read_request(core: &Core, client: &mut Wire, call: &mut Call) -> Result
         client.socket.move_within(ANSWER_TIME);
         client.socket.write_all(CONTINUE).await.map_err(|cause| caller_left().because(cause))?;
     }
-    client.socket.read_within(limits.body_idle);
+    client.socket.read_within(limits.body_timeout);
     let body = call.body.read_whole(client, limits.body_inspected_bytes).await;
     client.socket.never_times_out();
     match body {
@@ -298,14 +297,17 @@ fn make_plans(core: &Core, call: &Call) -> Result<Rc<Plans>, CallError> {
     Ok(plans)
 }
 
-fn mask_request(call: &Call, plans: &Plans, body: Option<&[u8]>) -> Result<(Option<Vec<u8>>, Vec<Hit>), CallError> {
+/// The masked body, what was masked, and how far each channel could be looked into.
+type MaskedRequest = (Option<Vec<u8>>, Vec<Hit>, Vec<ChannelCoverage>);
+
+fn mask_request(call: &Call, plans: &Plans, body: Option<&[u8]>) -> Result<MaskedRequest, CallError> {
     match (call.operation, body) {
-        (Some(operation), Some(body)) if !plans.request.is_empty() => {
-            let redacted = redact::redact_request(operation, &plans.request, body).map_err(unmaskable)?;
-            Ok((Some(redacted.body.into()), redacted.hits))
+        (Some(Operation::ChatCompletions), Some(body)) => {
+            let redacted = redact::redact_request(Operation::ChatCompletions, &plans.request, body).map_err(unmaskable)?;
+            Ok((Some(redacted.body), redacted.hits, redacted.coverage))
         }
         (_, None) if !plans.request.is_empty() => Err(unmaskable("the request's text cannot be found on this route")),
-        (_, body) => Ok((body.map(<[u8]>::to_vec), Vec::new())),
+        (_, body) => Ok((body.map(<[u8]>::to_vec), Vec::new(), Vec::new())),
     }
 }
 
@@ -344,8 +346,7 @@ async fn send_request(
             identity_only: call.operation.is_some(),
         },
     );
-    let idle = call.timeouts(core).stream_idle;
-    wire.socket.move_within(idle);
+    wire.socket.move_within(limits.stream_idle);
     let failed = |cause: &dyn std::fmt::Display| {
         CallError::new(ErrorKind::Upstream, "upstream_failed", "The model server closed the connection while it got the request.")
             .because(cause)
@@ -362,7 +363,7 @@ async fn send_request(
     let mut coded = Vec::new();
     loop {
         piece.clear();
-        client.socket.read_within(limits.body_idle);
+        client.socket.read_within(limits.body_timeout);
         let more = call.body.read_some(client, &mut piece).await.map_err(|error| body_error(&error))?;
         client.socket.never_times_out();
         open.streamed_request(&piece);
@@ -376,7 +377,7 @@ async fn send_request(
         } else {
             &piece
         };
-        wire.socket.move_within(idle);
+        wire.socket.move_within(limits.stream_idle);
         wire.socket.write_all(out).await.map_err(|cause| failed(&cause))?;
         if !more {
             return Ok(());
@@ -386,7 +387,7 @@ async fn send_request(
 
 /// Waits for the final head of the answer; interim ones (RFC 9110 §15.2) are taken in silence.
 async fn read_head(core: &Core, wire: &mut Wire, call: &Call) -> Result<ResponseHead, CallError> {
-    wire.socket.read_within(call.timeouts(core).first_byte);
+    wire.socket.read_within(core.shared.config.listen.limits.first_byte);
     let failed = |cause: &dyn std::fmt::Display| {
         CallError::new(ErrorKind::Upstream, "upstream_failed", "The model server did not answer properly.").because(cause)
     };
@@ -419,6 +420,7 @@ async fn read_head(core: &Core, wire: &mut Wire, call: &Call) -> Result<Response
 
 /// Writes the refusal down, then tells the caller.
 async fn refuse(core: &Core, client: &mut Wire, call: &Call, error: CallError) -> After {
+    core.shared.metrics.refused(error.status);
     match record::refusal(core, call, &error).await {
         Ok(request_id) => answer_error(client, call, &error, &request_id).await,
         Err(no_evidence) => answer_error(client, call, &no_evidence, "").await,
@@ -427,6 +429,7 @@ async fn refuse(core: &Core, client: &mut Wire, call: &Call, error: CallError) -
 
 /// A head that could not be read is a refusal too, by an unknown caller.
 pub(super) async fn refuse_malformed(core: &Core, client: &mut Wire, peer: SocketAddr, error: CallError) {
+    core.shared.metrics.refused(error.status);
     let (error, request_id) = match record::malformed(core, peer, &error).await {
         Ok(request_id) => (error, request_id),
         Err(no_evidence) => (no_evidence, String::new()),

@@ -73,10 +73,10 @@ fn decide(question: &Question<'_>, body: &dyn BodyView, model: &str, stream: Opt
     set(StrField::Kind, if caller.kind == CallerKind::Service { "service" } else { "user" });
     set(StrField::Method, question.head.method.as_str());
     set(StrField::Path, question.head.path());
-    set(StrField::Endpoint, question.operation.map_or(question.head.path(), Operation::endpoint));
+    set(StrField::Endpoint, question.operation.map_or(question.head.path(), |operation| operation.endpoint()));
     set(StrField::Host, question.head.host());
     set(StrField::Model, model);
-    set(StrField::Dialect, question.operation.map_or("opaque", Operation::dialect));
+    set(StrField::Dialect, question.operation.map_or("opaque", |operation| operation.dialect()));
     set(StrField::Upstream, question.upstream);
     let mut ints = [None; IntField::ALL.len()];
     ints[IntField::RequestSize as usize] = question.body.and_then(|body| i64::try_from(body.len()).ok());

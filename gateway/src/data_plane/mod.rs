@@ -136,7 +136,7 @@ async fn accept_until_drain(core: &Rc<Core>, listener: Listener) {
         match accepted.or(draining).await {
             Ok(socket) if core.connections() >= core.shared.config.listen.limits.connections_per_core => {
                 // Nothing was read yet, so there is no request to answer in its API's shape.
-                tracing::warn!("a connection was shed: connections_per_core is reached");
+                core.shared.metrics.connection_shed();
                 drop(socket);
             }
             Ok(socket) => rt::spawn(connection::serve(Rc::clone(core), socket)),

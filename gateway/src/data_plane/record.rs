@@ -76,6 +76,7 @@ impl OpenCall {
         let intent = intent(core, call, admitted);
         let Some(permit) = &mut open.permit else { return Err(CallError::no_evidence("the permit is gone")) };
         let receipt = core.producer.borrow_mut().intent(permit, &intent);
+        core.shared.metrics.forwarded();
         Ok((open, receipt.commit))
     }
 
@@ -202,6 +203,7 @@ impl OpenCall {
         outcome.duration_us = outcome.at.mono_us.saturating_sub(self.began.mono_us);
         outcome.ended_by = ended_by;
         outcome.request_body = self.streamed.take().map(|hash| hash.finalize().into());
+        self.core.shared.metrics.completed(outcome.status);
         Some(self.core.producer.borrow_mut().outcome(permit, &outcome).commit)
     }
 

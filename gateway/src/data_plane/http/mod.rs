@@ -11,5 +11,5 @@ pub(crate) use body::{Body, BodyError, Framing};
 pub(crate) use chunked::{LAST_CHUNK, write_chunk};
 pub(crate) use fields::{Fields, is_hop_by_hop};
 pub(crate) use request_head::{HeadError, HeadLimits, RequestHead};
-pub(crate) use response_head::{ResponseHead, ResponseHeadError};
+pub(crate) use response_head::ResponseHead;
 pub(crate) use wire::Wire;
