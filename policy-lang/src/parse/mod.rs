@@ -53,13 +53,13 @@ pub(crate) fn parse_item(file_text: &str, raw: RawItem<'_>) -> Parsed<Item> {
     Ok(match rule {
         Rule::policy_item => Item::Policy(cx.header(&mut inner)?),
         Rule::set_item => Item::Set(SetItem {
-            name: cx.text(&cx.next(&mut inner)?),
-            kind: cx.text(&cx.next(&mut inner)?),
-            braces: cx.braces(cx.next(&mut inner)?)?,
+            name: cx.text(&cx.next_of(&mut inner, Rule::name)?),
+            kind: cx.text(&cx.next_of(&mut inner, Rule::set_type)?),
+            braces: cx.braces(cx.next_of(&mut inner, Rule::braces)?)?,
         }),
         Rule::let_item => Item::Let(LetItem {
-            name: cx.text(&cx.next(&mut inner)?),
-            condition: cx.condition(cx.next(&mut inner)?)?,
+            name: cx.text(&cx.next_of(&mut inner, Rule::name)?),
+            condition: cx.condition(cx.next_of(&mut inner, Rule::condition)?)?,
         }),
         _ => Item::Rule(cx.rule(inner)?),
     })
@@ -98,7 +98,7 @@ impl Context {
         for pair in inner {
             match pair.as_rule() {
                 Rule::kw_shadow => shadow = true,
-                Rule::EOI => {}
+                Rule::EOI | Rule::open_brace | Rule::close_brace => {}
                 _ => clauses.push(Spanned {
                     span: self.trimmed(&pair),
                     node: self.clause(pair)?,
@@ -318,7 +318,7 @@ impl Context {
                         Rule::braces => SetExpr::Braces(self.braces(set)?),
                         Rule::groups => SetExpr::Groups(
                             set.into_inner()
-                                .filter(|pair| pair.as_rule() != Rule::kw_group)
+                                .filter(is_value)
                                 .map(|pair| self.value(&pair))
                                 .collect::<Parsed<_>>()?,
                             span,
@@ -348,6 +348,7 @@ impl Context {
             span: self.at(&pair),
             entries: pair
                 .into_inner()
+                .filter(is_value)
                 .map(|pair| self.value(&pair))
                 .collect::<Parsed<_>>()?,
         })
@@ -456,6 +457,14 @@ impl Context {
             .help("please report this text"),
         )
     }
+}
+
+/// Whether it is an entry of a list rather than what holds the list together.
+fn is_value(pair: &Pair<'_>) -> bool {
+    matches!(
+        pair.as_rule(),
+        Rule::string | Rule::glob | Rule::address | Rule::number | Rule::field
+    )
 }
 
 fn side(pair: &Pair<'_>) -> Side {
