@@ -15,6 +15,7 @@
 pub mod approvals;
 pub mod clock;
 pub mod config;
+pub mod dev_issuer;
 pub mod identity;
 pub mod lifecycle;
 pub mod metrics;

@@ -6,44 +6,21 @@ use policy_lang::schema::DETECTORS;
 use std::fmt::Write as _;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
 
-/// How a call was decided, as it is counted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CallDecision {
-    /// It went to the model.
-    Forwarded,
-    /// The policy denied it, or people did.
-    Denied,
-    /// It still waits for people.
-    ApprovalPending,
-    /// Its token was missing or not accepted.
-    Unauthenticated,
-    /// Its message was malformed or over a limit.
-    Malformed,
-    /// The gateway could not serve it: no evidence, overload, draining.
-    Unavailable,
-}
-
-impl CallDecision {
-    const ALL: [(Self, &'static str); 6] = [
-        (Self::Forwarded, "forwarded"),
-        (Self::Denied, "denied"),
-        (Self::ApprovalPending, "approval_pending"),
-        (Self::Unauthenticated, "unauthenticated"),
-        (Self::Malformed, "malformed"),
-        (Self::Unavailable, "unavailable"),
-    ];
-}
-
 const STATUS_CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
+
+/// The statuses that refusals are told apart by; any other counts as `other`.
+const REFUSAL_STATUSES: [u16; 14] = [400, 401, 403, 404, 405, 408, 409, 413, 415, 429, 431, 500, 502, 503];
 
 /// The counters of one gateway; plain relaxed atomics, written from every core.
 #[derive(Debug, Default)]
 pub struct Metrics {
-    requests: [[AtomicU64; STATUS_CLASSES.len()]; CallDecision::ALL.len()],
+    forwarded: AtomicU64,
+    completed: [AtomicU64; STATUS_CLASSES.len()],
+    refused: [AtomicU64; REFUSAL_STATUSES.len() + 1],
     in_flight: AtomicI64,
-    connections: AtomicI64,
+    connections_shed: AtomicU64,
+    connections_panicked: AtomicU64,
     mask_hits: [AtomicU64; DETECTORS.len() + 1],
-    upstream_failures: AtomicU64,
     reloads_good: AtomicU64,
     reloads_bad: AtomicU64,
     key_refreshes_good: AtomicU64,
@@ -64,42 +41,41 @@ pub struct Gauges {
 }
 
 impl Metrics {
-    /// A call's head was read.
-    pub fn call_began(&self) {
+    /// A call was let through to a model server. [`Metrics::completed`] follows exactly once.
+    pub fn forwarded(&self) {
+        self.forwarded.fetch_add(1, Relaxed);
         self.in_flight.fetch_add(1, Relaxed);
     }
 
-    /// A call is over: once for each [`Metrics::call_began`]. `status` is what the caller got; 499 if it left before.
-    pub fn call_ended(&self, decision: CallDecision, status: u16) {
+    /// A forwarded call is over. `status` is what the caller got; 0 if it left before, which counts as 4xx.
+    pub fn completed(&self, status: u16) {
         self.in_flight.fetch_sub(1, Relaxed);
+        let status = if status == 0 { 499 } else { status };
         let class = usize::from((status / 100).clamp(1, 5) - 1);
-        if let Some(counter) = self.requests.get(decision as usize).and_then(|row| row.get(class)) {
+        if let Some(counter) = self.completed.get(class) {
             counter.fetch_add(1, Relaxed);
         }
     }
 
-    /// A caller's connection was accepted.
-    pub fn connection_opened(&self) {
-        self.connections.fetch_add(1, Relaxed);
+    /// A call was answered by the gateway itself with this status.
+    pub fn refused(&self, status: u16) {
+        count(&self.refused, REFUSAL_STATUSES.iter().position(|own| *own == status));
     }
 
-    /// A caller's connection is gone.
-    pub fn connection_closed(&self) {
-        self.connections.fetch_sub(1, Relaxed);
+    /// A connection was closed at once because the core has as many as it may have.
+    pub fn connection_shed(&self) {
+        self.connections_shed.fetch_add(1, Relaxed);
     }
 
-    /// `hits` pieces of text were masked. A name that is not a built-in detector (a regex or a path of a policy) counts
-    /// as `custom`.
-    pub fn masked(&self, detector: &str, hits: u64) {
-        let slot = DETECTORS.iter().position(|(name, ..)| *name == detector).unwrap_or(DETECTORS.len());
-        if let Some(counter) = self.mask_hits.get(slot) {
-            counter.fetch_add(hits, Relaxed);
-        }
+    /// A connection's task panicked; the others go on.
+    pub fn connection_panicked(&self) {
+        self.connections_panicked.fetch_add(1, Relaxed);
     }
 
-    /// A model server could not be reached or broke off.
-    pub fn upstream_failed(&self) {
-        self.upstream_failures.fetch_add(1, Relaxed);
+    /// A piece of text was masked. A name that is not a built-in detector (a regex or a path of a policy) counts as
+    /// `custom`.
+    pub fn masked(&self, detector: &str) {
+        count(&self.mask_hits, DETECTORS.iter().position(|(name, ..)| *name == detector));
     }
 
     /// The policy files were read again.
@@ -122,26 +98,35 @@ impl Metrics {
     #[must_use]
     pub fn render(&self, gauges: Gauges) -> String {
         let mut page = Page::default();
-        page.family("sallyport_requests_total", "counter", "Calls that are over, by decision and status class.");
-        for ((_, decision), row) in CallDecision::ALL.iter().zip(&self.requests) {
-            for (class, counter) in STATUS_CLASSES.iter().zip(row) {
-                let labels = format!("{{decision=\"{decision}\",status=\"{class}\"}}");
-                page.sample(&labels, counter.load(Relaxed));
-            }
+        page.family("sallyport_requests_forwarded_total", "counter", "Calls let through to a model server.");
+        page.sample("", self.forwarded.load(Relaxed));
+        page.family("sallyport_requests_completed_total", "counter", "Forwarded calls that are over, by status class.");
+        for (class, counter) in STATUS_CLASSES.iter().zip(&self.completed) {
+            page.sample(&format!("{{status=\"{class}\"}}"), counter.load(Relaxed));
         }
-        page.single("sallyport_requests_in_flight", "gauge", "Calls in flight.", self.in_flight());
-        page.single("sallyport_connections", "gauge", "Open connections of callers.", self.connections.load(Relaxed));
+        page.family("sallyport_requests_refused_total", "counter", "Calls answered by the gateway itself, by status.");
+        let statuses = REFUSAL_STATUSES.iter().map(u16::to_string).chain(["other".to_owned()]);
+        for (status, counter) in statuses.zip(&self.refused) {
+            page.sample(&format!("{{status=\"{status}\"}}"), counter.load(Relaxed));
+        }
+        page.single("sallyport_requests_in_flight", "gauge", "Forwarded calls that are not over.", self.in_flight());
+        page.single(
+            "sallyport_connections_shed_total",
+            "counter",
+            "Connections closed at once because a core had as many as it may have.",
+            self.connections_shed.load(Relaxed),
+        );
+        page.single(
+            "sallyport_connections_panicked_total",
+            "counter",
+            "Connections whose task panicked; each one is a bug.",
+            self.connections_panicked.load(Relaxed),
+        );
         page.family("sallyport_mask_hits_total", "counter", "Pieces of text that were masked, by detector.");
         let detectors = DETECTORS.iter().map(|(name, ..)| *name).chain(["custom"]);
         for (detector, counter) in detectors.zip(&self.mask_hits) {
             page.sample(&format!("{{detector=\"{detector}\"}}"), counter.load(Relaxed));
         }
-        page.single(
-            "sallyport_upstream_failures_total",
-            "counter",
-            "Times that a model server could not be reached or broke off.",
-            self.upstream_failures.load(Relaxed),
-        );
         page.single(
             "sallyport_policy_generation",
             "gauge",
@@ -169,6 +154,14 @@ impl Metrics {
         );
         page.single("sallyport_draining", "gauge", "1 once draining has begun.", u8::from(gauges.draining));
         page.text
+    }
+}
+
+/// Adds one to a known slot, or to the last one, which is for all others.
+fn count(counters: &[AtomicU64], slot: Option<usize>) {
+    let slot = slot.unwrap_or(counters.len().saturating_sub(1));
+    if let Some(counter) = counters.get(slot) {
+        counter.fetch_add(1, Relaxed);
     }
 }
 
@@ -209,15 +202,21 @@ mod tests {
     #[test]
     fn the_page_has_every_family_once_and_counts() {
         let metrics = Metrics::default();
-        metrics.call_began();
-        metrics.call_began();
-        metrics.call_ended(CallDecision::Denied, 403);
-        metrics.masked("us_ssn", 2);
-        metrics.masked("case-number", 1);
+        metrics.forwarded();
+        metrics.forwarded();
+        metrics.completed(200);
+        metrics.refused(403);
+        metrics.refused(418);
+        metrics.masked("us_ssn");
+        metrics.masked("us_ssn");
+        metrics.masked("case-number");
         metrics.policy_reloaded(false);
         let page = metrics.render(Gauges { policy_generation: 3, evidence_healthy: true, ..Gauges::default() });
         for line in [
-            "sallyport_requests_total{decision=\"denied\",status=\"4xx\"} 1",
+            "sallyport_requests_forwarded_total 2",
+            "sallyport_requests_completed_total{status=\"2xx\"} 1",
+            "sallyport_requests_refused_total{status=\"403\"} 1",
+            "sallyport_requests_refused_total{status=\"other\"} 1",
             "sallyport_requests_in_flight 1",
             "sallyport_mask_hits_total{detector=\"us_ssn\"} 2",
             "sallyport_mask_hits_total{detector=\"custom\"} 1",

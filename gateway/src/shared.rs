@@ -7,6 +7,8 @@ use crate::identity::Verifier;
 use crate::lifecycle::Lifecycle;
 use crate::metrics::Metrics;
 use crate::policy_slot::PolicySlot;
+use audit_shipper::Evidence;
+use std::sync::Arc;
 
 /// The state of one running gateway.
 #[derive(Debug)]
@@ -25,4 +27,6 @@ pub struct Shared {
     pub metrics: Metrics,
     /// Serving or draining.
     pub lifecycle: Lifecycle,
+    /// The log.
+    pub evidence: Arc<Evidence>,
 }

@@ -1,1 +1,20 @@
-//! load-tests
+//! Load generator and mock model server.
+//!
+//! Two things live here, both behind the binary `sallyport-load`:
+//!
+//! * [`mock_model`]: a small server that speaks the OpenAI Chat Completions API, streams its answers in small pieces and
+//!   can be told what to say. The gateway's quickstart embeds it; tests put it behind the gateway and read its journal.
+//! * [`load`]: an open-model load generator. It follows a schedule made before the first request is sent and takes
+//!   latency from the moment a request *should* have started, so that a server that stalls cannot hide it.
+//!
+//! ## What may be assumed never to happen
+//! * This crate imports no other room of the house. It exists to be able to contradict them, so it writes the wire
+//!   formats itself.
+//! * It is built on hyper and tokio, not on the gateway's own data path. A mistake in our HTTP code would otherwise sit
+//!   on both ends of the wire and cancel itself out.
+//! * A request that was due is never silently left out of a report: it was answered, it failed, or it was dropped, and
+//!   each is counted.
+#![forbid(unsafe_code)]
+
+pub mod duration;
+pub mod mock_model;

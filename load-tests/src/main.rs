@@ -1,1 +1,32 @@
-fn main() {}
+//! `sallyport-load`: the load generator and the mock model server on the command line.
+//!
+//! Exit codes, as everywhere in Sallyport: 0 good, 1 the thing checked is bad, 2 usage, 3 cannot tell.
+#![forbid(unsafe_code)]
+
+mod cli;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Load generator and mock model server for inference gateways.
+#[derive(Debug, Parser)]
+#[command(name = "sallyport-load", version, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    MockModel(cli::mock_model::Args),
+}
+
+fn main() -> ExitCode {
+    match Cli::parse().command {
+        Command::MockModel(args) => cli::mock_model::run(args),
+    }
+}

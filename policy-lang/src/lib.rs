@@ -1,7 +1,7 @@
 //! Sallyport's policy language: who may call what, what leaves, what is kept, and who is asked first.
 //!
-//! A policy set is one `.policy` file or a directory of them. This crate reads it (`load_path`, `load_sources`), checks it,
-//! explains what is wrong with it (`Diagnostic`) and gives it its meaning: a [`Program`] judged by the reference interpreter
+//! A policy set is one `.policy` file or a directory of them. This crate reads it ([`load_path`], [`load_sources`]), checks it,
+//! explains what is wrong with it ([`Diagnostic`]) and gives it its meaning: a [`Program`] judged by the reference interpreter
 //! ([`interpret`]) over the [`Facts`] of one call yields a [`Decision`].
 //!
 //! The way of a file: `scanner` cuts it into items, `parse` turns each item into a syntax tree (`syntax`), `lower` checks names
@@ -11,20 +11,37 @@
 //! What this crate never does: I/O beyond reading policy files, clocks, HTTP, code generation.
 #![forbid(unsafe_code)]
 
+mod codes;
 mod decision;
+mod diagnostic;
 mod facts;
 mod glob;
 mod interpreter;
+mod limits;
+mod load;
+mod lower;
 mod needs;
+mod parse;
 mod program;
+pub mod regex;
+mod render;
+mod scanner;
 pub mod schema;
+mod source;
+mod suggest;
+mod syntax;
+mod walk;
 
+pub use codes::Code;
 pub use decision::{Decision, Denial, Obligations, Trace, Truth, Verdict, conclude};
+pub use diagnostic::{Diagnostic, Diagnostics, Label, Severity};
 pub use facts::{BodyView, Facts, HeaderView, JsonValue, Nothing, TextEngine, Unreadable};
 pub use glob::glob_match;
 pub use interpreter::{eval_atom, interpret, trace};
+pub use load::{Loaded, load_path, load_sources};
 pub use program::{
     ApprovalRequirement, Atom, AtomId, CompareOp, Condition, Effect, JsonPath, JsonTest, Mask,
     Matcher, Needs, PathSegment, Program, RecordBound, RecordLevel, Rule, RuleId, Selector, Side,
     StrSet, TextTest, Transform,
 };
+pub use source::{Source, Sources};

@@ -15,6 +15,8 @@ pub use waiter::Waiter;
 
 use crate::clock::Clock;
 use crate::identity::Identity;
+use audit_shipper::RecordId;
+use aws_lc_rs::hmac;
 use policy_lang::ApprovalRequirement;
 use serde::Serialize;
 use std::collections::HashMap;
@@ -86,6 +88,8 @@ pub enum Gate {
 pub struct ApprovalRef {
     /// The request.
     pub id: String,
+    /// The same, as evidence cites it.
+    pub record: Option<RecordId>,
     /// Subjects of those who approved.
     pub approvers: Vec<String>,
 }
@@ -161,6 +165,7 @@ pub enum Event {
 #[derive(Debug)]
 pub struct Approvals {
     clock: Clock,
+    key: hmac::Key,
     events: mpsc::Sender<Event>,
     state: Mutex<State>,
 }
@@ -199,11 +204,26 @@ struct Approver {
 }
 
 impl Approvals {
-    /// An empty map, and the other end of its events: what is read from there belongs into the evidence.
+    /// An empty map, and the other end of its events: what is read from there belongs into the evidence. `key` binds
+    /// requests to calls.
     #[must_use]
-    pub fn new(clock: Clock) -> (Self, mpsc::Receiver<Event>) {
+    pub fn new(clock: Clock, key: &[u8; 32]) -> (Self, mpsc::Receiver<Event>) {
         let (events, receiver) = mpsc::channel(2 * REQUESTS_MAX);
-        (Self { clock, events, state: Mutex::default() }, receiver)
+        let key = hmac::Key::new(hmac::HMAC_SHA256, key);
+        (Self { clock, key, events, state: Mutex::default() }, receiver)
+    }
+
+    /// What binds a request to one exact call: HMAC-SHA-256 over the parts, each behind its length.
+    #[must_use]
+    pub fn binding(&self, parts: &[&[u8]]) -> [u8; 32] {
+        let mut context = hmac::Context::with_key(&self.key);
+        for part in parts {
+            context.update(&(part.len() as u64).to_be_bytes());
+            context.update(part);
+        }
+        let mut binding = [0; 32];
+        binding.copy_from_slice(context.sign().as_ref());
+        binding
     }
 
     /// Asks for a call: attaches to the pending request of the same call, consumes its unused approval, tells of its
@@ -288,7 +308,8 @@ impl Approvals {
             return Gate::TooMany;
         }
         truncate(&mut ask.preview, PREVIEW_BYTES_MAX);
-        let Some(id) = new_id() else { return Gate::TooMany };
+        let Some(id) = new_id(now) else { return Gate::TooMany };
+        let id = id.to_string();
         // Without its record a question is not asked.
         if self.events.try_send(Event::Asked(Box::new(ask.clone()), id.clone())).is_err() {
             return Gate::TooMany;
@@ -369,7 +390,7 @@ impl Request {
 
     fn consume(&mut self, id: String) -> ApprovalRef {
         self.status.send_replace(Status::Consumed);
-        ApprovalRef { id, approvers: self.approver_names() }
+        ApprovalRef { record: id.parse().ok(), id, approvers: self.approver_names() }
     }
 
     fn refused(&self, id: String) -> Gate {
@@ -420,9 +441,9 @@ fn after(ms: u64, duration: Duration) -> u64 {
     ms.saturating_add(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX))
 }
 
-/// 64 random bits: ids are not guessed, though knowing one gives nobody a right.
-fn new_id() -> Option<String> {
-    let mut bytes = [0_u8; 8];
-    aws_lc_rs::rand::fill(&mut bytes).ok()?;
-    Some(format!("apr-{}", hex::encode(bytes)))
+/// A record id, so that the evidence can cite it: 48 bits of time, then randomness.
+fn new_id(now_ms: u64) -> Option<RecordId> {
+    let mut random = [0_u8; 16];
+    aws_lc_rs::rand::fill(&mut random).ok()?;
+    Some(RecordId((u128::from(now_ms) << 80) | (u128::from_be_bytes(random) >> 48)))
 }

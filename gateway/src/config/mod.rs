@@ -3,6 +3,7 @@
 //! [`load`] reads a file; [`Config`] is what the rest of the gateway sees. Unknown keys are errors, and every error names
 //! the file, the line and the fix. Secrets are never literals in the file: `env:NAME` or `file:PATH`.
 
+mod check;
 mod error;
 mod file;
 mod secret;
@@ -28,7 +29,7 @@ pub struct Config {
     pub admin: Admin,
     /// Whose tokens are accepted.
     pub issuers: Vec<Issuer>,
-    /// Where calls go, in the order of the file; the first whose `match_path` fits takes the call.
+    /// Where calls go: the one with the longest `match_path` that fits takes the call.
     pub upstreams: Vec<Upstream>,
     /// One `.policy` file, or a directory of which every `*.policy` below is one policy set.
     pub policy: PathBuf,
@@ -61,15 +62,19 @@ pub struct Limits {
     /// Bytes of a request body that a policy looks into; above: 413. A body nobody looks into is streamed without a limit.
     pub body_inspected_bytes: usize,
     /// Time between two reads of a request body; above: 408.
-    pub body_idle: Duration,
+    pub body_timeout: Duration,
     /// How long a caller's connection may rest between calls.
     pub idle_keepalive: Duration,
     /// How long a connection to a model server may rest in the pool.
     pub upstream_idle: Duration,
-    /// Open caller connections per core; above: 503 with `Retry-After`.
+    /// Open caller connections per core; more are closed at once.
     pub connections_per_core: usize,
-    /// Resting connections kept per core and endpoint.
-    pub upstream_pool_per_core: usize,
+    /// To open a connection to a model server.
+    pub connect: Duration,
+    /// From the last byte of a request to the head of the model server's answer.
+    pub first_byte: Duration,
+    /// Between two reads or writes of a body that is passing.
+    pub stream_idle: Duration,
     /// How long running calls may take to finish once draining began.
     pub drain: Duration,
 }
@@ -81,11 +86,13 @@ impl Default for Limits {
             head_fields: 100,
             head_timeout: Duration::from_secs(10),
             body_inspected_bytes: 8 * 1024 * 1024,
-            body_idle: Duration::from_secs(30),
+            body_timeout: Duration::from_secs(30),
             idle_keepalive: Duration::from_secs(60),
             upstream_idle: Duration::from_secs(30),
             connections_per_core: 10_000,
-            upstream_pool_per_core: 256,
+            connect: Duration::from_secs(2),
+            first_byte: Duration::from_mins(10),
+            stream_idle: Duration::from_mins(2),
             drain: Duration::from_secs(30),
         }
     }
@@ -128,6 +135,8 @@ pub enum JwksSource {
     Url(String),
     /// A key set on disk, read again with every refresh.
     File(PathBuf),
+    /// Handed over by the embedded development issuer; never fetched.
+    Embedded,
 }
 
 /// A group of model servers that serve the same models.
@@ -139,12 +148,10 @@ pub struct Upstream {
     pub endpoints: Vec<Endpoint>,
     /// Calls whose path begins so are sent here.
     pub match_path: String,
-    /// Path prefixes below `match_path` that may pass although no dialect knows them: unread, unmasked, recorded as opaque.
+    /// Exact paths that may pass although no dialect knows them: unread, unmasked, recorded as opaque.
     pub opaque: Vec<String>,
     /// What is presented to the servers in place of the caller's token.
     pub credential: Option<Credential>,
-    /// Its time-outs.
-    pub timeouts: UpstreamTimeouts,
 }
 
 /// One model server.
@@ -167,27 +174,6 @@ pub struct Credential {
     pub value: Secret,
 }
 
-/// Time-outs towards model servers.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct UpstreamTimeouts {
-    /// To open a connection.
-    pub connect: Duration,
-    /// From the last byte of the request to the head of the answer.
-    pub first_byte: Duration,
-    /// Between two reads of an answer's body.
-    pub stream_idle: Duration,
-}
-
-impl Default for UpstreamTimeouts {
-    fn default() -> Self {
-        Self {
-            connect: Duration::from_secs(2),
-            first_byte: Duration::from_mins(10),
-            stream_idle: Duration::from_mins(2),
-        }
-    }
-}
-
 /// The log.
 #[derive(Clone, Debug)]
 pub struct EvidenceConfig {
@@ -201,6 +187,18 @@ pub struct EvidenceConfig {
     pub key: Option<PathBuf>,
     /// The file with the key of the keystore; `None` is one made in the data directory.
     pub keystore: Option<PathBuf>,
+}
+
+impl Default for EvidenceConfig {
+    fn default() -> Self {
+        Self {
+            origin: check::DEFAULT_ORIGIN.to_owned(),
+            durability: Durability::default(),
+            on_failure: OnFailure::default(),
+            key: None,
+            keystore: None,
+        }
+    }
 }
 
 /// What an acknowledged record survives.
@@ -237,3 +235,6 @@ impl Default for ApprovalsConfig {
         Self { hold: Duration::from_secs(200) }
     }
 }
+
+#[cfg(test)]
+mod tests;

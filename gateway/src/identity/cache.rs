@@ -46,8 +46,7 @@ impl TokenCache {
         }
         self.entries.remove(token);
         let identity = Rc::new(verifier.verify(token, now_unix_s)?);
-        self.make_room(now_unix_s);
-        self.entries.insert(token.into(), Rc::clone(&identity));
+        self.remember(token, Rc::clone(&identity), now_unix_s);
         Ok(identity)
     }
 
@@ -61,6 +60,11 @@ impl TokenCache {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
+    }
+
+    pub(super) fn remember(&mut self, token: &str, identity: Rc<Identity>, now_unix_s: u64) {
+        self.make_room(now_unix_s);
+        self.entries.insert(token.into(), identity);
     }
 
     /// When full: expired tokens go first; if that frees less than an eighth, everything goes. Rare, and bounded work

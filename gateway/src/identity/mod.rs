@@ -97,3 +97,6 @@ pub enum IdentityError {
     #[error("the token lacks the claim `{0}`")]
     MissingClaim(&'static str),
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,370 @@
+//! From the keys of the file to a checked [`Config`]: every value that is wrong is told, not only the first.
+
+use super::error::Findings;
+use super::file::{At, CredentialFile, EvidenceFile, File, IssuerFile, LimitsFile, ListenFile, SizeFile, UpstreamFile};
+use super::{
+    Admin, ApprovalsConfig, Config, Credential, Durability, Endpoint, EvidenceConfig, Issuer, JwksSource, Limits,
+    Listen, OnFailure, Secret, Upstream, parse_duration, parse_size,
+};
+use std::collections::HashSet;
+use std::net::SocketAddr;
+use std::ops::RangeInclusive;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// The claim that groups are in unless the file names another.
+const DEFAULT_GROUPS_CLAIM: &str = "groups";
+/// The log's name unless the file gives another.
+pub(super) const DEFAULT_ORIGIN: &str = "sallyport.local";
+const CORES_MAX: i64 = 200;
+
+/// Checks everything. `None` only if something was found.
+pub(super) fn check(file: File, base: &Path, findings: &mut Findings<'_>) -> Option<Config> {
+    let listen = listen(file.listen, findings);
+    let admin = match file.admin {
+        None => Some(Admin::default()),
+        Some(admin) => address(&admin.address, findings).map(|address| Admin { address }),
+    };
+    let issuers: Vec<_> = file.issuer.unwrap_or_default().into_iter().map(|at| issuer(at, base, findings)).collect();
+    if issuers.is_empty() {
+        findings.whole(
+            "no [[issuer]] is configured, so no token could ever be accepted",
+            "add an [[issuer]] with url and audience",
+        );
+    }
+    let upstreams: Vec<_> = file.upstream.into_iter().map(|at| upstream(at, findings)).collect();
+    let evidence = evidence(file.evidence, base, findings);
+    let mut approvals = ApprovalsConfig::default();
+    if let Some(hold) = file.approvals.and_then(|approvals| approvals.hold) {
+        duration(Some(hold), &mut approvals.hold, findings);
+    }
+    let issuers: Vec<Issuer> = issuers.into_iter().collect::<Option<_>>()?;
+    let upstreams: Vec<Upstream> = upstreams.into_iter().collect::<Option<_>>()?;
+    whole_set(&issuers, &upstreams, findings);
+    Some(Config {
+        data: base.join(file.data),
+        listen: listen?,
+        admin: admin?,
+        issuers,
+        upstreams,
+        policy: base.join(file.policy.path),
+        evidence: evidence?,
+        approvals,
+    })
+}
+
+/// What only shows when everything is seen together.
+fn whole_set(issuers: &[Issuer], upstreams: &[Upstream], findings: &mut Findings<'_>) {
+    let mut seen = HashSet::new();
+    for issuer in issuers {
+        if !seen.insert(issuer.url.as_str()) {
+            findings.whole(
+                format!("the issuer {} stands there twice", issuer.url),
+                "keep one; `audience` takes several values",
+            );
+        }
+    }
+    let (mut names, mut paths) = (HashSet::new(), HashSet::new());
+    for upstream in upstreams {
+        if !names.insert(upstream.name.as_str()) {
+            findings.whole(format!("two upstreams have the name `{}`", upstream.name), "give each its own name");
+        }
+        if !paths.insert(upstream.match_path.as_str()) {
+            findings.whole(
+                format!("two upstreams match the same path `{}`", upstream.match_path),
+                "give one of them a longer `match = { path = … }`, or put the endpoints into one upstream",
+            );
+        }
+    }
+    if upstreams.is_empty() {
+        findings.whole("no [[upstream]] is configured", "add an [[upstream]] with name and endpoints");
+    }
+}
+
+fn listen(file: ListenFile, findings: &mut Findings<'_>) -> Option<Listen> {
+    let mut cores = None;
+    if let Some(at) = file.cores {
+        let mut count = 1;
+        number(Some(at), 1..=CORES_MAX, &mut count, findings);
+        cores = Some(count);
+    }
+    let limits = limits(file.limits.unwrap_or_default(), findings);
+    address(&file.address, findings).map(|address| Listen { address, cores, limits })
+}
+
+fn limits(file: LimitsFile, findings: &mut Findings<'_>) -> Limits {
+    let mut limits = Limits::default();
+    size(file.head_bytes, 1024..=1 << 20, &mut limits.head_bytes, findings);
+    number(file.head_fields, 10..=1000, &mut limits.head_fields, findings);
+    duration(file.head_timeout, &mut limits.head_timeout, findings);
+    size(file.body_inspected_bytes, 1024..=1 << 30, &mut limits.body_inspected_bytes, findings);
+    duration(file.body_timeout, &mut limits.body_timeout, findings);
+    duration(file.idle_keepalive, &mut limits.idle_keepalive, findings);
+    duration(file.upstream_idle, &mut limits.upstream_idle, findings);
+    number(file.connections_per_core, 1..=1_000_000, &mut limits.connections_per_core, findings);
+    duration(file.connect, &mut limits.connect, findings);
+    duration(file.first_byte, &mut limits.first_byte, findings);
+    duration(file.stream_idle, &mut limits.stream_idle, findings);
+    duration(file.drain, &mut limits.drain, findings);
+    limits
+}
+
+fn issuer(at: At<IssuerFile>, base: &Path, findings: &mut Findings<'_>) -> Option<Issuer> {
+    let file = at.into_inner();
+    let url = http_url(&file.url, findings);
+    if file.audience.as_ref().is_empty() || file.audience.as_ref().iter().any(String::is_empty) {
+        findings.at(
+            file.audience.span().start,
+            "`audience` is empty, so tokens meant for other services would be accepted",
+            "name the audience of your tokens, such as audience = [\"inference\"]",
+        );
+    }
+    let jwks = match file.jwks {
+        None => Some(JwksSource::Discovery),
+        Some(at) => match at.as_ref().strip_prefix("file:") {
+            Some(path) => Some(JwksSource::File(base.join(path))),
+            None => http_url(&at, findings).map(JwksSource::Url),
+        },
+    };
+    Some(Issuer {
+        url: url?,
+        audience: file.audience.into_inner(),
+        groups_claim: file.groups_claim.unwrap_or_else(|| DEFAULT_GROUPS_CLAIM.to_owned()),
+        tenant_claim: file.tenant_claim,
+        jwks: jwks?,
+    })
+}
+
+fn upstream(at: At<UpstreamFile>, findings: &mut Findings<'_>) -> Option<Upstream> {
+    let file = at.into_inner();
+    if file.name.as_ref().is_empty() {
+        findings.at(file.name.span().start, "an upstream has an empty name", "name it, such as name = \"chat\"");
+    }
+    if file.endpoints.as_ref().is_empty() {
+        findings.at(
+            file.endpoints.span().start,
+            "an upstream has no endpoints",
+            "add one, such as endpoints = [\"http://10.0.0.5:8000\"]",
+        );
+    }
+    let endpoints: Vec<_> = file.endpoints.into_inner().iter().map(|at| endpoint(at, findings)).collect();
+    let match_path = match file.matches {
+        None => "/".to_owned(),
+        Some(matches) => path(matches.path, findings),
+    };
+    let opaque = file.opaque.unwrap_or_default().into_iter().map(|at| path(at, findings)).collect();
+    let credential = match file.credential {
+        None => None,
+        Some(file) => Some(credential(&file, findings)?),
+    };
+    Some(Upstream {
+        name: file.name.into_inner(),
+        endpoints: endpoints.into_iter().collect::<Option<_>>()?,
+        match_path,
+        opaque,
+        credential,
+    })
+}
+
+fn endpoint(at: &At<String>, findings: &mut Findings<'_>) -> Option<Endpoint> {
+    match Endpoint::parse(at.as_ref()) {
+        Ok(endpoint) => Some(endpoint),
+        Err(message) => {
+            findings.at(at.span().start, message, "write http://HOST:PORT");
+            None
+        }
+    }
+}
+
+impl Endpoint {
+    /// Reads `http://host[:port]`.
+    ///
+    /// # Errors
+    /// A sentence saying what is wrong with the text.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        if text.starts_with("https://") {
+            return Err(format!(
+                "the endpoint `{text}` asks for TLS, which this version cannot speak to model servers yet; \
+                 put a TLS-terminating sidecar on the loopback in front of it"
+            ));
+        }
+        let wrong = || format!("`{text}` is not an endpoint");
+        let authority = text.strip_prefix("http://").ok_or_else(wrong)?;
+        let authority = authority.strip_suffix('/').unwrap_or(authority);
+        if authority.contains(['/', '?', '#', '@']) {
+            return Err(format!(
+                "the endpoint `{text}` has more than a host and a port; paths are passed on as callers send them"
+            ));
+        }
+        let (host, port) = match authority.rsplit_once(':') {
+            Some((host, port)) if !port.contains(']') => {
+                (host, port.parse().ok().filter(|port| *port != 0).ok_or_else(wrong)?)
+            }
+            _ => (authority, 80),
+        };
+        let bracketed = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+        let valid = match bracketed {
+            Some(host) => host.parse::<std::net::Ipv6Addr>().is_ok(),
+            None => {
+                !host.is_empty()
+                    && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_'))
+            }
+        };
+        if !valid {
+            return Err(wrong());
+        }
+        let name = if port == 80 { host.to_owned() } else { format!("{host}:{port}") };
+        Ok(Self { host: bracketed.unwrap_or(host).to_owned(), port, authority: name })
+    }
+}
+
+fn credential(file: &CredentialFile, findings: &mut Findings<'_>) -> Option<Credential> {
+    let header = file.header.as_ref().to_ascii_lowercase();
+    let token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    let framing = ["host", "connection", "content-length", "transfer-encoding", "te", "trailer", "upgrade", "expect"];
+    if header.is_empty() || !header.bytes().all(token) || framing.contains(&header.as_str()) {
+        findings.at(
+            file.header.span().start,
+            format!("`{header}` cannot be the header of a credential"),
+            "use the header that the model server reads, such as \"authorization\" or \"x-api-key\"",
+        );
+        return None;
+    }
+    match Secret::resolve(file.value.as_ref()) {
+        // Field values are visible ASCII and spaces (RFC 9110 §5.5): anything else could forge a second field.
+        Ok(value) if value.expose().bytes().all(|byte| (b' '..=b'~').contains(&byte)) => {
+            Some(Credential { header, value })
+        }
+        Ok(_) => {
+            findings.at(
+                file.value.span().start,
+                "the credential has characters that no header can carry",
+                "check its source",
+            );
+            None
+        }
+        Err(message) => {
+            findings.at(file.value.span().start, message, "write \"env:NAME\" or \"file:PATH\"");
+            None
+        }
+    }
+}
+
+fn evidence(file: Option<EvidenceFile>, base: &Path, findings: &mut Findings<'_>) -> Option<EvidenceConfig> {
+    let Some(file) = file else { return Some(EvidenceConfig::default()) };
+    let origin = match file.origin {
+        None => DEFAULT_ORIGIN.to_owned(),
+        Some(at) => {
+            let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_' | b'/');
+            if at.as_ref().is_empty() || !at.as_ref().bytes().all(plain) || at.as_ref().contains("..") {
+                findings.at(
+                    at.span().start,
+                    format!("`{}` cannot be the name of a log", at.as_ref()),
+                    "write a host and a path without scheme, such as \"gw.example.com/ai\"",
+                );
+            }
+            at.into_inner()
+        }
+    };
+    let durability = word(
+        file.durability.as_ref(),
+        &[("strict", Durability::Strict), ("crash", Durability::Crash), ("observe", Durability::Observe)],
+        findings,
+    )?;
+    let on_failure =
+        word(file.on_failure.as_ref(), &[("refuse", OnFailure::Refuse), ("continue", OnFailure::Continue)], findings)?;
+    let mut key_file = |at: Option<At<String>>| -> Option<PathBuf> {
+        let at = at?;
+        let Some(path) = at.as_ref().strip_prefix("file:") else {
+            findings.at(at.span().start, "keys are never written into this file", "write \"file:PATH\"");
+            return None;
+        };
+        Some(base.join(path))
+    };
+    Some(EvidenceConfig { origin, durability, on_failure, key: key_file(file.key), keystore: key_file(file.keystore) })
+}
+
+/// One of a few words; its default if nothing is written.
+fn word<T: Copy + Default>(at: Option<&At<String>>, words: &[(&str, T)], findings: &mut Findings<'_>) -> Option<T> {
+    let Some(at) = at else { return Some(T::default()) };
+    if let Some((_, value)) = words.iter().find(|(word, _)| word == at.as_ref()) {
+        return Some(*value);
+    }
+    let known: Vec<String> = words.iter().map(|(word, _)| format!("\"{word}\"")).collect();
+    findings.at(
+        at.span().start,
+        format!("unknown value `{}`", at.as_ref()),
+        format!("write one of {}", known.join(", ")),
+    );
+    None
+}
+
+fn address(at: &At<String>, findings: &mut Findings<'_>) -> Option<SocketAddr> {
+    let address = at.as_ref().parse().ok();
+    if address.is_none() {
+        findings.at(
+            at.span().start,
+            format!("`{}` is not an address to listen on", at.as_ref()),
+            "write an IP address and a port, such as \"127.0.0.1:8080\" or \"[::]:8080\"",
+        );
+    }
+    address
+}
+
+fn http_url(at: &At<String>, findings: &mut Findings<'_>) -> Option<String> {
+    let url = at.as_ref();
+    let good = reqwest::Url::parse(url).is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
+    if !good {
+        findings.at(at.span().start, format!("`{url}` is not a URL"), "write https://HOST/PATH");
+        return None;
+    }
+    Some(url.clone())
+}
+
+fn path(at: At<String>, findings: &mut Findings<'_>) -> String {
+    if !at.as_ref().starts_with('/') {
+        findings.at(
+            at.span().start,
+            format!("`{}` is not a path", at.as_ref()),
+            "begin it with a slash, such as \"/v1/\"",
+        );
+    }
+    at.into_inner()
+}
+
+fn duration(at: Option<At<String>>, slot: &mut Duration, findings: &mut Findings<'_>) {
+    let Some(at) = at else { return };
+    match parse_duration(at.as_ref()) {
+        Ok(duration) => *slot = duration,
+        Err(message) => findings.at(at.span().start, message, "write a duration such as \"30s\""),
+    }
+}
+
+fn size(at: Option<At<SizeFile>>, range: RangeInclusive<usize>, slot: &mut usize, findings: &mut Findings<'_>) {
+    let Some(at) = at else { return };
+    let size = match at.as_ref() {
+        SizeFile::Bytes(bytes) => usize::try_from(*bytes).map_err(|_| format!("`{bytes}` is not a size")),
+        SizeFile::Text(text) => parse_size(text),
+    };
+    match size {
+        Ok(size) if range.contains(&size) => *slot = size,
+        Ok(size) => findings.at(
+            at.span().start,
+            format!("{size} bytes is out of range"),
+            format!("write a size from {} to {} bytes", range.start(), range.end()),
+        ),
+        Err(message) => findings.at(at.span().start, message, "write a size such as \"32KiB\""),
+    }
+}
+
+fn number(at: Option<At<i64>>, range: RangeInclusive<i64>, slot: &mut usize, findings: &mut Findings<'_>) {
+    let Some(at) = at else { return };
+    match usize::try_from(*at.as_ref()) {
+        Ok(number) if range.contains(at.as_ref()) => *slot = number,
+        _ => findings.at(
+            at.span().start,
+            format!("{} is out of range", at.as_ref()),
+            format!("write a number from {} to {}", range.start(), range.end()),
+        ),
+    }
+}

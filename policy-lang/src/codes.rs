@@ -1,0 +1,91 @@
+//! Every diagnostic has a code that stays the same from release to release: `SP00` files, `SP01` syntax, `SP02` names, `SP03` types,
+//! `SP04` regular expressions, `SP05` effects, `SP06` bounds, `SP09` warnings.
+
+macro_rules! codes {
+    ($($name:ident $code:literal $meaning:literal,)*) => {
+        /// What a diagnostic is about.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum Code {
+            $(#[doc = $meaning] $name,)*
+        }
+
+        impl Code {
+            /// Every code: itself, its text, its meaning.
+            pub const ALL: &'static [(Self, &'static str, &'static str)] =
+                &[$((Self::$name, $code, $meaning),)*];
+
+            /// The text that users see and search for.
+            #[must_use]
+            pub fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$name => $code,)*
+                }
+            }
+        }
+    };
+}
+
+codes! {
+    Unreadable "SP0001" "a file or directory cannot be read",
+    NoFiles "SP0002" "there is no policy file",
+    FileTooLarge "SP0003" "a file is larger than the limit",
+    SetTooLarge "SP0004" "the files of a set are larger than the limit together",
+    NotUtf8 "SP0005" "a file is not UTF-8 text",
+    TooManyFiles "SP0006" "too many files, or directories too deep",
+
+    Syntax "SP0101" "something else was expected here",
+    NotYet "SP0102" "a part of the language that this version does not have yet",
+    SingleEquals "SP0103" "`=` where `==` is meant",
+    SymbolForWord "SP0104" "a symbol where the language uses a word",
+    UnknownItem "SP0105" "no item begins with this word",
+    OpenString "SP0106" "a string that does not end on its line",
+    OpenRegex "SP0107" "a regular expression that does not end on its line",
+    OpenBracket "SP0108" "a bracket that is never closed",
+    StrayBracket "SP0109" "a closing bracket that closes nothing",
+    NestingTooDeep "SP0110" "brackets or operators within one another beyond the limit",
+    ForbiddenCharacter "SP0111" "a character that hides or reorders text",
+    BadEscape "SP0112" "an escape in a string that does not exist",
+    BadNumber "SP0113" "a number or unit that cannot be read",
+    BadPath "SP0114" "a JSON path that cannot be read",
+    BadAddress "SP0115" "an address or network that cannot be read",
+    StringTooLong "SP0116" "a string beyond the limit",
+
+    UnknownName "SP0201" "no set or condition of this name in the file",
+    UnknownField "SP0202" "no field of this name",
+    UnknownDetector "SP0203" "no detector of this name",
+    UnknownSetType "SP0204" "no type of this name",
+    DuplicateName "SP0205" "two definitions of one name in a file",
+    DuplicateRule "SP0206" "two rules of one name in a set",
+    CyclicDefinition "SP0207" "a definition that needs itself",
+    MissingHeader "SP0208" "a set without a `policy` header",
+    DuplicateHeader "SP0209" "two `policy` headers in a file",
+
+    WrongTest "SP0301" "a test that this field does not have",
+    WrongSetType "SP0302" "a set of another type than the field",
+    OutOfRange "SP0303" "a value outside what is possible",
+    NotACondition "SP0304" "something that is neither true nor false",
+    EmptySet "SP0305" "a set without entries",
+    EmptyComparison "SP0306" "a comparison with empty text, which never holds",
+    GlobNotPossible "SP0307" "a glob where only whole names can stand",
+
+    BadRegex "SP0401" "a regular expression that cannot be read",
+    RegexTooLarge "SP0402" "a regular expression beyond the limit",
+    RegexMatchesNothing "SP0403" "a mask with a regular expression that matches the empty text",
+
+    NoEffect "SP0501" "a rule that does nothing",
+    ClauseTwice "SP0502" "a clause that may stand once only",
+    Contradiction "SP0503" "effects that contradict each other",
+    BadStatus "SP0504" "a status that is not 4xx",
+    EmptyText "SP0505" "an empty text where one is needed",
+
+    TooManyRules "SP0601" "more rules than the limit",
+    TooManyEntries "SP0602" "more set entries than the limit",
+    ConditionTooLarge "SP0603" "a condition beyond the limit",
+
+    NothingAllowed "SP0901" "no rule allows anything",
+    UnusedLet "SP0902" "a `let` that no rule uses",
+    UnusedSet "SP0903" "a `set` that no rule uses",
+    LooksLikeGlob "SP0904" "a literal that looks like a glob",
+
+    Internal "SP0999" "a mistake in the compiler itself",
+}

@@ -1,0 +1,185 @@
+//! From files to a program.
+
+use crate::codes::Code;
+use crate::diagnostic::{Diagnostic, Diagnostics, Severity};
+use crate::limits::{ERRORS_MAX, FILE_BYTES_MAX, FILES_MAX, SET_BYTES_MAX};
+use crate::lower::lower;
+use crate::parse::parse_item;
+use crate::program::Program;
+use crate::scanner::scan;
+use crate::source::{Source, Sources};
+use crate::walk;
+use sha2::{Digest, Sha256};
+use std::path::Path;
+use std::sync::Arc;
+
+/// A policy set that can be used.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    /// What calls are judged by.
+    pub program: Arc<Program>,
+    /// What is probably not as meant.
+    pub warnings: Vec<Diagnostic>,
+    /// The texts, for showing the warnings.
+    pub sources: Sources,
+}
+
+impl Loaded {
+    /// The warnings as [`Diagnostics`], for rendering.
+    #[must_use]
+    pub fn diagnostics(&self) -> Diagnostics {
+        Diagnostics {
+            list: self.warnings.clone(),
+            sources: self.sources.clone(),
+        }
+    }
+}
+
+/// Loads a policy file, or every `*.policy` file below a directory as one set.
+///
+/// Names that begin with a dot are left out, so a mounted Kubernetes ConfigMap (files that are links into `..data`) is read once.
+///
+/// # Errors
+/// Everything that is wrong with the set, unreadable files included; at most 100 findings.
+pub fn load_path(path: &Path) -> Result<Loaded, Diagnostics> {
+    let (root, files) = walk::read(path).map_err(|error| Diagnostics {
+        list: vec![*error],
+        sources: Sources::default(),
+    })?;
+    load(Sources::new(files, root))
+}
+
+/// Loads texts as one set, in the given order.
+///
+/// # Errors
+/// Everything that is wrong with the set; at most 100 findings.
+pub fn load_sources(sources: Vec<Source>) -> Result<Loaded, Diagnostics> {
+    load(Sources::new(sources, String::new()))
+}
+
+fn load(sources: Sources) -> Result<Loaded, Diagnostics> {
+    let mut errors = Vec::new();
+    let checked = match check_bounds(&sources) {
+        Err(error) => {
+            errors.push(*error);
+            None
+        }
+        Ok(()) => {
+            let items = parse(&sources, &mut errors);
+            Some(lower(&items, sources.files().len(), &mut errors))
+        }
+    };
+    let (Some(checked), true) = (checked, errors.is_empty()) else {
+        sort(&mut errors);
+        errors.truncate(ERRORS_MAX);
+        return Err(Diagnostics {
+            list: errors,
+            sources,
+        });
+    };
+    let mut warnings = checked.warnings;
+    sort(&mut warnings);
+    Ok(Loaded {
+        program: Arc::new(Program {
+            name: checked.name,
+            version: checked.version,
+            digest: digest(&sources),
+            rules: checked.rules,
+            atoms: checked.atoms,
+        }),
+        warnings,
+        sources,
+    })
+}
+
+fn check_bounds(sources: &Sources) -> Result<(), Box<Diagnostic>> {
+    let files = sources.files();
+    if files.is_empty() {
+        return Err(Box::new(Diagnostic::error(
+            Code::NoFiles,
+            "there is no policy file",
+        )));
+    }
+    if files.len() > FILES_MAX {
+        return Err(Box::new(Diagnostic::error(
+            Code::TooManyFiles,
+            format!(
+                "the set has {} files, the limit is {FILES_MAX}",
+                files.len()
+            ),
+        )));
+    }
+    let mut total = 0_usize;
+    for (index, file) in files.iter().enumerate() {
+        check_file_size(&sources.display_name(index), file.text.len())?;
+        total = total.saturating_add(file.text.len());
+    }
+    check_set_size(total)
+}
+
+pub(crate) fn check_file_size(name: &str, bytes: usize) -> Result<(), Box<Diagnostic>> {
+    match bytes > FILE_BYTES_MAX {
+        true => Err(Box::new(
+            Diagnostic::error(
+                Code::FileTooLarge,
+                format!("{name} is larger than {FILE_BYTES_MAX} bytes"),
+            )
+            .help("split it: all files of a directory are one set"),
+        )),
+        false => Ok(()),
+    }
+}
+
+pub(crate) fn check_set_size(bytes: usize) -> Result<(), Box<Diagnostic>> {
+    match bytes > SET_BYTES_MAX {
+        true => Err(Box::new(Diagnostic::error(
+            Code::SetTooLarge,
+            format!("the files of the set are larger than {SET_BYTES_MAX} bytes together"),
+        ))),
+        false => Ok(()),
+    }
+}
+
+/// Every item on its own, so that one mistake hides no other.
+fn parse(sources: &Sources, errors: &mut Vec<Diagnostic>) -> Vec<(usize, crate::syntax::Item)> {
+    let mut items = Vec::new();
+    for (file, source) in sources.files().iter().enumerate() {
+        for raw in scan(file, &source.text, errors) {
+            if raw.broken {
+                continue;
+            }
+            match parse_item(&source.text, raw) {
+                Ok(item) => items.push((file, item)),
+                Err(error) => errors.push(*error),
+            }
+        }
+    }
+    items
+}
+
+/// In file order; findings without a place come last.
+fn sort(list: &mut [Diagnostic]) {
+    list.sort_by_key(|diagnostic| {
+        let place = diagnostic
+            .labels
+            .first()
+            .map(|label| (label.file, label.span.start));
+        (
+            diagnostic.severity == Severity::Warning,
+            place.is_none(),
+            place,
+        )
+    });
+}
+
+/// SHA-256 over name and content of every file, each preceded by its length (64 bits, big endian).
+fn digest(sources: &Sources) -> String {
+    let mut hash = Sha256::new();
+    for file in sources.files() {
+        for part in [&file.name, &file.text] {
+            hash.update((part.len() as u64).to_be_bytes());
+            hash.update(part.as_bytes());
+        }
+    }
+    hex::encode(hash.finalize())
+}

@@ -1,0 +1,66 @@
+//! Which definitions the rules use, directly or through others.
+
+use super::{Key, Lowerer};
+use crate::codes::Code;
+use crate::diagnostic::Diagnostic;
+use crate::syntax::Item;
+use std::collections::{HashMap, HashSet};
+
+#[derive(Default)]
+pub(super) struct Usage<'s> {
+    /// Definitions being lowered, the innermost last.
+    pub(super) within: Vec<Key<'s>>,
+    needs: HashMap<Key<'s>, Vec<Key<'s>>>,
+    roots: Vec<Key<'s>>,
+}
+
+impl<'s> Usage<'s> {
+    pub(super) fn uses(&mut self, key: Key<'s>) {
+        match self.within.last() {
+            Some(user) => self.needs.entry(*user).or_default().push(key),
+            None => self.roots.push(key),
+        }
+    }
+
+    /// Looking at a definition for its own sake is not using it.
+    pub(super) fn forget_roots(&mut self) {
+        self.roots.clear();
+    }
+
+    fn used(&self) -> HashSet<Key<'s>> {
+        let mut used = HashSet::new();
+        let mut open = self.roots.clone();
+        while let Some(key) = open.pop() {
+            if used.insert(key) {
+                open.extend(self.needs.get(&key).into_iter().flatten());
+            }
+        }
+        used
+    }
+}
+
+impl Lowerer<'_, '_> {
+    pub(super) fn unused(&self) -> Vec<Diagnostic> {
+        let used = self.usage.used();
+        let mut warnings = Vec::new();
+        for (file, names) in self.files.iter().enumerate() {
+            for item in &names.order {
+                let (code, what, name) = match item {
+                    Item::Set(set) => (Code::UnusedSet, "set", &set.name),
+                    Item::Let(definition) => (Code::UnusedLet, "condition", &definition.name),
+                    Item::Policy(_) | Item::Rule(_) => continue,
+                };
+                if !used.contains(&(file, name.node.as_str())) {
+                    warnings.push(
+                        Diagnostic::warning(
+                            code,
+                            format!("no rule uses the {what} `{}`", name.node),
+                        )
+                        .label(name.span, ""),
+                    );
+                }
+            }
+        }
+        warnings
+    }
+}

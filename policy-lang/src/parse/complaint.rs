@@ -1,0 +1,342 @@
+//! What to say when the grammar does not fit: pest knows where and what it tried, people want to know what was meant.
+
+use super::boxed;
+use super::grammar::Rule;
+use crate::codes::Code;
+use crate::diagnostic::Diagnostic;
+use crate::source::Span;
+use crate::suggest::{closest, did_you_mean};
+use pest::error::{Error, ErrorVariant, InputLocation};
+
+/// Words of the full language that this version does not have.
+const NOT_YET: [&str; 19] = [
+    "import",
+    "claim",
+    "limit",
+    "purpose",
+    "basis",
+    "risk",
+    "grant",
+    "seal",
+    "alert",
+    "retain",
+    "until",
+    "invariant",
+    "test",
+    "drop",
+    "hash",
+    "token",
+    "given",
+    "expect",
+    "never",
+];
+const ITEMS: [&str; 4] = ["policy", "set", "let", "rule"];
+const CLAUSES: [&str; 7] = [
+    "when", "unless", "allow", "deny", "mask", "record", "require",
+];
+
+/// An item whose first word begins no item of this version.
+pub(super) fn unknown_item(word: &str, item: Span) -> Box<Diagnostic> {
+    let span = Span {
+        end: (item.start + word.len()).max(item.start + 1).min(item.end),
+        ..item
+    };
+    if NOT_YET.contains(&word) {
+        return not_yet(word, span);
+    }
+    let help = closest(word, ITEMS).map_or_else(
+        || "a file is made of `policy`, `set`, `let` and `rule` items".to_owned(),
+        |found| format!("did you mean `{found}`?"),
+    );
+    let message = match word {
+        "" => "an item was expected here".to_owned(),
+        word => format!("no item begins with `{word}`"),
+    };
+    boxed(
+        Diagnostic::error(Code::UnknownItem, message)
+            .label(span, "")
+            .help(help),
+    )
+}
+
+pub(crate) fn not_yet(word: &str, span: Span) -> Box<Diagnostic> {
+    boxed(
+        Diagnostic::error(
+            Code::NotYet,
+            format!("`{word}` is not in this version of the language yet"),
+        )
+        .label(span, ""),
+    )
+}
+
+/// A text that the grammar refused.
+pub(super) fn unexpected(error: &Error<Rule>, text: &str, item: Span) -> Box<Diagnostic> {
+    let at = match error.location {
+        InputLocation::Pos(at) | InputLocation::Span((at, _)) => at,
+    };
+    let at = skip_trivia(text, at);
+    let found = token(text.get(at..).unwrap_or(""));
+    let span = Span {
+        start: item.start + at,
+        end: item.start + at + found.len(),
+        ..item
+    };
+    let expected = match &error.variant {
+        ErrorVariant::ParsingError { positives, .. } => whole(positives),
+        ErrorVariant::CustomError { .. } => Vec::new(),
+    };
+    let expected = expected.as_slice();
+    if NOT_YET.contains(&found) && !expected.contains(&Rule::name) {
+        return not_yet(found, span);
+    }
+    let at_line_start = text.get(..at).is_some_and(|before| before.ends_with('\n'));
+    if at_line_start && expected.contains(&Rule::EOI) && found.starts_with(char::is_alphabetic) {
+        return unknown_item(found, span);
+    }
+    if found == "=" && expected.contains(&Rule::op) {
+        return boxed(
+            Diagnostic::error(
+                Code::SingleEquals,
+                "`=` gives names to things, `==` compares",
+            )
+            .label(span, "write `==`"),
+        );
+    }
+    if let Some(word) = word_for(found) {
+        return boxed(
+            Diagnostic::error(
+                Code::SymbolForWord,
+                format!("conditions use words: `{word}`, not `{found}`"),
+            )
+            .label(span, format!("write `{word}`")),
+        );
+    }
+    let wanted = describe(expected);
+    let message = match (found, wanted.as_str()) {
+        ("", "") => "this item ends too early".to_owned(),
+        ("", wanted) => format!("this item ends too early: expected {wanted}"),
+        (found, "") => format!("`{found}` does not belong here"),
+        (found, wanted) => format!("expected {wanted}, found `{found}`"),
+    };
+    let help = match expected.contains(&Rule::set_type) || found.is_empty() {
+        true => None,
+        false => meant(found, expected),
+    };
+    boxed(
+        Diagnostic::error(Code::Syntax, message)
+            .label(span, "")
+            .maybe_help(help),
+    )
+}
+
+/// pest names a rule by its first word where that is all it tried; the rule itself says more.
+fn whole(positives: &[Rule]) -> Vec<Rule> {
+    let in_clauses = positives.contains(&Rule::kw_unless);
+    let whole = positives.iter().map(|rule| match rule {
+        Rule::kw_when => Rule::when,
+        Rule::kw_unless => Rule::unless,
+        Rule::kw_allow => Rule::allow,
+        Rule::kw_deny => Rule::deny,
+        Rule::kw_mask => Rule::mask,
+        Rule::kw_record if in_clauses => Rule::record,
+        Rule::kw_require => Rule::require,
+        Rule::kw_by => Rule::by,
+        Rule::kw_within => Rule::within,
+        Rule::kw_valid => Rule::valid,
+        Rule::kw_is => Rule::presence,
+        Rule::kw_matches => Rule::matches,
+        Rule::kw_contains => Rule::contains,
+        Rule::kw_finds => Rule::finds,
+        other => *other,
+    });
+    whole.collect()
+}
+
+fn word_for(found: &str) -> Option<&'static str> {
+    match found {
+        "&&" | "&" => Some("and"),
+        "||" | "|" => Some("or"),
+        "!" => Some("not"),
+        _ => None,
+    }
+}
+
+fn meant(found: &str, expected: &[Rule]) -> Option<String> {
+    let words = expected.iter().flat_map(|rule| match words(*rule) {
+        [] => &[],
+        words => words,
+    });
+    if found.starts_with('\'') {
+        return Some("strings stand in double quotes".to_owned());
+    }
+    if found == ";" {
+        return Some("clauses need no separator".to_owned());
+    }
+    did_you_mean(found, words.copied())
+}
+
+/// The words a rule of the grammar may begin with, for suggestions.
+fn words(rule: Rule) -> &'static [&'static str] {
+    match rule {
+        Rule::when
+        | Rule::unless
+        | Rule::allow
+        | Rule::deny
+        | Rule::mask
+        | Rule::record
+        | Rule::require => &CLAUSES,
+        Rule::kw_and | Rule::kw_or => &["and", "or"],
+        Rule::compare
+        | Rule::membership
+        | Rule::presence
+        | Rule::matches
+        | Rule::contains
+        | Rule::finds => &["in", "not", "is", "matches", "contains", "finds"],
+        Rule::side => &["request", "response"],
+        Rule::bound => &["least", "most"],
+        Rule::level => &["full", "metadata"],
+        Rule::state => &["present", "absent"],
+        Rule::by | Rule::within | Rule::valid => &["by", "within", "valid"],
+        Rule::kw_version => &["version"],
+        Rule::kw_shadow => &["shadow"],
+        Rule::kw_status => &["status"],
+        Rule::kw_approval => &["approval"],
+        Rule::kw_from => &["from"],
+        Rule::kw_group | Rule::one_group | Rule::groups => &["group"],
+        Rule::kw_at => &["at"],
+        Rule::kw_text => &["text"],
+        Rule::kw_with => &["with"],
+        Rule::kw_as => &["as"],
+        Rule::kw_label | Rule::kw_last4 => &["label", "last4"],
+        Rule::kw_record => &["record"],
+        Rule::kw_in => &["in"],
+        Rule::kw_is => &["is"],
+        Rule::detect | Rule::kw_detect => &["detect"],
+        _ => &[],
+    }
+}
+
+/// "a, b or c" in the reader's terms, each once, in the order of the grammar.
+fn describe(expected: &[Rule]) -> String {
+    let mut names: Vec<&str> = Vec::new();
+    let mut sorted = expected.to_vec();
+    sorted.sort_unstable();
+    for rule in sorted {
+        let name = name(rule);
+        // Where a clause may stand, the closing brace goes without saying.
+        let is_noise = rule == Rule::close_brace && expected.contains(&Rule::when);
+        if !is_noise && !name.is_empty() && !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    match names.split_last() {
+        None => String::new(),
+        Some((only, [])) => (*only).to_owned(),
+        Some((last, rest)) => format!("{} or {last}", rest.join(", ")),
+    }
+}
+
+fn name(rule: Rule) -> &'static str {
+    match rule {
+        Rule::name | Rule::word => "a name",
+        Rule::rule_name => "a rule name",
+        Rule::set_type => "a type",
+        Rule::string => "a string in double quotes",
+        Rule::number => "a number",
+        Rule::when
+        | Rule::unless
+        | Rule::allow
+        | Rule::deny
+        | Rule::mask
+        | Rule::record
+        | Rule::require => {
+            "a clause (`when`, `unless`, `allow`, `deny`, `mask`, `record`, `require`)"
+        }
+        Rule::condition
+        | Rule::all
+        | Rule::unary
+        | Rule::group
+        | Rule::comparison
+        | Rule::kw_not
+        | Rule::header
+        | Rule::json => "a condition",
+        Rule::field => "a field",
+        Rule::compare
+        | Rule::membership
+        | Rule::presence
+        | Rule::matches
+        | Rule::contains
+        | Rule::finds
+        | Rule::op
+        | Rule::kw_is
+        | Rule::kw_matches
+        | Rule::kw_contains
+        | Rule::kw_finds => "a test (`==`, `<`, `in`, `is present`, `matches`, …)",
+        Rule::kw_and => "`and`",
+        Rule::kw_or => "`or`",
+        Rule::kw_in => "`in`",
+        Rule::braces => "`{ … }`",
+        Rule::groups | Rule::one_group | Rule::kw_group => "`group(\"…\")`",
+        Rule::glob | Rule::address => "a value",
+        Rule::json_path => "a path beginning with `$`",
+        Rule::detect | Rule::kw_detect => "`detect(…)`",
+        Rule::detector => "the name of a detector",
+        Rule::regex => "a regular expression in slashes",
+        Rule::side => "`request` or `response`",
+        Rule::bound => "`least` or `most`",
+        Rule::level => "`full` or `metadata`",
+        Rule::state => "`present` or `absent`",
+        Rule::by | Rule::within | Rule::valid => "`by`, `within` or `valid`",
+        Rule::kw_version => "`version`",
+        Rule::kw_shadow => "`shadow`",
+        Rule::kw_status => "`status`",
+        Rule::kw_approval => "`approval`",
+        Rule::kw_from => "`from`",
+        Rule::kw_at => "`at`",
+        Rule::kw_text => "`text`",
+        Rule::kw_with => "`with`",
+        Rule::kw_as => "`as`",
+        Rule::kw_label | Rule::kw_last4 => "`label`, `last4` or a string",
+        Rule::kw_record => "`record`",
+        Rule::colon => "`:`",
+        Rule::equals => "`=`",
+        Rule::comma => "`,`",
+        Rule::open_brace => "`{`",
+        Rule::close_brace => "`}`",
+        Rule::open_paren => "`(`",
+        Rule::close_paren => "`)`",
+        Rule::kw_header => "a condition",
+        Rule::EOI => "the end of the item",
+        _ => "",
+    }
+}
+
+/// pest stops before white space and comments; the reader looks at what follows.
+fn skip_trivia(text: &str, mut at: usize) -> usize {
+    loop {
+        let rest = text.get(at..).unwrap_or("");
+        let trimmed = rest.trim_start();
+        at += rest.len() - trimmed.len();
+        if !trimmed.starts_with("//") {
+            return at;
+        }
+        at += trimmed.find('\n').unwrap_or(trimmed.len());
+    }
+}
+
+/// The word or symbol at the start of the text, at most 40 bytes of it.
+fn token(text: &str) -> &str {
+    let Some(first) = text.chars().next() else {
+        return "";
+    };
+    let is_word = |c: char| c.is_alphanumeric() || c == '_' || c == '-';
+    let end = if is_word(first) {
+        text.find(|c| !is_word(c)).unwrap_or(text.len())
+    } else if text.starts_with("&&") || text.starts_with("||") || text.starts_with("==") {
+        2
+    } else {
+        first.len_utf8()
+    };
+    text.get(..text.floor_char_boundary(end.min(40)))
+        .unwrap_or("")
+}
