@@ -9,7 +9,8 @@ use policy_lang::{ApprovalRequirement, Verdict};
 
 use super::core::Core;
 use super::error::CallError;
-use super::exchange::{Call, caller_left};
+use super::admit::caller_left;
+use super::exchange::Call;
 use super::http::Wire;
 use super::judge::Judged;
 use super::rt;

@@ -76,7 +76,7 @@ impl Delivery<'_> {
         let media_type = self.head.media_type();
         let encoded = self.head.fields.text("content-encoding").is_some_and(|coding| !coding.eq_ignore_ascii_case("identity"));
         let plan = &self.admitted.plans.response;
-        let looks = !plan.is_empty() || super::exchange::keeps_payload(self.call);
+        let looks = !plan.is_empty() || self.call.keeps_payload();
         match media_type.as_str() {
             _ if !looks => self.through().await,
             _ if encoded && !plan.is_empty() => self.unscannable("its content coding was not asked for").await,
@@ -168,7 +168,7 @@ impl Delivery<'_> {
         self.open.response_masked(&redacted.hits, &redacted.coverage);
         self.open.answered(&info);
         let body = redacted.body;
-        if super::exchange::keeps_payload(self.call) {
+        if self.call.keeps_payload() {
             let copy = match redact::redact_answer(operation, &plans.recorded_response, &body) {
                 Ok((copy, _)) => copy.body,
                 Err(_) => Vec::new(),
@@ -298,7 +298,7 @@ impl Delivery<'_> {
 
     fn recorder(&self, operation: Operation, choices: u32) -> Option<StreamRedactor> {
         let plan = self.admitted.plans.recorded_response.clone();
-        super::exchange::keeps_payload(self.call).then(|| StreamRedactor::new(operation, plan, choices))
+        self.call.keeps_payload().then(|| StreamRedactor::new(operation, plan, choices))
     }
 
     /// Adds delivered bytes to the recorded copy, masked once more.

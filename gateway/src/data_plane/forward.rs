@@ -2,21 +2,139 @@
 
 use std::net::IpAddr;
 
-use super::answer::push_field;
-use super::http::{Framing, RequestHead, is_hop_by_hop};
+use policy_compiler::dialect::ErrorKind;
+
+use super::admit::{body_error, caller_left};
+use super::answer::{CONTINUE, push_field};
+use super::core::Core;
+use super::error::CallError;
+use super::exchange::{Admitted, Call};
+use super::http::{Framing, LAST_CHUNK, RequestHead, ResponseHead, Wire, is_hop_by_hop, write_chunk};
+use super::record::OpenCall;
+use super::upstream::Target;
+
+/// Sends the head and the body; a body that the policy did not read is passed on while it arrives.
+///
+/// # Errors
+/// The upstream or the caller broke off.
+pub(super) async fn send_request(
+    core: &Core,
+    client: &mut Wire,
+    wire: &mut Wire,
+    target: &Target,
+    call: &mut Call,
+    admitted: &Admitted,
+    open: &mut OpenCall,
+) -> Result<(), CallError> {
+    let limits = &core.shared.config.listen.limits;
+    let credential = call
+        .upstream
+        .and_then(|index| core.routes.get(index))
+        .and_then(|route| route.config.credential.as_ref())
+        .map(|credential| (credential.header.as_str(), credential.value.expose()));
+    let framing = match &admitted.body {
+        Some(body) => Framing::Length(body.len() as u64),
+        None => call.head.framing,
+    };
+    let mut bytes = request_head(
+        &call.head,
+        &Forwarded {
+            authority: &target.authority,
+            request_id: &open.id(),
+            client: call.peer.ip(),
+            credential,
+            traceparent: &call.trace.header,
+            framing,
+            identity_only: call.operation.is_some(),
+        },
+    );
+    wire.socket.move_within(limits.stream_idle);
+    let failed = |cause: &dyn std::fmt::Display| {
+        CallError::new(ErrorKind::Upstream, "upstream_failed", "The model server closed the connection while it got the request.")
+            .because(cause)
+    };
+    if let Some(body) = &admitted.body {
+        bytes.extend_from_slice(body);
+        return wire.socket.write_all(&bytes).await.map_err(|cause| failed(&cause));
+    }
+    wire.socket.write_all(&bytes).await.map_err(|cause| failed(&cause))?;
+    if call.head.expects_continue && !call.body.is_done() && client.unread().is_empty() {
+        client.socket.write_all(CONTINUE).await.map_err(|cause| caller_left().because(cause))?;
+    }
+    let mut piece = Vec::new();
+    let mut coded = Vec::new();
+    loop {
+        piece.clear();
+        client.socket.read_within(limits.body_timeout);
+        let more = call.body.read_some(client, &mut piece).await.map_err(|error| body_error(&error))?;
+        client.socket.never_times_out();
+        open.streamed_request(&piece);
+        let out = if framing == Framing::Chunked {
+            coded.clear();
+            write_chunk(&mut coded, &piece);
+            if !more {
+                coded.extend_from_slice(LAST_CHUNK);
+            }
+            &coded
+        } else {
+            &piece
+        };
+        wire.socket.move_within(limits.stream_idle);
+        wire.socket.write_all(out).await.map_err(|cause| failed(&cause))?;
+        if !more {
+            return Ok(());
+        }
+    }
+}
+
+/// Waits for the final head of the answer; interim ones (RFC 9110 §15.2) are taken in silence.
+///
+/// # Errors
+/// 502 for what is no answer, 504 when none came in time.
+pub(super) async fn read_head(core: &Core, wire: &mut Wire, call: &Call) -> Result<ResponseHead, CallError> {
+    wire.socket.read_within(core.shared.config.listen.limits.first_byte);
+    let failed = |cause: &dyn std::fmt::Display| {
+        CallError::new(ErrorKind::Upstream, "upstream_failed", "The model server did not answer properly.").because(cause)
+    };
+    loop {
+        match ResponseHead::parse(wire.unread(), call.head_only()) {
+            Ok(Some((head, length))) => {
+                wire.consume(length);
+                if head.status == 101 {
+                    return Err(failed(&"it switched protocols unasked"));
+                }
+                if !head.is_interim() {
+                    return Ok(head);
+                }
+                continue;
+            }
+            Ok(None) => {}
+            Err(error) => return Err(failed(&error)),
+        }
+        match wire.fill().await {
+            Ok(1..) => {}
+            _ if wire.socket.timed_out() => {
+                let message = "The model server did not begin to answer in time.";
+                return Err(CallError::new(ErrorKind::UpstreamTimeout, "upstream_timeout", message));
+            }
+            Ok(_) => return Err(failed(&"it closed the connection without an answer")),
+            Err(cause) => return Err(failed(&cause)),
+        }
+    }
+}
 
 /// What is put into the forwarded head beside the caller's fields.
-pub(crate) struct Forwarded<'a> {
-    pub(crate) authority: &'a str,
-    pub(crate) request_id: &'a str,
-    pub(crate) client: IpAddr,
+struct Forwarded<'a> {
+    authority: &'a str,
+    request_id: &'a str,
+    client: IpAddr,
     /// Name and value of the upstream's own credential.
-    pub(crate) credential: Option<(&'a str, &'a str)>,
-    pub(crate) traceparent: &'a str,
+    credential: Option<(&'a str, &'a str)>,
+    traceparent: &'a str,
     /// Framing of the body that follows.
-    pub(crate) framing: Framing,
+    framing: Framing,
     /// The answer will be looked into, so it must not be compressed.
-    pub(crate) identity_only: bool,
+    identity_only: bool,
 }
 
 /// Fields that are replaced or must not travel on: credentials of the caller, framing, and claims about the client that only
@@ -42,7 +160,7 @@ const REPLACED: [&str; 17] = [
 ];
 
 /// Serialises the head.
-pub(crate) fn request_head(request: &RequestHead, forwarded: &Forwarded<'_>) -> Vec<u8> {
+fn request_head(request: &RequestHead, forwarded: &Forwarded<'_>) -> Vec<u8> {
     let mut out = Vec::with_capacity(1024);
     out.extend_from_slice(request.method.as_bytes());
     out.push(b' ');

@@ -2,6 +2,7 @@
 //!
 //! Open [`exchange`] for the life of a call.
 
+mod admit;
 mod answer;
 mod approval;
 mod connection;

@@ -16,7 +16,7 @@ use sha2::{Digest, Sha256};
 
 use super::core::Core;
 use super::error::CallError;
-use super::exchange::{Admitted, Call, keeps_payload};
+use super::exchange::{Admitted, Call};
 use super::rt;
 use crate::identity;
 
@@ -34,6 +34,8 @@ const QUEUE_WAIT: Duration = Duration::from_millis(2);
 pub(crate) struct OpenCall {
     core: Rc<Core>,
     permit: Option<Permit>,
+    /// Whether the INTENT is on its way.
+    written: bool,
     id: audit_shipper::RecordId,
     began: Moment,
     outcome: Outcome,
@@ -59,6 +61,7 @@ impl OpenCall {
             core: Rc::clone(core),
             id: permit.id(),
             permit: Some(permit),
+            written: false,
             began: call.started,
             outcome: Outcome::default(),
             streamed: admitted.body.is_none().then(Sha256::new),
@@ -77,6 +80,7 @@ impl OpenCall {
         let Some(permit) = &mut open.permit else { return Err(CallError::no_evidence("the permit is gone")) };
         let receipt = core.producer.borrow_mut().intent(permit, &intent);
         core.shared.metrics.forwarded();
+        open.written = true;
         Ok((open, receipt.commit))
     }
 
@@ -227,6 +231,14 @@ impl OpenCall {
         let dt_us = now_us.saturating_sub(self.last_frame_us);
         self.last_frame_us = now_us;
         dt_us
+    }
+}
+
+impl Drop for OpenCall {
+    fn drop(&mut self) {
+        if self.permit.is_some() && self.written {
+            self.core.shared.metrics.completed(0);
+        }
     }
 }
 
@@ -401,7 +413,7 @@ fn channel_coverage(channel: &redact::ChannelCoverage) -> (Cow<'static, str>, Co
 /// Whether the recorded copy of the request is to be written, and from what.
 pub(super) fn request_copy(call: &Call, admitted: &Admitted) -> Option<Vec<u8>> {
     let (operation, body) = (call.operation?, admitted.body.as_deref()?);
-    if !keeps_payload(call) || body.is_empty() {
+    if !call.keeps_payload() || body.is_empty() {
         return None;
     }
     let copy = redact::redact_request(operation, &admitted.plans.recorded_request, body);
