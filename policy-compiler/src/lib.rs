@@ -1,1 +1,13 @@
-//! policy-compiler
+//! Sallyport's policy compiler: what turns a checked [`Program`](policy_lang::Program) into fast decisions.
+//!
+//! * [`compile`] makes a [`CompiledPolicy`]: native code where the machine allows it, the reference interpreter where it does
+//!   not; the meaning is the interpreter's either way, and every compiled set is compared with it before it is used.
+//! * [`PolicyTextEngine`] runs the text tests of a program: its regexes compiled once, detectors behind [`DetectorScan`].
+//!
+//! What this crate never does: sockets, clocks, files.
+
+mod native;
+mod text_engine;
+
+pub use native::{CompileOptions, CompiledPolicy, Engine, compile, compile_with};
+pub use text_engine::{DetectorScan, NoDetectors, PolicyTextEngine, TextEngineError};

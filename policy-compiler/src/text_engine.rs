@@ -1,0 +1,231 @@
+//! The text tests of a program, ready to run: [`TextEngine`] over compiled regexes, literal search and detectors.
+
+use memchr::memmem::Finder;
+use policy_lang::{Atom, JsonTest, Program, TextEngine, TextTest};
+use regex_automata::meta::Regex;
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+
+/// Memory of one compiled regex (its NFA), in bytes.
+const REGEX_NFA_BYTES_MAX: usize = 4 << 20;
+/// Memory of one pass over a regex's lazily built automaton, in bytes; when it is full the automaton starts anew.
+const REGEX_CACHE_BYTES_MAX: usize = 2 << 20;
+
+/// Finds what the built-in detectors look for.
+pub trait DetectorScan: Send + Sync {
+    /// Whether the detector (a name from [`policy_lang::schema::DETECTORS`]) finds anything in the text; `None` when it is not known.
+    fn finds(&self, detector: &str, text: &str) -> Option<bool>;
+}
+
+/// Knows no detector, so every `finds` is an error.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NoDetectors;
+
+impl DetectorScan for NoDetectors {
+    fn finds(&self, _detector: &str, _text: &str) -> Option<bool> {
+        None
+    }
+}
+
+/// Why a program's text tests cannot be prepared.
+#[derive(Debug, thiserror::Error)]
+pub enum TextEngineError {
+    /// A regex does not compile within its bounds. The language checks regexes, so this means that the two disagree.
+    #[error("the regex /{pattern}/ cannot be compiled: {reason}")]
+    Regex {
+        /// Its source.
+        pattern: String,
+        /// What the regex compiler says.
+        reason: String,
+    },
+}
+
+/// Every text test of one program. Shared by all threads; tests that the program does not have are errors (`None`).
+pub struct PolicyTextEngine {
+    regexes: HashMap<String, Regex>,
+    literals: HashMap<String, Finder<'static>>,
+    detectors: Arc<dyn DetectorScan>,
+}
+
+impl PolicyTextEngine {
+    /// Compiles each regex of the program once.
+    ///
+    /// # Errors
+    /// [`TextEngineError::Regex`] for the first regex that does not compile.
+    pub fn new(
+        program: &Program,
+        detectors: Arc<dyn DetectorScan>,
+    ) -> Result<Self, TextEngineError> {
+        let mut engine = Self {
+            regexes: HashMap::new(),
+            literals: HashMap::new(),
+            detectors,
+        };
+        for test in program.atoms.iter().filter_map(text_test) {
+            match test {
+                TextTest::Matches(pattern) if !engine.regexes.contains_key(pattern) => {
+                    let regex = compile(pattern)?;
+                    engine.regexes.insert(pattern.clone(), regex);
+                }
+                TextTest::Contains(literal) if !engine.literals.contains_key(literal) => {
+                    let finder = Finder::new(literal).into_owned();
+                    engine.literals.insert(literal.clone(), finder);
+                }
+                _ => {}
+            }
+        }
+        Ok(engine)
+    }
+}
+
+impl TextEngine for PolicyTextEngine {
+    fn test(&self, test: &TextTest, text: &str) -> Option<bool> {
+        match test {
+            TextTest::Matches(pattern) => Some(self.regexes.get(pattern)?.is_match(text)),
+            TextTest::Contains(literal) => {
+                let found = self.literals.get(literal)?.find(text.as_bytes());
+                Some(found.is_some())
+            }
+            TextTest::Finds(names) => self.finds(names, text),
+        }
+    }
+}
+
+impl PolicyTextEngine {
+    /// True if any detector finds something; otherwise unknown if any is unknown.
+    fn finds(&self, names: &[String], text: &str) -> Option<bool> {
+        let mut every_one_known = true;
+        for name in names {
+            match self.detectors.finds(name, text) {
+                Some(true) => return Some(true),
+                Some(false) => {}
+                None => every_one_known = false,
+            }
+        }
+        every_one_known.then_some(false)
+    }
+}
+
+impl fmt::Debug for PolicyTextEngine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PolicyTextEngine")
+            .field("regexes", &self.regexes.len())
+            .field("literals", &self.literals.len())
+            .finish_non_exhaustive()
+    }
+}
+
+fn text_test(atom: &Atom) -> Option<&TextTest> {
+    match atom {
+        Atom::Text(test)
+        | Atom::Json {
+            test: JsonTest::Text(test),
+            ..
+        } => Some(test),
+        _ => None,
+    }
+}
+
+fn compile(pattern: &str) -> Result<Regex, TextEngineError> {
+    let config = Regex::config()
+        .nfa_size_limit(Some(REGEX_NFA_BYTES_MAX))
+        .hybrid_cache_capacity(REGEX_CACHE_BYTES_MAX);
+    Regex::builder()
+        .configure(config)
+        .build(pattern)
+        .map_err(|error| TextEngineError::Regex {
+            pattern: pattern.to_owned(),
+            reason: reason(&error),
+        })
+}
+
+/// The innermost cause says what is wrong; the outer ones only say where it was noticed.
+fn reason(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut innermost = error;
+    while let Some(cause) = innermost.source() {
+        innermost = cause;
+    }
+    innermost.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+    use super::*;
+    use policy_lang::JsonPath;
+
+    struct Digits;
+
+    impl DetectorScan for Digits {
+        fn finds(&self, detector: &str, text: &str) -> Option<bool> {
+            (detector == "us_ssn").then(|| text.contains("536-22-8145"))
+        }
+    }
+
+    fn engine(tests: &[TextTest]) -> Result<PolicyTextEngine, TextEngineError> {
+        let mut atoms: Vec<Atom> = tests.iter().cloned().map(Atom::Text).collect();
+        if let Some(Atom::Text(last)) = atoms.pop() {
+            let path = JsonPath {
+                segments: Vec::new(),
+            };
+            atoms.push(Atom::Json {
+                path,
+                test: JsonTest::Text(last),
+            });
+        }
+        let program = Program {
+            name: "texts".to_owned(),
+            version: 1,
+            digest: String::new(),
+            rules: Vec::new(),
+            atoms,
+        };
+        PolicyTextEngine::new(&program, Arc::new(Digits))
+    }
+
+    #[test]
+    fn runs_the_tests_that_the_program_has() {
+        let regex = TextTest::Matches("(?i)(dump|print).{0,40}weights".to_owned());
+        let literal = TextTest::Contains("ignore previous".to_owned());
+        let engine = engine(&[regex.clone(), literal.clone()]).unwrap();
+        assert_eq!(
+            engine.test(&regex, "please DUMP all the weights"),
+            Some(true)
+        );
+        assert_eq!(engine.test(&regex, "please lift the weights"), Some(false));
+        assert_eq!(
+            engine.test(&literal, "now ignore previous orders"),
+            Some(true)
+        );
+        assert_eq!(engine.test(&literal, "now ignore"), Some(false));
+        let other = TextTest::Contains("something else".to_owned());
+        assert_eq!(engine.test(&other, "something else"), None);
+    }
+
+    #[test]
+    fn an_unknown_detector_is_an_error_unless_another_one_finds_something() {
+        let engine = engine(&[]).unwrap();
+        let finds = |names: &[&str], text| {
+            let names = names.iter().map(ToString::to_string).collect();
+            engine.test(&TextTest::Finds(names), text)
+        };
+        assert_eq!(finds(&["us_ssn"], "SSN 536-22-8145"), Some(true));
+        assert_eq!(finds(&["us_ssn"], "no number"), Some(false));
+        assert_eq!(
+            finds(&["nonsense", "us_ssn"], "SSN 536-22-8145"),
+            Some(true)
+        );
+        assert_eq!(finds(&["nonsense", "us_ssn"], "no number"), None);
+        assert_eq!(finds(&[], "anything"), Some(false));
+    }
+
+    #[test]
+    fn a_regex_past_its_bounds_is_an_error_with_its_source() {
+        let error = engine(&[TextTest::Matches(r"(\w{500}){500}".to_owned())]).unwrap_err();
+        assert!(error.to_string().contains(r"(\w{500}){500}"), "{error}");
+        let error = engine(&[TextTest::Matches("(".to_owned())]).unwrap_err();
+        assert!(error.to_string().contains("unclosed group"), "{error}");
+    }
+}
