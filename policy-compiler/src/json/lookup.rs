@@ -1,0 +1,113 @@
+//! Finding values by key and by path.
+
+use super::{Document, Kind, NodeId, unescape};
+use policy_lang::program::{JsonPath, PathSegment};
+use std::borrow::Cow;
+
+/// An object that is read has a member twice: two readers could see two values (DECISIONS 6).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a member occurs twice")]
+pub struct Duplicate;
+
+impl<'b> Document<'b> {
+    /// The member's name, unescaped; `None` for elements and the root.
+    #[must_use]
+    pub fn key(&self, node: NodeId) -> Option<Cow<'b, str>> {
+        self.raw_key(node).map(unescape)
+    }
+
+    /// The text of a string node; `None` for other kinds.
+    #[must_use]
+    pub fn string(&self, node: NodeId) -> Option<Cow<'b, str>> {
+        self.raw_string(node).map(unescape)
+    }
+
+    /// The number, if it is one that an `f64` holds; `None` for other kinds.
+    #[must_use]
+    pub fn number(&self, node: NodeId) -> Option<f64> {
+        if self.kind(node) != Kind::Number {
+            return None;
+        }
+        std::str::from_utf8(self.raw(node)).ok()?.parse().ok()
+    }
+
+    /// The member of this name.
+    ///
+    /// # Errors
+    /// [`Duplicate`] if there are two.
+    pub fn get(&self, object: NodeId, name: &str) -> Result<Option<NodeId>, Duplicate> {
+        if self.kind(object) != Kind::Object {
+            return Ok(None);
+        }
+        let mut found = None;
+        for child in self.children(object) {
+            let same = match self.raw_key(child) {
+                Some(raw) if raw == name.as_bytes() => true,
+                Some(raw) => raw.contains(&b'\\') && unescape(raw) == name,
+                None => false,
+            };
+            if same && found.replace(child).is_some() {
+                return Err(Duplicate);
+            }
+        }
+        Ok(found)
+    }
+
+    /// The node below `from` that the names lead to.
+    ///
+    /// # Errors
+    /// [`Duplicate`]
+    pub fn descend(&self, from: NodeId, names: &[&str]) -> Result<Option<NodeId>, Duplicate> {
+        let mut at = from;
+        for name in names {
+            match self.get(at, name)? {
+                Some(next) => at = next,
+                None => return Ok(None),
+            }
+        }
+        Ok(Some(at))
+    }
+
+    /// Every node at the path, in document order.
+    ///
+    /// # Errors
+    /// [`Duplicate`] if an object on the way has the wanted member, or for a wildcard any member, twice.
+    pub fn select(&self, path: &JsonPath) -> Result<Vec<NodeId>, Duplicate> {
+        let mut nodes = vec![self.root()];
+        for segment in &path.segments {
+            let mut below = Vec::new();
+            for node in nodes {
+                match (segment, self.kind(node)) {
+                    (PathSegment::Key(name), Kind::Object) => below.extend(self.get(node, name)?),
+                    (PathSegment::Index(index), Kind::Array) => {
+                        below.extend(self.children(node).nth(*index as usize));
+                    }
+                    (PathSegment::Wildcard, Kind::Array) => below.extend(self.children(node)),
+                    (PathSegment::Wildcard, Kind::Object) => {
+                        self.distinct_keys(node)?;
+                        below.extend(self.children(node));
+                    }
+                    _ => {}
+                }
+            }
+            nodes = below;
+        }
+        Ok(nodes)
+    }
+
+    /// Checks that an object has no member twice.
+    ///
+    /// # Errors
+    /// [`Duplicate`]
+    pub fn distinct_keys(&self, object: NodeId) -> Result<(), Duplicate> {
+        let mut keys: Vec<_> = self
+            .children(object)
+            .filter_map(|child| self.key(child))
+            .collect();
+        keys.sort_unstable();
+        if keys.windows(2).any(|pair| matches!(pair, [a, b] if a == b)) {
+            return Err(Duplicate);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,264 @@
+//! A text channel: the core behind the form that its text has.
+
+use super::arguments::Arguments;
+use super::channel::{Core, Masked, Sink, Use};
+use super::transform::Transform;
+use super::{Hit, Tier};
+use crate::detect::{CEILING, CeilingExceeded};
+use std::sync::Arc;
+
+/// What kind of text a channel carries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum TextKind {
+    /// Prose.
+    Plain,
+    /// JSON, as in the arguments of a function call.
+    Json,
+}
+
+/// The masks that meet one text.
+#[derive(Clone, Debug)]
+pub(crate) struct TextMasks {
+    /// What is looked for in it.
+    pub(crate) uses: Arc<[Use]>,
+    /// What replaces it altogether.
+    pub(crate) whole: Option<WholeMask>,
+}
+
+/// A mask without matchers.
+#[derive(Clone, Debug)]
+pub(crate) struct WholeMask {
+    /// The rule that asked for it.
+    pub(crate) rule: Arc<str>,
+    /// What stands in its place.
+    pub(crate) transform: Transform,
+}
+
+impl TextMasks {
+    /// Whether nothing is masked.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.uses.is_empty() && self.whole.is_none()
+    }
+}
+
+/// One hit inside a text, without its place in the body.
+#[derive(Clone, Debug)]
+pub(crate) struct TextHit {
+    pub(crate) rule: Arc<str>,
+    pub(crate) detector: Arc<str>,
+    pub(crate) tier: Tier,
+    pub(crate) offset: u64,
+    pub(crate) length: u32,
+    pub(crate) action: &'static str,
+}
+
+impl TextHit {
+    /// The hit of a span.
+    pub(crate) fn of(masked: &Masked<'_>) -> Self {
+        Self {
+            rule: Arc::clone(&masked.by.rule),
+            detector: Arc::clone(&masked.by.detector),
+            tier: masked.by.tier,
+            offset: masked.offset,
+            length: u32::try_from(masked.text.len()).unwrap_or(u32::MAX),
+            action: masked.by.transform.name(),
+        }
+    }
+
+    /// The hit at its place.
+    pub(crate) fn at(self, pointer: &str, channel: &str) -> Hit {
+        Hit {
+            rule: self.rule,
+            detector: self.detector,
+            tier: self.tier,
+            pointer: pointer.to_owned(),
+            channel: channel.to_owned(),
+            offset: self.offset,
+            length: self.length,
+            action: self.action,
+        }
+    }
+}
+
+/// The masking state of one text.
+#[derive(Debug)]
+pub(crate) struct TextRedactor {
+    form: Form,
+    hits: Vec<TextHit>,
+}
+
+#[derive(Debug)]
+enum Form {
+    /// No mask meets it.
+    Passes,
+    Plain(Core),
+    Json(Arguments),
+    Whole(Whole),
+}
+
+/// A text that is replaced as a whole.
+#[derive(Debug)]
+struct Whole {
+    mask: WholeMask,
+    kind: TextKind,
+    length: u64,
+    /// What `last4` needs to see to the end, and what else is looked for in it.
+    held: Vec<u8>,
+    inside: Arc<[Use]>,
+}
+
+impl TextRedactor {
+    /// The state before the first piece.
+    pub(crate) fn new(kind: TextKind, masks: &TextMasks) -> Self {
+        let form = match (&masks.whole, kind) {
+            _ if masks.is_empty() => Form::Passes,
+            (Some(mask), kind) => Form::Whole(Whole {
+                mask: mask.clone(),
+                kind,
+                length: 0,
+                held: Vec::new(),
+                inside: Arc::clone(&masks.uses),
+            }),
+            (None, TextKind::Plain) => Form::Plain(Core::new(Arc::clone(&masks.uses))),
+            (None, TextKind::Json) => Form::Json(Arguments::new(Arc::clone(&masks.uses))),
+        };
+        Self {
+            form,
+            hits: Vec::new(),
+        }
+    }
+
+    /// Takes a piece and appends what can be released.
+    ///
+    /// # Errors
+    /// [`CeilingExceeded`]
+    pub(crate) fn push(&mut self, piece: &[u8], out: &mut Vec<u8>) -> Result<(), CeilingExceeded> {
+        let hits = &mut self.hits;
+        match &mut self.form {
+            Form::Passes => out.extend_from_slice(piece),
+            Form::Plain(core) => core.feed(piece, false, &mut Plain { out, hits })?,
+            Form::Json(arguments) => arguments.push(piece, out, hits)?,
+            Form::Whole(whole) => whole.push(piece, out, hits)?,
+        }
+        Ok(())
+    }
+
+    /// Ends the text and appends the rest.
+    ///
+    /// # Errors
+    /// [`CeilingExceeded`]
+    pub(crate) fn finish(&mut self, out: &mut Vec<u8>) -> Result<(), CeilingExceeded> {
+        let hits = &mut self.hits;
+        match &mut self.form {
+            Form::Passes => Ok(()),
+            Form::Plain(core) => core.feed(&[], true, &mut Plain { out, hits }),
+            Form::Json(arguments) => arguments.finish(out, hits),
+            Form::Whole(whole) => whole.finish(out, hits),
+        }
+    }
+
+    /// Whether text is held back.
+    pub(crate) fn holds(&self) -> bool {
+        match &self.form {
+            Form::Passes => false,
+            Form::Plain(core) => core.holds(),
+            Form::Json(arguments) => arguments.holds(),
+            Form::Whole(whole) => !whole.held.is_empty(),
+        }
+    }
+
+    /// The hits since the last call.
+    pub(crate) fn take_hits(&mut self) -> Vec<TextHit> {
+        std::mem::take(&mut self.hits)
+    }
+}
+
+struct Plain<'a> {
+    out: &'a mut Vec<u8>,
+    hits: &'a mut Vec<TextHit>,
+}
+
+impl Sink for Plain<'_> {
+    fn keep(&mut self, text: &[u8]) {
+        self.out.extend_from_slice(text);
+    }
+
+    fn mask(&mut self, masked: Masked<'_>) {
+        self.out
+            .extend_from_slice(&masked.by.transform.apply(masked.text));
+        self.hits.push(TextHit::of(&masked));
+    }
+}
+
+impl Whole {
+    fn push(
+        &mut self,
+        piece: &[u8],
+        out: &mut Vec<u8>,
+        hits: &mut Vec<TextHit>,
+    ) -> Result<(), CeilingExceeded> {
+        if piece.is_empty() {
+            return Ok(());
+        }
+        let first = self.length == 0;
+        self.length += piece.len() as u64;
+        if self.mask.transform == Transform::Last4 {
+            // Which characters are the last is known at the end.
+            self.held.extend_from_slice(piece);
+            if self.held.len() > CEILING {
+                return Err(CeilingExceeded);
+            }
+        } else if first {
+            self.write(&self.mask.transform.apply(&[]), out);
+            hits.push(self.hit(&self.mask.transform));
+        }
+        Ok(())
+    }
+
+    fn finish(
+        &mut self,
+        out: &mut Vec<u8>,
+        hits: &mut Vec<TextHit>,
+    ) -> Result<(), CeilingExceeded> {
+        if self.held.is_empty() {
+            return Ok(());
+        }
+        let held = std::mem::take(&mut self.held);
+        // A hit inside shares bytes with the whole value: the more destructive transform wins for all of it.
+        let mut inner = Strongest(Transform::Last4);
+        Core::new(Arc::clone(&self.inside)).feed(&held, true, &mut inner)?;
+        self.write(&inner.0.apply(&held), out);
+        hits.push(self.hit(&inner.0));
+        Ok(())
+    }
+
+    fn write(&self, replacement: &[u8], out: &mut Vec<u8>) {
+        match self.kind {
+            TextKind::Plain => out.extend_from_slice(replacement),
+            TextKind::Json => crate::json::write_string(replacement, out),
+        }
+    }
+
+    fn hit(&self, transform: &Transform) -> TextHit {
+        TextHit {
+            rule: Arc::clone(&self.mask.rule),
+            detector: Arc::from("value"),
+            tier: Tier::Path,
+            offset: 0,
+            length: u32::try_from(self.length).unwrap_or(u32::MAX),
+            action: transform.name(),
+        }
+    }
+}
+
+struct Strongest(Transform);
+
+impl Sink for Strongest {
+    fn keep(&mut self, _: &[u8]) {}
+
+    fn mask(&mut self, masked: Masked<'_>) {
+        if masked.by.transform.mildness() < self.0.mildness() {
+            self.0 = masked.by.transform.clone();
+        }
+    }
+}
