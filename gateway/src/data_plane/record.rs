@@ -9,6 +9,7 @@ use audit_shipper::{
     Caller, CallerKind, Commit, Coverage, Decision, EndedBy, EvidenceError, Frame, Intent, MaskHit, Moment, Outcome, PayloadChunk, Permit,
     PolicyRef, Refusal, RequestBody, RequestInfo, Role, Usage,
 };
+use policy_compiler::detect;
 use policy_compiler::dialect::{AnswerInfo, Operation};
 use policy_compiler::redact::{self, Hit};
 use policy_lang::Verdict;
@@ -375,9 +376,25 @@ fn request_info(call: &Call) -> RequestInfo {
         address: call.peer.ip().to_string(),
         method: call.head.method.clone(),
         host: call.head.host().to_owned(),
-        path: redact::mask_recorded_text(&call.head.target),
+        path: mask_text(&call.head.target),
         trace: call.trace.id(),
     }
+}
+
+/// Every built-in detector over a text that stands in no body.
+fn mask_text(text: &str) -> String {
+    let mut findings: Vec<_> = detect::names().filter_map(|name| detect::find(name, text)).flatten().collect();
+    findings.sort_by_key(|finding| (finding.range.start, std::cmp::Reverse(finding.range.end)));
+    let (mut out, mut at) = (String::with_capacity(text.len()), 0);
+    for finding in findings {
+        if finding.range.start >= at {
+            out.push_str(text.get(at..finding.range.start).unwrap_or_default());
+            out.push_str(&format!("[{}]", finding.detector.to_uppercase()));
+        }
+        at = at.max(finding.range.end);
+    }
+    out.push_str(text.get(at..).unwrap_or_default());
+    out
 }
 
 fn policy_ref(call: &Call) -> PolicyRef {
