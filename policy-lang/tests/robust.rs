@@ -92,7 +92,7 @@ fn definitions_of_definitions_have_a_bound() {
 }
 
 #[test]
-fn counts_have_bounds() {
+fn rules_have_a_bound() {
     let rules = |n: usize| {
         (0..n)
             .map(|n| format!("rule r{n} {{ allow }}\n"))
@@ -100,7 +100,10 @@ fn counts_have_bounds() {
     };
     assert_eq!(codes(rules(10_000)), Vec::<&str>::new());
     assert_eq!(codes(rules(10_001)), ["SP0601"]);
+}
 
+#[test]
+fn sets_have_bounds() {
     let entries = |n: usize| (0..n).map(|n| format!("\"{n:x}\",")).collect::<String>();
     let set = |n: usize| {
         format!(
@@ -115,7 +118,10 @@ fn counts_have_bounds() {
         .collect();
     let found = codes(format!("set s : model = {{ {} }}\n{uses}", entries(20_000)));
     assert!(found.contains(&"SP0602"));
+}
 
+#[test]
+fn parts_of_a_rule_have_bounds() {
     let masks = "mask request text\n".repeat(101);
     assert!(codes(format!("rule a {{ {masks} }}")).contains(&"SP0604"));
     let regexes: String = (0..1_001)
@@ -137,6 +143,10 @@ fn counts_have_bounds() {
         )),
         ["SP0116"]
     );
+}
+
+#[test]
+fn files_and_findings_have_bounds() {
     assert_eq!(codes("x ".repeat(1 << 19)), ["SP0003"]);
     let full = HEADER.to_owned() + &"\n".repeat((1 << 20) - HEADER.len());
     let found = load(vec![full; 17]).unwrap_err();
