@@ -135,7 +135,7 @@ fn outcome(verdict: &Verdict) -> (u8, Option<(u16, bool)>) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(128))]
+    #![proptest_config(ProptestConfig::with_cases(64))]
 
     /// The same rules in another order of the file.
     #[test]

@@ -85,7 +85,10 @@ fn digest_is_pinned() {
     let text = format!("{HEADER}rule a {{ allow }}\n");
     let digest = |files| load_sources(files).unwrap().program.digest.clone();
     let one = digest(vec![file("a.policy", &text)]);
-    assert_eq!(one, "DIGEST");
+    assert_eq!(
+        one,
+        "73ce1ac49806d49f93a0382126a91006967f925bcb9242cdcf2028cc05d9dc11"
+    );
     assert_ne!(one, digest(vec![file("b.policy", &text)]));
     assert_ne!(one, digest(vec![file("a.policy", &format!("{text} "))]));
     assert_ne!(
@@ -105,7 +108,10 @@ fn names_are_local_and_rules_are_not() {
             "a.policy",
             "policy \"p\" version 1\nset s : model = { \"x\" }\nrule a { when model in s allow }\n",
         ),
-        file("b.policy", "rule a { when model in s allow }\n"),
+        file(
+            "b.policy",
+            "rule a { allow }\nrule b { when model in s allow }\n",
+        ),
         file(
             "c.policy",
             "set s : model = { \"y\" }\nrule c { when model in s allow }\n",
