@@ -1,9 +1,44 @@
 //! Opening and closing a log; handing out producers.
 
+use std::collections::VecDeque;
+use std::fmt;
+use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::mpsc::sync_channel;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
 
+use crossbeam::queue::ArrayQueue;
+
+use crate::checkpoint::SigningKey;
+use crate::committer::Committer;
+use crate::derived::{self, Derived};
+use crate::encode::{self, Item, Tallies};
 use crate::error::EvidenceError;
+use crate::id::{IdMaker, RecordId};
+use crate::keystore::Keystore;
+use crate::layout::{self, Layout};
+use crate::merkle::Tree;
 use crate::producer::Producer;
+use crate::recovery::{self, Recovered};
+use crate::shared::{Lane, Shared};
+use crate::wal::format::{BLOCK_ALIGN, MIN_SEGMENT_BYTES};
+use crate::wal::segment;
+use crate::wal::writer::{Position, Writer};
+
+/// Most producers; the last shard number is the start's own.
+const MAX_PRODUCERS: usize = 254;
+/// Bounds of a queue, in slots: a call promises two.
+const MIN_QUEUE_SLOTS: usize = 4;
+const MAX_QUEUE_SLOTS: usize = 1 << 20;
+/// Blocks that the derived work may be behind.
+const DERIVED_BACKLOG_BLOCKS: usize = 64 << 10;
+/// ABORTED and boot records per block; they are small.
+const FIRST_RECORDS_PER_BLOCK: usize = 256;
+const LOCK_TRIES: u32 = 10;
+const LOCK_PAUSE: Duration = Duration::from_millis(20);
 
 /// When a record counts as written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -78,8 +113,24 @@ pub struct Status {
 }
 
 /// An open log. Share it in an `Arc`.
-#[derive(Debug)]
-pub struct Evidence;
+pub struct Evidence {
+    shared: Arc<Shared>,
+    layout: Layout,
+    verifier_key: String,
+    producers: Mutex<Vec<Option<Producer>>>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+    aborted_at_start: u64,
+    torn_bytes_at_start: u64,
+    direct_io: bool,
+    /// Held for as long as the log is open; the lock goes with the file.
+    _lock: File,
+}
+
+impl fmt::Debug for Evidence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Evidence({})", self.layout.log.display())
+    }
+}
 
 impl Evidence {
     /// Locks the directory, recovers what is there, writes ABORTED for open calls and `boot`, and starts the threads.
@@ -88,39 +139,138 @@ impl Evidence {
     /// # Errors
     /// [`EvidenceError::Locked`], [`EvidenceError::Damaged`], [`EvidenceError::RolledBack`], [`EvidenceError::Keys`],
     /// [`EvidenceError::Setting`], [`EvidenceError::Io`].
-    pub fn open(_options: Options) -> Result<Self, EvidenceError> {
-        todo!()
+    pub fn open(options: Options) -> Result<Self, EvidenceError> {
+        let layout = Layout::new(&options.dir, &options.origin)?;
+        check(&options, &layout)?;
+        layout::make_directory(&layout.wal())?;
+        layout::make_directory(&layout.keys)?;
+        let lock = lock(&layout.lock())?;
+        let is_new = layout::segment_numbers(&layout.wal())?.is_empty();
+        let was_signed = layout.checkpoint().exists() || layout.last_signed().exists();
+        let key = SigningKey::load_or_create(&options.log_key, &options.origin, is_new && !was_signed)?;
+        let keystore = Keystore::open(&layout.keystore(), &options.keystore, is_new)?;
+        layout::replace(&layout.verifier_key(), format!("{}\n", key.verifier).as_bytes())?;
+        let recovered = recovery::recover(&layout, &key.verifier)?;
+        if is_new {
+            segment::create(&layout.wal(), recovered.position.segment, options.segment_bytes)?;
+        }
+        recovery::tidy_segments(&layout, recovered.position.segment, options.segment_bytes)?;
+        Self::start(&options, layout, lock, key, keystore, recovered)
+    }
+
+    fn start(
+        options: &Options,
+        layout: Layout,
+        lock: File,
+        key: SigningKey,
+        keystore: Keystore,
+        recovered: Recovered,
+    ) -> Result<Self, EvidenceError> {
+        let [a, b, ..] = key.verifier.hash();
+        let node = u16::from_be_bytes([a, b]);
+        let lanes = (0..options.producers)
+            .map(|number| Lane {
+                queue: ArrayQueue::new(options.queue_slots),
+                reserved: AtomicUsize::new(0),
+                lost: AtomicU64::new(0),
+                ids: IdMaker::new(node, u8::try_from(number).unwrap_or(u8::MAX)),
+            })
+            .collect();
+        let shared = Arc::new(Shared::new(lanes, options.durability, keystore));
+        let Recovered { position, mut tree, open_calls, torn_bytes } = recovered;
+        let first_segment = position.segment;
+        let first = first_records(options, node, &position, &tree, &open_calls, torn_bytes)?;
+        let mut writer = Writer::new(layout.wal(), options.segment_bytes, options.durability, position)?;
+        let direct_io = writer.uses_direct_io();
+        for items in first.chunks(FIRST_RECORDS_PER_BLOCK) {
+            writer.make_way(items.iter().map(|item| item.entries.len()).sum())?;
+            writer.append(items)?;
+            for item in items {
+                tree.push(item.leaf_hash, |id, hashes| {
+                    if let Err(error) = derived::write_tile(&layout.tiles(), id, hashes) {
+                        shared.remember(&error);
+                    }
+                });
+            }
+        }
+        shared.durable.store(tree.size(), Ordering::Release);
+        shared.room.store(writer.room().unwrap_or(0), Ordering::Relaxed);
+        let verifier_key = key.verifier.to_string();
+        let (sender, receiver) = sync_channel(DERIVED_BACKLOG_BLOCKS);
+        let derived = Derived {
+            shared: Arc::clone(&shared),
+            layout: layout.clone(),
+            key,
+            tree,
+            unsynced_from: first_segment,
+        };
+        let committer = Committer {
+            shared: Arc::clone(&shared),
+            writer,
+            derived: sender,
+            wal: layout.wal(),
+            gathered: VecDeque::new(),
+            first_lane: 0,
+        };
+        let producers = (0..options.producers)
+            .map(|number| Producer::new(Arc::clone(&shared), number).map(Some))
+            .collect::<Result<_, _>>()?;
+        let threads = vec![
+            spawn("evidence-commit", move || committer.run())?,
+            spawn("evidence-derived", move || derived.run(receiver))?,
+        ];
+        Ok(Self {
+            shared,
+            layout,
+            verifier_key,
+            producers: Mutex::new(producers),
+            threads: Mutex::new(threads),
+            aborted_at_start: open_calls.len() as u64,
+            torn_bytes_at_start: torn_bytes,
+            direct_io,
+            _lock: lock,
+        })
     }
 
     /// The producer with this number; each can be taken once.
     #[must_use]
-    pub fn producer(&self, _number: usize) -> Option<Producer> {
-        todo!()
+    pub fn producer(&self, number: usize) -> Option<Producer> {
+        let mut producers = self.producers.lock().unwrap_or_else(PoisonError::into_inner);
+        producers.get_mut(number)?.take()
     }
 
     /// How the log is. Cheap.
     #[must_use]
     pub fn status(&self) -> Status {
-        todo!()
+        Status {
+            durable: self.shared.durable.load(Ordering::Acquire),
+            tree_size: self.shared.signed.load(Ordering::Relaxed),
+            healthy: self.shared.poisoned().is_none(),
+            last_error: self.shared.last_error(),
+            aborted_at_start: self.aborted_at_start,
+            torn_bytes_at_start: self.torn_bytes_at_start,
+            lost: self.shared.lost_total.load(Ordering::Relaxed),
+            direct_io: self.direct_io,
+        }
     }
 
     /// An HMAC-SHA-256 under a key derived from the keystore's master key, for what must be recognised again without being
     /// guessable: bindings of approvals, pseudonyms. `purpose` separates uses; parts are length-prefixed.
     #[must_use]
-    pub fn mac(&self, _purpose: &str, _parts: &[&[u8]]) -> [u8; 32] {
-        todo!()
+    pub fn mac(&self, purpose: &str, parts: &[&[u8]]) -> [u8; 32] {
+        self.shared.keystore.mac(purpose, parts)
     }
 
     /// Where the log lies.
     #[must_use]
     pub fn directory(&self) -> &Path {
-        todo!()
+        &self.layout.log
     }
 
     /// The log's verifier key, in C2SP form: `name+hash+key`.
     #[must_use]
     pub fn verifier_key(&self) -> &str {
-        todo!()
+        &self.verifier_key
     }
 
     /// Writes everything queued, signs a last checkpoint, stops the threads. Later calls of producers fail. Idempotent;
@@ -129,6 +279,95 @@ impl Evidence {
     /// # Errors
     /// The error that kept the end from being written.
     pub fn close(&self) -> Result<(), EvidenceError> {
-        todo!()
+        self.shared.closing.store(true, Ordering::SeqCst);
+        self.shared.committer.wake();
+        // In order: the derived work ends when the committer has.
+        for thread in self.threads.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
+            let _ = thread.join();
+        }
+        match self.shared.poisoned() {
+            Some(reason) => Err(EvidenceError::Poisoned(reason.to_owned())),
+            None if self.shared.signed.load(Ordering::Relaxed) < self.shared.durable.load(Ordering::Relaxed) => {
+                let why = self.shared.last_error().unwrap_or_else(|| "the last checkpoint is missing".to_owned());
+                Err(EvidenceError::Poisoned(why))
+            }
+            None => Ok(()),
+        }
     }
+}
+
+impl Drop for Evidence {
+    fn drop(&mut self) {
+        if let Err(error) = self.close() {
+            tracing::error!(%error, "the evidence was not closed well");
+        }
+    }
+}
+
+/// ABORTED for every call that the last run left open, then `boot`.
+fn first_records(
+    options: &Options,
+    node: u16,
+    position: &Position,
+    tree: &Tree,
+    open_calls: &[(RecordId, Tallies)],
+    torn_bytes: u64,
+) -> Result<Vec<Item>, EvidenceError> {
+    let ids = IdMaker::new(node, u8::MAX);
+    let durability = match options.durability {
+        Durability::Strict => "strict",
+        Durability::Crash => "crash",
+        Durability::Observe => "observe",
+    };
+    let mut items = Vec::with_capacity(open_calls.len() + 1);
+    for (call, tallies) in open_calls {
+        items.push(encode::abort(ids.next(), *call, tallies, "restart")?);
+    }
+    items.push(encode::boot(ids.next(), position.epoch, tree.size(), tree.root(), torn_bytes, durability)?);
+    Ok(items)
+}
+
+fn check(options: &Options, layout: &Layout) -> Result<(), EvidenceError> {
+    let setting = |what, why: &str| Err(EvidenceError::Setting { what, why: why.to_owned() });
+    if !(1..=MAX_PRODUCERS).contains(&options.producers) {
+        return setting("evidence producers", "between 1 and 254 are possible");
+    }
+    if !(MIN_QUEUE_SLOTS..=MAX_QUEUE_SLOTS).contains(&options.queue_slots) {
+        return setting("evidence queue", "between 4 and 1048576 slots are possible");
+    }
+    if options.segment_bytes < MIN_SEGMENT_BYTES || !options.segment_bytes.is_multiple_of(BLOCK_ALIGN as u64) {
+        return setting("evidence segment size", "it must be a multiple of 4096 and at least 1 MiB");
+    }
+    let evidence = layout.log.parent().unwrap_or(&layout.log);
+    for (what, path) in [("log key", &options.log_key), ("keystore", &options.keystore)] {
+        if path.starts_with(evidence) {
+            return setting(what, "it must not lie inside evidence/: whoever copies the evidence would have the key");
+        }
+    }
+    Ok(())
+}
+
+/// There is one writer. A reader that looks whether there is one holds the lock for a moment, hence the second tries.
+fn lock(path: &Path) -> Result<File, EvidenceError> {
+    let file = File::options()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(path)
+        .map_err(|e| EvidenceError::io("open", path, &e))?;
+    for _ in 0..LOCK_TRIES {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(TryLockError::WouldBlock) => std::thread::sleep(LOCK_PAUSE),
+            Err(TryLockError::Error(error)) => return Err(EvidenceError::io("lock", path, &error)),
+        }
+    }
+    Err(EvidenceError::Locked { path: path.to_owned() })
+}
+
+fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, EvidenceError> {
+    std::thread::Builder::new()
+        .name(name.to_owned())
+        .spawn(body)
+        .map_err(|e| EvidenceError::io("start a thread for", Path::new(name), &e))
 }

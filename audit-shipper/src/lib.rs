@@ -13,14 +13,29 @@
 //! The formats are described in `docs/evidence/record.md`. This crate knows nothing of policies, sockets or runtimes:
 //! names of rules and operations come in as strings.
 
+#![deny(unsafe_code)]
+
+mod blob;
+mod checkpoint;
+mod chunk;
 mod commit;
+mod committer;
 mod crypto;
+mod derived;
+mod encode;
 mod error;
 mod evidence;
 mod id;
+mod keystore;
+mod layout;
+mod leaf;
+mod merkle;
 mod model;
 mod producer;
 pub mod read;
+mod recovery;
+mod shared;
+mod wal;
 
 pub use commit::{Commit, Committed};
 pub use error::{EvidenceError, Unavailable};

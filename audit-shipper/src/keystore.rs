@@ -1,0 +1,373 @@
+//! The keystore: one key per (tenant, subject, month), sealed under a master key, outside the evidence.
+//!
+//! Erasing a person means deleting keys here; no stored record changes. The file is a header (magic and a random store
+//! id) and sealed entries, each with length and CRC-32C; the seal binds an entry to its place.
+//!
+//! Invariant: a new key is on disk before the first record that uses it. A producer puts the key on the pending list
+//! before it queues the record; the committer writes the list after draining the queues and before writing the block.
+
+use std::collections::HashMap;
+use std::fs::{File, OpenOptions};
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use serde::{Deserialize, Serialize};
+
+use crate::crypto::{self, KEY_BYTES, random};
+use crate::error::EvidenceError;
+use crate::layout;
+
+const MAGIC: &[u8; 8] = b"SPKEYS1\n";
+const STORE_ID_BYTES: usize = 16;
+const HEADER_BYTES: usize = MAGIC.len() + STORE_ID_BYTES;
+const ENTRY_HEAD_BYTES: usize = 8;
+/// Largest entry, in bytes.
+const MAX_ENTRY_BYTES: usize = 4 << 10;
+/// Longest subject or tenant kept as it is, in bytes; longer ones are kept as their SHA-256.
+const MAX_NAME_BYTES: usize = 512;
+const MASTER_PREFIX: &str = "sallyport-keystore-1:";
+
+/// What names a key on the outside of what it encrypts.
+pub(crate) type KeyId = [u8; 16];
+
+/// Whose records a key covers.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Scope {
+    tenant: String,
+    subject: String,
+    /// Months since year 0, UTC.
+    month: u32,
+}
+
+impl Scope {
+    pub(crate) fn new(tenant: &str, subject: &str, unix_us: u64) -> Self {
+        let bounded = |name: &str| {
+            if name.len() <= MAX_NAME_BYTES {
+                name.to_owned()
+            } else {
+                format!("sha256:{}", hex::encode(crypto::sha256(&[name.as_bytes()])))
+            }
+        };
+        Self {
+            tenant: bounded(if tenant.is_empty() { "default" } else { tenant }),
+            subject: bounded(subject),
+            month: month_of(unix_us),
+        }
+    }
+}
+
+/// Months since year 0 of a time, UTC.
+pub(crate) fn month_of(unix_us: u64) -> u32 {
+    let date = i64::try_from(unix_us)
+        .ok()
+        .and_then(|us| jiff::Timestamp::from_microsecond(us).ok())
+        .unwrap_or(jiff::Timestamp::UNIX_EPOCH)
+        .to_zoned(jiff::tz::TimeZone::UTC);
+    u32::try_from(i32::from(date.year()) * 12 + i32::from(date.month()) - 1).unwrap_or(0)
+}
+
+/// One key.
+pub(crate) struct SubjectKey {
+    pub(crate) id: KeyId,
+    pub(crate) key: [u8; KEY_BYTES],
+}
+
+#[derive(Serialize, Deserialize)]
+struct Entry {
+    id: String,
+    key: String,
+    month: u32,
+    subject: String,
+    tenant: String,
+}
+
+/// The keys of a log, and the file they are in.
+pub(crate) struct Keystore {
+    path: PathBuf,
+    master: [u8; KEY_BYTES],
+    store_id: [u8; STORE_ID_BYTES],
+    keys: Mutex<Keys>,
+    file: Mutex<Tail>,
+}
+
+#[derive(Default)]
+struct Keys {
+    by_scope: HashMap<Scope, Arc<SubjectKey>>,
+    pending: Vec<(Scope, Arc<SubjectKey>)>,
+}
+
+struct Tail {
+    file: File,
+    offset: u64,
+    entries: u64,
+}
+
+impl Keystore {
+    /// Opens the keystore. Makes it, and the master key, if `may_create` and they are not there.
+    pub(crate) fn open(path: &Path, master_path: &Path, may_create: bool) -> Result<Self, EvidenceError> {
+        let exists = path.exists();
+        let missing = |what: &Path| {
+            EvidenceError::Keys(format!(
+                "{} is missing, but there is evidence that was encrypted with it; put it back, or start with another origin",
+                what.display()
+            ))
+        };
+        if !master_path.exists() {
+            if exists || !may_create {
+                return Err(missing(master_path));
+            }
+            let text = format!("{MASTER_PREFIX}{}\n", BASE64.encode(random::<KEY_BYTES>()));
+            layout::write_secret(master_path, text.as_bytes())?;
+        }
+        let master = read_master(master_path)?;
+        if !exists {
+            if !may_create {
+                return Err(missing(path));
+            }
+            let mut header = MAGIC.to_vec();
+            header.extend_from_slice(&random::<STORE_ID_BYTES>());
+            layout::write_secret(path, &header)?;
+        }
+        let loaded = load(path, &master)?;
+        let file = OpenOptions::new()
+            .write(true)
+            .mode(0o600)
+            .open(path)
+            .map_err(|e| EvidenceError::io("open", path, &e))?;
+        // What follows the last good entry was torn by a crash before any record could use it.
+        file.set_len(loaded.end)
+            .and_then(|()| file.sync_all())
+            .map_err(|e| EvidenceError::io("truncate", path, &e))?;
+        let entries = loaded.keys.len() as u64;
+        let by_scope = loaded.keys.into_iter().map(|(scope, key)| (scope, Arc::new(key))).collect();
+        Ok(Self {
+            path: path.to_owned(),
+            master,
+            store_id: loaded.store_id,
+            keys: Mutex::new(Keys { by_scope, pending: Vec::new() }),
+            file: Mutex::new(Tail { file, offset: loaded.end, entries }),
+        })
+    }
+
+    /// The key of a scope; a new one goes on the pending list.
+    pub(crate) fn key_for(&self, scope: &Scope) -> Arc<SubjectKey> {
+        let mut keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(key) = keys.by_scope.get(scope) {
+            return Arc::clone(key);
+        }
+        let key = Arc::new(SubjectKey { id: random(), key: random() });
+        keys.by_scope.insert(scope.clone(), Arc::clone(&key));
+        keys.pending.push((scope.clone(), Arc::clone(&key)));
+        key
+    }
+
+    /// Writes the pending keys; with `durable`, also to the disk itself.
+    pub(crate) fn persist_pending(&self, durable: bool) -> Result<(), EvidenceError> {
+        let pending = std::mem::take(&mut self.keys.lock().unwrap_or_else(PoisonError::into_inner).pending);
+        if pending.is_empty() {
+            return Ok(());
+        }
+        let mut tail = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut bytes = Vec::new();
+        let mut entries = tail.entries;
+        for (scope, key) in &pending {
+            bytes.extend_from_slice(&self.encode(scope, key, entries)?);
+            entries += 1;
+        }
+        tail.file
+            .write_all_at(&bytes, tail.offset)
+            .and_then(|()| if durable { tail.file.sync_data() } else { Ok(()) })
+            .map_err(|e| EvidenceError::io("write", &self.path, &e))?;
+        tail.offset += bytes.len() as u64;
+        tail.entries = entries;
+        Ok(())
+    }
+
+    /// Brings what was written to the disk itself.
+    pub(crate) fn sync(&self) -> Result<(), EvidenceError> {
+        let tail = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+        tail.file.sync_data().map_err(|e| EvidenceError::io("sync", &self.path, &e))
+    }
+
+    /// A digest under a key that only this keystore has.
+    pub(crate) fn mac(&self, purpose: &str, parts: &[&[u8]]) -> [u8; 32] {
+        let key = crypto::mac(&self.master, &[b"sallyport mac v1", purpose.as_bytes()]);
+        crypto::mac(&key, parts)
+    }
+
+    fn encode(&self, scope: &Scope, key: &SubjectKey, ordinal: u64) -> Result<Vec<u8>, EvidenceError> {
+        let entry = Entry {
+            id: hex::encode(key.id),
+            key: BASE64.encode(key.key),
+            month: scope.month,
+            subject: scope.subject.clone(),
+            tenant: scope.tenant.clone(),
+        };
+        let text = serde_json::to_vec(&entry).map_err(|e| EvidenceError::Keys(e.to_string()))?;
+        let sealed = crypto::seal(&self.master, &place(&self.store_id, ordinal), &text)?;
+        let length = u32::try_from(sealed.len()).unwrap_or(u32::MAX);
+        let mut bytes = length.to_le_bytes().to_vec();
+        bytes.extend_from_slice(&crc32c::crc32c(&sealed).to_le_bytes());
+        bytes.extend_from_slice(&sealed);
+        Ok(bytes)
+    }
+}
+
+/// The keys as a reader needs them: found by the id that stands on the outside of a blob.
+pub(crate) fn load_for_reading(path: &Path, master_path: &Path) -> Result<HashMap<KeyId, [u8; KEY_BYTES]>, EvidenceError> {
+    let loaded = load(path, &read_master(master_path)?)?;
+    Ok(loaded.keys.into_iter().map(|(_, key)| (key.id, key.key)).collect())
+}
+
+fn read_master(path: &Path) -> Result<[u8; KEY_BYTES], EvidenceError> {
+    let text = std::fs::read_to_string(path).map_err(|e| EvidenceError::io("read", path, &e))?;
+    text.trim()
+        .strip_prefix(MASTER_PREFIX)
+        .and_then(|encoded| BASE64.decode(encoded).ok())
+        .and_then(|key| key.try_into().ok())
+        .ok_or_else(|| EvidenceError::Keys(format!("{} is not a keystore master key", path.display())))
+}
+
+struct Loaded {
+    store_id: [u8; STORE_ID_BYTES],
+    keys: Vec<(Scope, SubjectKey)>,
+    /// Where the last good entry ends.
+    end: u64,
+}
+
+fn load(path: &Path, master: &[u8; KEY_BYTES]) -> Result<Loaded, EvidenceError> {
+    let bytes = std::fs::read(path).map_err(|e| EvidenceError::io("read", path, &e))?;
+    let damaged = |what: &str| EvidenceError::Keys(format!("{}: {what}", path.display()));
+    let store_id = bytes
+        .strip_prefix(MAGIC.as_slice())
+        .and_then(|rest| rest.first_chunk::<STORE_ID_BYTES>())
+        .ok_or_else(|| damaged("this is not a keystore"))?;
+    let mut keys = Vec::new();
+    let mut at = HEADER_BYTES;
+    while let Some((sealed, next)) = entry_at(&bytes, at) {
+        let text = crypto::open(master, &place(store_id, keys.len() as u64), sealed).map_err(|_| {
+            damaged("an entry does not open: it was changed, or the master key is not the one it was sealed with")
+        })?;
+        keys.push(parse_entry(&text).ok_or_else(|| damaged("an entry cannot be read"))?);
+        at = next;
+    }
+    // A torn append ends before the length it announces; an entry that is all there, but wrong, was damaged later.
+    let later = (at + 1..bytes.len()).any(|position| entry_at(&bytes, position).is_some());
+    if later || is_whole(&bytes, at) {
+        return Err(damaged("an entry is damaged; restore the keystore from its backup"));
+    }
+    Ok(Loaded { store_id: *store_id, keys, end: at as u64 })
+}
+
+/// Whether all the bytes are there that the length at this position announces.
+fn is_whole(bytes: &[u8], at: usize) -> bool {
+    let head = bytes.get(at..).and_then(|rest| rest.first_chunk::<4>());
+    head.is_some_and(|length| {
+        let length = u32::from_le_bytes(*length) as usize;
+        length > 0 && length <= bytes.len().saturating_sub(at + ENTRY_HEAD_BYTES)
+    })
+}
+
+/// The sealed bytes of the entry at a position, if its checksum is right, and where the next one starts.
+fn entry_at(bytes: &[u8], at: usize) -> Option<(&[u8], usize)> {
+    let (head, rest) = bytes.get(at..)?.split_first_chunk::<ENTRY_HEAD_BYTES>()?;
+    let [l0, l1, l2, l3, c0, c1, c2, c3] = *head;
+    let length = u32::from_le_bytes([l0, l1, l2, l3]) as usize;
+    if !(crypto::SEAL_OVERHEAD_BYTES..=MAX_ENTRY_BYTES).contains(&length) {
+        return None;
+    }
+    let sealed = rest.get(..length)?;
+    let good = crc32c::crc32c(sealed) == u32::from_le_bytes([c0, c1, c2, c3]);
+    good.then_some((sealed, at + ENTRY_HEAD_BYTES + length))
+}
+
+fn parse_entry(text: &[u8]) -> Option<(Scope, SubjectKey)> {
+    let entry: Entry = serde_json::from_slice(text).ok()?;
+    let key = SubjectKey {
+        id: hex::decode(entry.id).ok()?.try_into().ok()?,
+        key: BASE64.decode(entry.key).ok()?.try_into().ok()?,
+    };
+    Some((Scope { tenant: entry.tenant, subject: entry.subject, month: entry.month }, key))
+}
+
+fn place(store_id: &[u8; STORE_ID_BYTES], ordinal: u64) -> Vec<u8> {
+    [store_id.as_slice(), &ordinal.to_le_bytes()].concat()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+    use super::*;
+
+    const NOVEMBER_2026_US: u64 = 1_795_000_000_000_000;
+
+    struct Bench {
+        dir: tempfile::TempDir,
+    }
+
+    impl Bench {
+        fn new() -> Self {
+            Self { dir: tempfile::tempdir().unwrap() }
+        }
+        fn file(&self) -> PathBuf {
+            self.dir.path().join("keys/log/keystore")
+        }
+        fn open(&self, may_create: bool) -> Result<Keystore, EvidenceError> {
+            Keystore::open(&self.file(), &self.dir.path().join("keys/master"), may_create)
+        }
+    }
+
+    #[test]
+    fn keys_come_back_and_are_one_per_month() {
+        let bench = Bench::new();
+        let scope = Scope::new("", "alice", NOVEMBER_2026_US);
+        let next_month = Scope::new("", "alice", NOVEMBER_2026_US + 31 * 86_400_000_000);
+        let store = bench.open(true).unwrap();
+        let key = store.key_for(&scope);
+        assert_eq!(store.key_for(&scope).id, key.id);
+        assert_ne!(store.key_for(&next_month).id, key.id);
+        store.persist_pending(true).unwrap();
+        drop(store);
+        let store = bench.open(false).unwrap();
+        assert_eq!(store.key_for(&scope).key, key.key);
+        assert!(store.keys.lock().unwrap().pending.is_empty());
+        let file = std::fs::read(bench.file()).unwrap();
+        assert!(!file.windows(5).any(|window| window == b"alice"));
+    }
+
+    #[test]
+    fn a_torn_append_is_cut_and_damage_before_it_refused() {
+        let bench = Bench::new();
+        let store = bench.open(true).unwrap();
+        for subject in ["a", "b", "c"] {
+            store.key_for(&Scope::new("", subject, NOVEMBER_2026_US));
+            store.persist_pending(true).unwrap();
+        }
+        drop(store);
+        let whole = std::fs::read(bench.file()).unwrap();
+        let third = entry_at(&whole, entry_at(&whole, HEADER_BYTES).unwrap().1).unwrap().1;
+        for cut in third..whole.len() {
+            std::fs::write(bench.file(), &whole[..cut]).unwrap();
+            let store = bench.open(false).unwrap();
+            assert_eq!(store.keys.lock().unwrap().by_scope.len(), 2, "cut at {cut}");
+        }
+        for position in 0..third {
+            let mut changed = whole.clone();
+            changed[position] ^= 0x10;
+            std::fs::write(bench.file(), &changed).unwrap();
+            assert!(bench.open(false).is_err(), "byte {position}");
+        }
+    }
+
+    #[test]
+    fn a_lost_master_key_is_not_replaced() {
+        let bench = Bench::new();
+        drop(bench.open(true).unwrap());
+        std::fs::remove_file(bench.dir.path().join("keys/master")).unwrap();
+        let error = bench.open(true).err().unwrap().to_string();
+        assert!(error.contains("is missing"), "{error}");
+    }
+}

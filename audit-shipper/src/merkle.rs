@@ -1,0 +1,199 @@
+//! The Merkle tree of RFC 6962 §2.1 and its C2SP tiles (<https://c2sp.org/tlog-tiles>). No I/O.
+
+use crate::crypto::{Digest32, sha256};
+
+/// Hashes in a full tile.
+pub(crate) const TILE_WIDTH: usize = 256;
+
+/// Hash of a leaf: `SHA-256(0x00 ‖ leaf)`.
+pub(crate) fn leaf_hash(leaf: &[u8]) -> Digest32 {
+    sha256(&[&[0x00], leaf])
+}
+
+/// Hash of an inner node: `SHA-256(0x01 ‖ left ‖ right)`.
+fn node_hash(left: &Digest32, right: &Digest32) -> Digest32 {
+    sha256(&[&[0x01], left, right])
+}
+
+/// The right edge of a tree: the roots of its perfect subtrees, largest first. Enough to append and to give the root.
+#[derive(Clone, Debug, Default)]
+struct Frontier {
+    size: u64,
+    peaks: Vec<Digest32>,
+}
+
+impl Frontier {
+    fn push(&mut self, hash: Digest32) {
+        let mut hash = hash;
+        let mut size = self.size;
+        while size & 1 == 1
+            && let Some(left) = self.peaks.pop()
+        {
+            hash = node_hash(&left, &hash);
+            size >>= 1;
+        }
+        self.peaks.push(hash);
+        self.size += 1;
+    }
+
+    fn root(&self) -> Digest32 {
+        let mut peaks = self.peaks.iter().rev();
+        match peaks.next() {
+            None => sha256(&[]),
+            Some(last) => peaks.fold(*last, |right, left| node_hash(left, &right)),
+        }
+    }
+}
+
+/// Names a tile.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct TileId {
+    /// 0 for leaf hashes; a hash at level L+1 is the root of a full tile at level L.
+    pub(crate) level: usize,
+    /// Counted from 0.
+    pub(crate) index: u64,
+}
+
+impl TileId {
+    /// Path below the tiles directory: `0/x001/x234/067`, with `.p/5` behind it for a tile of 5 hashes.
+    pub(crate) fn path(self, width: usize) -> String {
+        let mut number = format!("{:03}", self.index % 1000);
+        let mut rest = self.index / 1000;
+        while rest > 0 {
+            number = format!("x{:03}/{number}", rest % 1000);
+            rest /= 1000;
+        }
+        let partial = if width < TILE_WIDTH { format!(".p/{width}") } else { String::new() };
+        format!("{}/{number}{partial}", self.level)
+    }
+}
+
+/// A tree that hands out each tile as it becomes full.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Tree {
+    frontier: Frontier,
+    levels: Vec<Level>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Level {
+    full_tiles: u64,
+    hashes: Vec<Digest32>,
+}
+
+impl Tree {
+    pub(crate) fn size(&self) -> u64 {
+        self.frontier.size
+    }
+
+    pub(crate) fn root(&self) -> Digest32 {
+        self.frontier.root()
+    }
+
+    /// Appends a leaf's hash; calls `full` for each tile that this fills.
+    pub(crate) fn push(&mut self, hash: Digest32, mut full: impl FnMut(TileId, &[Digest32])) {
+        self.frontier.push(hash);
+        let mut hash = hash;
+        for level in 0.. {
+            if self.levels.len() == level {
+                self.levels.push(Level::default());
+            }
+            let Some(at) = self.levels.get_mut(level) else { return };
+            at.hashes.push(hash);
+            if at.hashes.len() < TILE_WIDTH {
+                return;
+            }
+            full(TileId { level, index: at.full_tiles }, &at.hashes);
+            let mut subtree = Frontier::default();
+            at.hashes.drain(..).for_each(|hash| subtree.push(hash));
+            at.full_tiles += 1;
+            hash = subtree.root();
+        }
+    }
+
+    /// The tiles at the right edge that are not full.
+    pub(crate) fn partial_tiles(&self) -> impl Iterator<Item = (TileId, &[Digest32])> {
+        self.levels
+            .iter()
+            .enumerate()
+            .filter(|(_, level)| !level.hashes.is_empty())
+            .map(|(number, level)| {
+                let id = TileId { level: number, index: level.full_tiles };
+                (id, level.hashes.as_slice())
+            })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+    use super::*;
+
+    /// The leaves and roots of the reference tests of Certificate Transparency (RFC 6962).
+    const LEAVES: [&str; 8] = [
+        "",
+        "00",
+        "10",
+        "2021",
+        "3031",
+        "40414243",
+        "5051525354555657",
+        "606162636465666768696a6b6c6d6e6f",
+    ];
+    const ROOTS: [&str; 8] = [
+        "6e340b9cffb37a989ca544e6bb780a2c78901d3fb33738768511a30617afa01d",
+        "fac54203e7cc696cf0dfcb42c92a1d9dbaf70ad9e621f4bd8d98662f00e3c125",
+        "aeb6bcfe274b70a14fb067a5e5578264db0fa9b51af5e0ba159158f329e06e77",
+        "d37ee418976dd95753c1c73862b9398fa2a2cf9b4ff0fdfe8b30cd95209614b7",
+        "4e3bbb1f7b478dcfe71fb631631519a3bca12c9aefca1612bfce4c13a86264d4",
+        "76e67dadbcdf1e10e1b74ddc608abd2f98dfb16fbce75277b5232a127f2087ef",
+        "ddb89be403809e325750d3d263cd78929c2942b7942a34b77e122c9594a74c8c",
+        "5dc9da79a70659a9ad559cb701ded9a2ab9d823aad2f4960cfe370eff4604328",
+    ];
+
+    #[test]
+    fn roots_are_those_of_rfc_6962() {
+        let mut tree = Tree::default();
+        assert_eq!(
+            hex::encode(tree.root()),
+            "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+        );
+        for (leaf, root) in LEAVES.iter().zip(ROOTS) {
+            tree.push(leaf_hash(&hex::decode(leaf).unwrap()), |_, _| {});
+            assert_eq!(hex::encode(tree.root()), root, "size {}", tree.size());
+        }
+    }
+
+    #[test]
+    fn tiles_carry_the_tree() {
+        let mut tree = Tree::default();
+        let mut full = Vec::new();
+        for number in 0..70_000_u32 {
+            tree.push(leaf_hash(&number.to_be_bytes()), |id, hashes| {
+                full.push((id, hashes.to_vec()));
+            });
+        }
+        // 70,000 = 273 × 256 + 112; 273 = 1 × 256 + 17.
+        assert_eq!(full.iter().filter(|(id, _)| id.level == 0).count(), 273);
+        assert_eq!(full.iter().filter(|(id, _)| id.level == 1).count(), 1);
+        let partial: Vec<_> = tree
+            .partial_tiles()
+            .map(|(id, hashes)| (id.level, id.index, hashes.len()))
+            .collect();
+        assert_eq!(partial, [(0, 273, 112), (1, 1, 17), (2, 0, 1)]);
+        // A level-1 hash is the root of the tile below it.
+        let below = full.iter().find(|(id, _)| id.level == 0 && id.index == 3).unwrap();
+        let above = full.iter().find(|(id, _)| id.level == 1).unwrap();
+        let mut subtree = Tree::default();
+        below.1.iter().for_each(|hash| subtree.push(*hash, |_, _| {}));
+        assert_eq!(subtree.root(), above.1[3]);
+    }
+
+    #[test]
+    fn tile_paths_are_those_of_c2sp() {
+        let path = |level, index, width| TileId { level, index }.path(width);
+        assert_eq!(path(0, 0, 256), "0/000");
+        assert_eq!(path(0, 273, 112), "0/273.p/112");
+        assert_eq!(path(3, 1_234_067, 256), "3/x001/x234/067");
+    }
+}

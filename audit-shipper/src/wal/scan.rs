@@ -1,0 +1,348 @@
+//! Reads a log from its beginning, block by block, and tells good, torn and damaged apart.
+//!
+//! * A bad block with a good one behind it was acknowledged once: damage.
+//! * A bad last block is *torn* if a write that never finished explains it: sectors of zeros in it, no end mark, or the
+//!   file ends in it. Anything else is damage, too: no write leaves one wrong byte among right ones.
+//!
+//! It may run beside the writer: whatever looks bad is read again once something later was found, since the writer
+//! finishes one block before it begins the next.
+
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+use crate::crypto::Digest32;
+use crate::error::EvidenceError;
+use crate::layout::{segment_name, segment_numbers};
+use crate::wal::format::{
+    BLOCK_ALIGN, BlockHeader, END_MARK, HEADER_BYTES, MAX_BLOCK_PAYLOAD_BYTES, chain_digest,
+};
+
+/// What a disk writes all or nothing of, in bytes.
+const SECTOR_BYTES: usize = 512;
+/// How much is read at once when looking for the next good block, in bytes.
+const SEARCH_STEP_BYTES: usize = 1 << 20;
+
+/// What comes next in a log.
+#[derive(Debug)]
+pub(crate) enum Found {
+    /// A block in order.
+    Block(Block),
+    /// A damaged stretch.
+    Bad(Bad),
+    /// The end.
+    End(End),
+}
+
+/// A block whose checksums are right.
+#[derive(Debug)]
+pub(crate) struct Block {
+    pub(crate) header: BlockHeader,
+    pub(crate) segment: u32,
+    pub(crate) offset: u64,
+    pub(crate) payload: Vec<u8>,
+    digest: Digest32,
+}
+
+/// Where and why the log is not what was written.
+#[derive(Debug)]
+pub(crate) struct Bad {
+    pub(crate) segment: u32,
+    pub(crate) offset: u64,
+    pub(crate) why: String,
+    /// Index of the first leaf that should be here.
+    pub(crate) first_index: u64,
+    /// Index of the next leaf that can be read in order.
+    pub(crate) next_index: Option<u64>,
+    /// The entries, as far as they are there. Their own checksums tell which are good.
+    pub(crate) payload: Vec<u8>,
+}
+
+/// The end of what was written.
+#[derive(Clone, Debug)]
+pub(crate) struct End {
+    pub(crate) segment: u32,
+    pub(crate) offset: u64,
+    /// Length of what an unfinished write left behind the end, in bytes; 0 if nothing.
+    pub(crate) torn_bytes: u64,
+}
+
+/// What the next block must continue.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Expected {
+    pub(crate) epoch: u32,
+    pub(crate) sequence: u64,
+    pub(crate) index: u64,
+    pub(crate) previous: Digest32,
+}
+
+/// Walks over a log.
+pub(crate) struct Scanner {
+    wal: PathBuf,
+    segment: u32,
+    file: Option<File>,
+    offset: u64,
+    expected: Expected,
+    ended: bool,
+}
+
+enum Look {
+    /// The whole alignment unit is zero, or the segment is over.
+    Nothing,
+    Good(Block),
+    Broken { why: String, torn: bool, header: Option<BlockHeader>, payload: Vec<u8>, extent: u64 },
+}
+
+impl Scanner {
+    pub(crate) fn new(wal: &Path) -> Self {
+        Self { wal: wal.to_owned(), segment: 1, file: None, offset: 0, expected: Expected::default(), ended: false }
+    }
+
+    pub(crate) fn expected(&self) -> &Expected {
+        &self.expected
+    }
+
+    /// The next block, the next damage, or the end. After the end it stays the end.
+    pub(crate) fn next(&mut self) -> Result<Found, EvidenceError> {
+        if self.ended {
+            return Ok(Found::End(End { segment: self.segment, offset: self.offset, torn_bytes: 0 }));
+        }
+        let mut look = self.look(self.offset)?;
+        let mut later = None;
+        if !matches!(look, Look::Good(_)) {
+            later = self.find_later()?;
+            if later.is_some() {
+                look = self.look(self.offset)?;
+            }
+        }
+        match (look, later) {
+            (Look::Good(block), _) => Ok(self.accept(block)),
+            (Look::Nothing, Some((segment, offset, header))) if self.follows(segment, offset, &header)? => {
+                self.move_to(segment, offset);
+                self.next()
+            }
+            (Look::Nothing, Some(later)) => {
+                Ok(self.skip("there are only zeros where records were".to_owned(), Vec::new(), Some(later)))
+            }
+            (Look::Broken { why, payload, .. }, Some(later)) => Ok(self.skip(why, payload, Some(later))),
+            (Look::Broken { why, torn: false, payload, header, extent }, None) => {
+                let next = header.map(|header| header.first_index + u64::from(header.leaves));
+                let mut found = self.skip(why, payload, None);
+                if let Found::Bad(bad) = &mut found {
+                    bad.next_index = next;
+                }
+                self.offset += extent;
+                self.ended = true;
+                Ok(found)
+            }
+            (Look::Broken { torn: true, .. } | Look::Nothing, None) => {
+                self.ended = true;
+                let torn_bytes = self.written_behind()?;
+                Ok(Found::End(End { segment: self.segment, offset: self.offset, torn_bytes }))
+            }
+        }
+    }
+
+    /// Takes a block whose checksums are right, if it also continues the chain.
+    fn accept(&mut self, block: Block) -> Found {
+        let why = self.break_of_chain(&block);
+        let first_index = self.expected.index;
+        self.offset = block.offset + block.header.stored_bytes() as u64;
+        self.expected = Expected {
+            epoch: block.header.epoch,
+            sequence: block.header.sequence + 1,
+            index: block.header.first_index + u64::from(block.header.leaves),
+            previous: block.digest,
+        };
+        match why {
+            None => Found::Block(block),
+            Some(why) => Found::Bad(Bad {
+                segment: block.segment,
+                offset: block.offset,
+                why,
+                first_index,
+                next_index: Some(self.expected.index),
+                payload: block.payload,
+            }),
+        }
+    }
+
+    fn break_of_chain(&self, block: &Block) -> Option<String> {
+        let (header, expected) = (&block.header, &self.expected);
+        if header.segment != block.segment {
+            return Some(format!("it was written to segment {}", header.segment));
+        }
+        if header.sequence != expected.sequence || header.first_index != expected.index {
+            return Some(format!(
+                "block {} with record #{} is here, block {} with record #{} should be",
+                header.sequence, header.first_index, expected.sequence, expected.index
+            ));
+        }
+        if header.previous != expected.previous {
+            return Some("it does not continue the block before it: that one was changed, or this one".to_owned());
+        }
+        (header.epoch < expected.epoch).then(|| "it is from an earlier start than the block before it".to_owned())
+    }
+
+    fn skip(&mut self, why: String, payload: Vec<u8>, later: Option<(u32, u64, BlockHeader)>) -> Found {
+        let bad = Bad {
+            segment: self.segment,
+            offset: self.offset,
+            why,
+            first_index: self.expected.index,
+            next_index: later.as_ref().map(|(_, _, header)| header.first_index),
+            payload,
+        };
+        if let Some((segment, offset, header)) = later {
+            self.move_to(segment, offset);
+            self.expected = Expected {
+                epoch: header.epoch,
+                sequence: header.sequence,
+                index: header.first_index,
+                previous: header.previous,
+            };
+        }
+        Found::Bad(bad)
+    }
+
+    fn move_to(&mut self, segment: u32, offset: u64) {
+        if self.segment != segment {
+            self.segment = segment;
+            self.file = None;
+        }
+        self.offset = offset;
+    }
+
+    /// Whether a later block is simply the next one: at the beginning of the next segment, with only zeros in between.
+    fn follows(&mut self, segment: u32, offset: u64, header: &BlockHeader) -> Result<bool, EvidenceError> {
+        let next = segment == self.segment + 1 && offset == 0 && header.sequence == self.expected.sequence;
+        Ok(next && self.written_behind()? == 0)
+    }
+
+    /// Looks at the place where a block should begin.
+    fn look(&mut self, offset: u64) -> Result<Look, EvidenceError> {
+        let head = self.read(offset, BLOCK_ALIGN)?;
+        if head.iter().all(|&byte| byte == 0) {
+            return Ok(Look::Nothing);
+        }
+        let broken = |why: &str, torn, header, payload, extent: usize| {
+            let extent = extent.next_multiple_of(BLOCK_ALIGN) as u64;
+            Ok(Look::Broken { why: why.to_owned(), torn, header, payload, extent })
+        };
+        let Some(header) = BlockHeader::decode(&head) else {
+            let torn = head.len() < BLOCK_ALIGN || head.iter().take(SECTOR_BYTES).all(|&byte| byte == 0);
+            let mut payload = self.read(offset, HEADER_BYTES + MAX_BLOCK_PAYLOAD_BYTES)?;
+            payload.drain(..HEADER_BYTES.min(payload.len()));
+            return broken("the block's header is damaged", torn, None, payload, BLOCK_ALIGN);
+        };
+        let mut bytes = self.read(offset, header.stored_bytes())?;
+        let whole = bytes.len() == header.stored_bytes();
+        bytes.resize(header.stored_bytes(), 0);
+        let padding = bytes.split_off(header.content_bytes());
+        let mark = bytes.split_off(header.content_bytes() - END_MARK.len());
+        let payload = bytes.split_off(HEADER_BYTES);
+        let extent = header.stored_bytes();
+        let torn = !whole || mark == [0; END_MARK.len()] || has_empty_sector(&head, &payload);
+        if crc32c::crc32c(&payload) != header.payload_crc {
+            return broken("the block's checksum is wrong", torn, Some(header), payload, extent);
+        }
+        if mark != END_MARK {
+            return broken("the block's end mark is damaged", torn, Some(header), payload, extent);
+        }
+        if padding.iter().any(|&byte| byte != 0) {
+            return broken("there is something in the padding behind the block", false, Some(header), payload, extent);
+        }
+        bytes.extend_from_slice(&payload);
+        bytes.extend_from_slice(&END_MARK);
+        let digest = chain_digest(&bytes);
+        Ok(Look::Good(Block { header, segment: self.segment, offset, payload, digest }))
+    }
+
+    /// The next good header behind the current place, in this segment or a later one.
+    fn find_later(&mut self) -> Result<Option<(u32, u64, BlockHeader)>, EvidenceError> {
+        let newest = segment_numbers(&self.wal)?.last().copied().unwrap_or(0);
+        let (segment, offset) = (self.segment, self.offset);
+        let mut found = None;
+        let mut from = offset + BLOCK_ALIGN as u64;
+        for number in segment..=newest {
+            self.move_to(number, from);
+            found = self.find_header(from)?;
+            if found.is_some() {
+                break;
+            }
+            from = 0;
+        }
+        self.move_to(segment, offset);
+        Ok(found)
+    }
+
+    fn find_header(&mut self, from: u64) -> Result<Option<(u32, u64, BlockHeader)>, EvidenceError> {
+        let mut at = from;
+        loop {
+            let bytes = self.read(at, SEARCH_STEP_BYTES)?;
+            for (number, unit) in bytes.chunks(BLOCK_ALIGN).enumerate() {
+                if let Some(header) = BlockHeader::decode(unit)
+                    && header.sequence >= self.expected.sequence
+                    && header.first_index >= self.expected.index
+                {
+                    return Ok(Some((self.segment, at + (number * BLOCK_ALIGN) as u64, header)));
+                }
+            }
+            if bytes.len() < SEARCH_STEP_BYTES {
+                return Ok(None);
+            }
+            at += SEARCH_STEP_BYTES as u64;
+        }
+    }
+
+    /// How far behind the current place the last byte of this segment lies that is not zero.
+    fn written_behind(&mut self) -> Result<u64, EvidenceError> {
+        let (from, mut at, mut last) = (self.offset, self.offset, 0);
+        loop {
+            let bytes = self.read(at, SEARCH_STEP_BYTES)?;
+            if let Some(position) = bytes.iter().rposition(|&byte| byte != 0) {
+                last = at - from + position as u64 + 1;
+            }
+            if bytes.len() < SEARCH_STEP_BYTES {
+                return Ok(last);
+            }
+            at += SEARCH_STEP_BYTES as u64;
+        }
+    }
+
+    /// Up to `length` bytes of the current segment; fewer where it ends, none where it is not.
+    fn read(&mut self, offset: u64, length: usize) -> Result<Vec<u8>, EvidenceError> {
+        let path = self.wal.join(segment_name(self.segment));
+        if self.file.is_none() {
+            match File::open(&path) {
+                Ok(file) => self.file = Some(file),
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+                Err(error) => return Err(EvidenceError::io("open", &path, &error)),
+            }
+        }
+        let Some(file) = &self.file else { return Ok(Vec::new()) };
+        let mut bytes = vec![0; length];
+        let mut filled = 0;
+        while let Some(rest) = bytes.get_mut(filled..)
+            && !rest.is_empty()
+        {
+            match file.read_at(rest, offset + filled as u64) {
+                Ok(0) => break,
+                Ok(more) => filled += more,
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(EvidenceError::io("read", &path, &error)),
+            }
+        }
+        bytes.truncate(filled);
+        Ok(bytes)
+    }
+}
+
+/// Whether a sector of the block is all zero. Entries (JSON, compressed, encrypted) never have so many zeros in a row.
+fn has_empty_sector(head: &[u8], payload: &[u8]) -> bool {
+    let first_sector_rest = SECTOR_BYTES - HEADER_BYTES;
+    head.iter().take(SECTOR_BYTES).all(|&byte| byte == 0)
+        || payload
+            .get(first_sector_rest..)
+            .is_some_and(|rest| rest.chunks_exact(SECTOR_BYTES).any(|sector| sector.iter().all(|&byte| byte == 0)))
+}
