@@ -13,8 +13,11 @@
 #![deny(unsafe_code)]
 
 pub mod approvals;
+pub mod cli;
 pub mod clock;
 pub mod config;
+mod control;
+pub mod data_plane;
 pub mod dev_issuer;
 pub mod identity;
 pub mod lifecycle;

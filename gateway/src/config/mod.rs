@@ -6,11 +6,13 @@
 mod check;
 mod error;
 mod file;
+mod redacted;
 mod secret;
 mod units;
 
 pub use error::{ConfigError, ConfigErrors};
 pub use file::{load, parse};
+pub use redacted::redacted;
 pub use secret::Secret;
 pub use units::{parse_duration, parse_size};
 

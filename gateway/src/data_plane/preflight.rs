@@ -1,5 +1,7 @@
 //! Can this machine run io_uring? Asked before the first executor starts, so that the answer is one message, not a panic.
 
+#![allow(unsafe_code, reason = "io_uring_setup has no safe wrapper")]
+
 use std::io;
 
 /// Locked memory that one executor's rings need, in bytes.

@@ -1,0 +1,186 @@
+//! The control plane's own notes in the evidence.
+
+use super::Control;
+use crate::approvals::{Ask, Decided, Event};
+use crate::identity::{CallerKind, Identity};
+use crate::policy_slot::{ActivePolicy, Prepared};
+use audit_shipper::{
+    Caller, Detail, EvidenceError, Frame, MAX_CHUNK_BYTES, Note, NoteKind, PayloadChunk, Producer, RecordId, Role,
+};
+use policy_lang::Sources;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::sync::mpsc;
+
+/// Pause before a full queue is tried again, and how often that is done: two seconds in all.
+const QUEUE_PAUSE: Duration = Duration::from_millis(5);
+const QUEUE_TRIES_MAX: u32 = 400;
+
+/// The control plane's writing end.
+#[derive(Debug)]
+pub(super) struct Journal {
+    /// Held only while a record is queued, never while it is awaited.
+    producer: Mutex<Producer>,
+}
+
+impl Journal {
+    pub(super) fn new(producer: Producer) -> Self {
+        Self { producer: Mutex::new(producer) }
+    }
+
+    /// Writes a note, and what belongs to it; resolves when all of it is durable.
+    pub(super) async fn note(
+        &self,
+        note: &Note,
+        attachments: Vec<(&'static str, String)>,
+    ) -> Result<RecordId, EvidenceError> {
+        let receipt = self.with(|producer| producer.note(note));
+        receipt.commit.await?;
+        for (media_type, text) in attachments {
+            self.attach(receipt.id, media_type, &text).await?;
+        }
+        Ok(receipt.id)
+    }
+
+    async fn attach(&self, note: RecordId, media_type: &str, text: &str) -> Result<(), EvidenceError> {
+        for piece in text.as_bytes().chunks(MAX_CHUNK_BYTES) {
+            let chunk = PayloadChunk {
+                role: Role::Attachment,
+                media_type: media_type.to_owned(),
+                frames: vec![Frame { dt_us: 0, bytes: piece.to_vec() }],
+            };
+            let mut tries = 0;
+            let receipt = loop {
+                match self.with(|producer| producer.attach(note, &chunk)) {
+                    Err(EvidenceError::QueueFull) if tries < QUEUE_TRIES_MAX => {
+                        tries += 1;
+                        tokio::time::sleep(QUEUE_PAUSE).await;
+                    }
+                    other => break other?,
+                }
+            };
+            receipt.commit.await?;
+        }
+        Ok(())
+    }
+
+    fn with<T>(&self, write: impl FnOnce(&mut Producer) -> T) -> T {
+        write(&mut self.producer.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Control {
+    /// The configuration and the policy set that the gateway starts with.
+    pub(super) async fn record_start(&self) -> Result<(), EvidenceError> {
+        let note = Note::new(NoteKind::Config, "loaded");
+        let config = crate::config::redacted(&self.shared.config).to_string();
+        self.journal.note(&note, vec![("application/json", config)]).await?;
+        let first = self.shared.policy.current();
+        self.record_activation(&first, Caller::default()).await
+    }
+
+    async fn record_activation(&self, policy: &ActivePolicy, actor: Caller) -> Result<(), EvidenceError> {
+        let program = policy.compiled.program();
+        self.record_policy("activated", &program.name, program.version, &program.digest, &policy.sources, actor).await
+    }
+
+    /// A set that is about to be active.
+    pub(super) async fn record_next(&self, next: &Prepared, actor: Caller) -> Result<(), EvidenceError> {
+        let program = next.compiled.program();
+        self.record_policy("activated", &program.name, program.version, &program.digest, &next.sources, actor).await
+    }
+
+    async fn record_policy(
+        &self,
+        action: &'static str,
+        name: &str,
+        version: u64,
+        digest: &str,
+        sources: &Sources,
+        actor: Caller,
+    ) -> Result<(), EvidenceError> {
+        let mut note = Note::new(NoteKind::Policy, action);
+        note.actor = actor;
+        note.details = vec![
+            ("name".into(), Detail::Name(name.to_owned())),
+            ("version".into(), Detail::Number(version)),
+            ("sha256".into(), Detail::Digest(digest_bytes(digest))),
+        ];
+        let texts = sources.files().iter().map(|file| ("text/plain", format!("# {}\n{}", file.name, file.text))).collect();
+        self.journal.note(&note, texts).await.map(drop)
+    }
+
+    /// A set that was not taken, and why.
+    pub(super) async fn record_rejection(&self, diagnostics: &str, actor: Caller) -> Result<(), EvidenceError> {
+        let mut note = Note::new(NoteKind::Policy, "refused");
+        note.actor = actor;
+        self.journal.note(&note, vec![("text/plain", diagnostics.to_owned())]).await.map(drop)
+    }
+
+    /// A person's decision, before it counts.
+    pub(super) async fn record_decision(
+        &self,
+        decided: &Decided,
+        approver: &Identity,
+        approve: bool,
+        reason: Option<&str>,
+    ) -> Result<RecordId, EvidenceError> {
+        let mut note = Note::new(NoteKind::Approval, if approve { "approved" } else { "denied" });
+        note.actor = caller(approver);
+        note.about = decided.id.parse().ok();
+        note.details = vec![("binding".into(), Detail::Digest(decided.binding))];
+        reason.unwrap_or_default().clone_into(&mut note.text);
+        self.journal.note(&note, Vec::new()).await
+    }
+
+    async fn record_asked(&self, id: &str, ask: Ask) -> Result<(), EvidenceError> {
+        let mut note = Note::new(NoteKind::Approval, "asked");
+        note.actor = Caller { subject: ask.subject, issuer: ask.issuer, tenant: ask.tenant, ..Caller::default() };
+        note.about = id.parse().ok();
+        note.details = vec![("binding".into(), Detail::Digest(ask.binding))];
+        note.details.extend(ask.rules.into_iter().map(|rule| ("rule".into(), Detail::Name(rule))));
+        note.details.extend(ask.requirements.into_iter().map(|own| ("group".into(), Detail::Name(own.group))));
+        note.text = format!("{} on {}", ask.model, ask.endpoint);
+        self.journal.note(&note, vec![("text/plain", ask.preview)]).await.map(drop)
+    }
+}
+
+/// Writes down what happens to requests for approval, in order.
+pub(super) async fn record_approvals(control: Arc<Control>, mut events: mpsc::Receiver<Event>) {
+    while let Some(event) = events.recv().await {
+        let written = match event {
+            Event::Asked(ask, id) => control.record_asked(&id, *ask).await,
+            Event::Expired(id) => {
+                let mut note = Note::new(NoteKind::Approval, "expired");
+                note.about = id.parse().ok();
+                control.journal.note(&note, Vec::new()).await.map(drop)
+            }
+        };
+        if let Err(error) = written {
+            tracing::error!(%error, "a request for approval could not be written to the evidence");
+        }
+    }
+}
+
+/// A verified person as the evidence names them.
+pub(super) fn caller(identity: &Identity) -> Caller {
+    Caller {
+        subject: identity.subject.clone(),
+        issuer: identity.issuer.clone(),
+        client: identity.client_id.clone().unwrap_or_default(),
+        kind: match identity.kind {
+            CallerKind::User => audit_shipper::CallerKind::User,
+            CallerKind::Service => audit_shipper::CallerKind::Service,
+        },
+        groups: identity.groups.clone(),
+        tenant: identity.tenant.clone(),
+        token_id: identity.token_id.clone().unwrap_or_default(),
+    }
+}
+
+fn digest_bytes(hex_digest: &str) -> [u8; 32] {
+    let mut bytes = [0; 32];
+    // A digest of ours is 64 hex digits; anything else stays zero and would show in the evidence.
+    let _ = hex::decode_to_slice(hex_digest, &mut bytes);
+    bytes
+}
