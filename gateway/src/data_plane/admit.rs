@@ -150,7 +150,7 @@ pub(super) fn mask_request(call: &Call, plans: &Plans, body: Option<&[u8]>) -> R
     match (call.operation, body) {
         (Some(Operation::ChatCompletions), Some(body)) => {
             let redacted = redact::redact_request(Operation::ChatCompletions, &plans.request, body).map_err(unmaskable)?;
-            Ok((Some(redacted.body), redacted.hits, redacted.coverage))
+            Ok((Some(redacted.body.into_owned()), redacted.hits, redacted.coverage))
         }
         (_, None) if !plans.request.is_empty() => Err(unmaskable("the request's text cannot be found on this route")),
         (_, body) => Ok((body.map(<[u8]>::to_vec), Vec::new(), Vec::new())),

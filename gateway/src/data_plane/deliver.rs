@@ -170,7 +170,7 @@ impl Delivery<'_> {
         let body = redacted.body;
         if self.call.keeps_payload() {
             let copy = match redact::redact_answer(operation, &plans.recorded_response, &body) {
-                Ok((copy, _)) => copy.body,
+                Ok((copy, _)) => copy.body.into_owned(),
                 Err(_) => Vec::new(),
             };
             if self.open.record_whole(Role::Response, &copy, &media_type).await.is_err() {
@@ -320,7 +320,7 @@ impl Delivery<'_> {
     }
 
     fn note_answer(&mut self, redactor: &StreamRedactor) {
-        self.open.response_masked(redactor.hits(), redactor.coverage());
+        self.open.response_masked(redactor.hits(), &redactor.coverage());
         self.open.answered(redactor.info());
     }
 }

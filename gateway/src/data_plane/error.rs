@@ -19,7 +19,7 @@ pub(crate) struct CallError {
 
 impl CallError {
     pub(crate) fn new(kind: ErrorKind, code: &'static str, message: impl Into<String>) -> Self {
-        Self { status: status(kind), kind, code, message: message.into(), fields: Vec::new(), cause: None }
+        Self { status: kind.status(), kind, code, message: message.into(), fields: Vec::new(), cause: None }
     }
 
     pub(crate) fn status(mut self, status: u16) -> Self {
@@ -61,25 +61,6 @@ impl CallError {
         )
         .field("retry-after", "2")
         .because(cause)
-    }
-}
-
-fn status(kind: ErrorKind) -> u16 {
-    match kind {
-        ErrorKind::BadRequest => 400,
-        ErrorKind::Unauthorized => 401,
-        ErrorKind::Forbidden => 403,
-        ErrorKind::NotFound => 404,
-        ErrorKind::MethodNotAllowed => 405,
-        ErrorKind::Timeout => 408,
-        ErrorKind::ApprovalPending => 409,
-        ErrorKind::TooLarge => 413,
-        ErrorKind::RateLimited => 429,
-        ErrorKind::HeadTooLarge => 431,
-        ErrorKind::Internal => 500,
-        ErrorKind::Upstream => 502,
-        ErrorKind::Unavailable => 503,
-        ErrorKind::UpstreamTimeout => 504,
     }
 }
 

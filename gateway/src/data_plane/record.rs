@@ -110,13 +110,13 @@ impl OpenCall {
         self.outcome.finish_reason.clone_from(&info.finish_reason);
         if let Some(usage) = &info.usage {
             self.outcome.usage =
-                Usage { input_tokens: usage.prompt, output_tokens: usage.completion, cached_tokens: None };
+                Usage { input_tokens: Some(usage.prompt), output_tokens: Some(usage.completion), cached_tokens: None };
         }
     }
 
     pub(super) fn response_masked(&mut self, hits: &[Hit], coverage: &[redact::ChannelCoverage]) {
         for hit in hits {
-            self.core.shared.metrics.masked(&hit.detector, 1);
+            self.core.shared.metrics.masked(&hit.detector);
         }
         self.outcome.masks = hits.iter().map(mask_hit).collect();
         self.outcome.coverage = coverage.iter().map(channel_coverage).collect();
@@ -315,7 +315,7 @@ pub(super) fn sha256(bytes: &[u8]) -> [u8; 32] {
 fn intent(core: &Core, call: &Call, admitted: &Admitted) -> Intent {
     let judged = call.judged.as_ref();
     for hit in &admitted.request_hits {
-        core.shared.metrics.masked(&hit.detector, 1);
+        core.shared.metrics.masked(&hit.detector);
     }
     let upstream = call.upstream.and_then(|index| core.routes.get(index));
     Intent {
@@ -409,11 +409,16 @@ fn mask_hit(hit: &Hit) -> MaskHit {
     MaskHit {
         rule: hit.rule.to_string(),
         detector: hit.detector.to_string(),
-        tier: hit.tier.to_string(),
+        tier: match hit.tier {
+            redact::Tier::Validated => "V",
+            redact::Tier::Custom => "custom",
+            redact::Tier::Path => "path",
+        }
+        .to_owned(),
         pointer: hit.pointer.clone(),
         offset: hit.offset,
         length: u64::from(hit.length),
-        action: hit.action.to_string(),
+        action: hit.action.to_owned(),
     }
 }
 
@@ -421,8 +426,6 @@ fn channel_coverage(channel: &redact::ChannelCoverage) -> (Cow<'static, str>, Co
     let coverage = match channel.coverage {
         redact::Coverage::Scanned => Coverage::Scanned,
         redact::Coverage::Opaque => Coverage::Opaque,
-        redact::Coverage::ByReference => Coverage::ByReference,
-        redact::Coverage::Unscannable => Coverage::Unscannable,
     };
     (Cow::Owned(channel.channel.to_string()), coverage)
 }
@@ -434,5 +437,5 @@ pub(super) fn request_copy(call: &Call, admitted: &Admitted) -> Option<Vec<u8>> 
         return None;
     }
     let copy = redact::redact_request(operation, &admitted.plans.recorded_request, body);
-    Some(copy.map_or_else(|_| b"[could not be masked, so not recorded]".to_vec(), |copy| copy.body.into()))
+    Some(copy.map_or_else(|_| b"[could not be masked, so not recorded]".to_vec(), |copy| copy.body.into_owned()))
 }
