@@ -4,7 +4,7 @@
 
 use crate::config::{Config, Issuer, JwksSource};
 use crate::identity::KeySet;
-use aws_lc_rs::encoding::AsDer as _;
+use aws_lc_rs::encoding::{AsDer as _, Pkcs8V1Der};
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -193,7 +193,8 @@ fn create_key(data: &Path) -> Result<(), DevIssuerError> {
     let path = key_path(data);
     let failed = |cause| DevIssuerError::Io { action: "write", path: path.clone(), cause };
     let pair = Ed25519KeyPair::generate().map_err(|_| failed(std::io::Error::other("no randomness")))?;
-    let pkcs8 = pair.as_der().map_err(|_| failed(std::io::Error::other("the key could not be written as PKCS#8")))?;
+    let pkcs8: Pkcs8V1Der<'_> =
+        pair.as_der().map_err(|_| failed(std::io::Error::other("the key could not be written as PKCS#8")))?;
     std::fs::create_dir_all(data).map_err(failed)?;
     if let Some(directory) = path.parent() {
         std::fs::DirBuilder::new().mode(0o700).recursive(true).create(directory).map_err(failed)?;

@@ -447,3 +447,6 @@ fn new_id(now_ms: u64) -> Option<RecordId> {
     aws_lc_rs::rand::fill(&mut random).ok()?;
     Some(RecordId((u128::from(now_ms) << 80) | (u128::from_be_bytes(random) >> 48)))
 }
+
+#[cfg(test)]
+mod tests;

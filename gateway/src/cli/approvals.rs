@@ -181,7 +181,8 @@ struct Client {
 
 impl Client {
     fn new(api: Api) -> Result<Self, Failure> {
-        let url = reqwest::Url::parse(&api.admin).map_err(|error| Failure::usage(format!("--admin {}: {error}", api.admin)))?;
+        let url = reqwest::Url::parse(&api.admin)
+            .map_err(|error| Failure::usage(format!("--admin {}: {error}", api.admin)))?;
         let base = format!("{}/api/v1", url.as_str().trim_end_matches('/'));
         let mut builder = reqwest::Client::builder().timeout(TIMEOUT);
         // Tokens must not travel by way of a proxy to the machine that we are on.
@@ -219,8 +220,9 @@ fn requests(mut answer: Value) -> Result<Vec<Request>, Failure> {
 }
 
 fn parse<T: serde::de::DeserializeOwned>(answer: Value) -> Result<T, Failure> {
-    serde_json::from_value(answer)
-        .map_err(|error| Failure::cannot_tell(format!("the gateway's answer is not understood: {error}; is it another version?")))
+    serde_json::from_value(answer).map_err(|error| {
+        Failure::cannot_tell(format!("the gateway's answer is not understood: {error}; is it another version?"))
+    })
 }
 
 /// An id as a part of a path.

@@ -68,7 +68,8 @@ pub(super) fn run(command: Command) -> Result<(), Failure> {
     let done = match command {
         Command::Search { terms, json, limit, place } => {
             let query = Query::parse(&terms.join(" ")).map_err(Failure::usage)?;
-            let rows = read::search(&place.into(), &query, SearchOptions { json, limit }, &mut out).map_err(cannot_tell)?;
+            let rows =
+                read::search(&place.into(), &query, SearchOptions { json, limit }, &mut out).map_err(cannot_tell)?;
             if rows == 0 && !json { Err(Failure { code: 0, message: "no record matches".to_owned() }) } else { Ok(()) }
         }
         Command::Show { id, place } => {

@@ -103,7 +103,8 @@ fn program_name() -> String {
 fn greeting(args: &Args, policy: &Path, addresses: Addresses, program: &str) -> String {
     let data = &args.data;
     let program = quoted(program);
-    let elsewhere = if data == Path::new(DEFAULT_DATA) { String::new() } else { format!(" --data {}", quoted_path(data)) };
+    let elsewhere =
+        if data == Path::new(DEFAULT_DATA) { String::new() } else { format!(" --data {}", quoted_path(data)) };
     let admin = match addresses.admin.to_string().as_str() {
         "127.0.0.1:9900" => String::new(),
         address => format!(" --admin http://{address}"),
@@ -165,7 +166,11 @@ fn quoted_path(path: &Path) -> String {
 /// As a POSIX shell takes it for one word.
 fn quoted(word: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/._-+:@%,=".contains(&byte);
-    if !word.is_empty() && word.bytes().all(plain) { word.to_owned() } else { format!("'{}'", word.replace('\'', "'\\''")) }
+    if !word.is_empty() && word.bytes().all(plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', "'\\''"))
+    }
 }
 
 #[cfg(test)]

@@ -73,7 +73,8 @@ fn start(
         verifier.install(0, issuer.keys().map_err(Failure::bad)?);
     }
     // The cores take the producers from 0 on; the last one is the control plane's.
-    let producer = evidence.producer(cores).ok_or_else(|| Failure::bad("the evidence has no queue for the control plane"))?;
+    let producer =
+        evidence.producer(cores).ok_or_else(|| Failure::bad("the evidence has no queue for the control plane"))?;
     let (clock, key) = (Clock::system(), evidence.mac("approval binding key", &[]));
     let (approvals, events) = Approvals::new(clock.clone(), &key);
     let shared = Arc::new(Shared {

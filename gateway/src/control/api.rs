@@ -87,7 +87,7 @@ async fn ready(State(control): Shared, caller: Result<Caller, ApiError>) -> Resp
     });
     if let (Ok(_), Some(fields)) = (caller, body.as_object_mut()) {
         fields.insert("issuers".to_owned(), issuers.into());
-        fields.insert("policy_last_error".to_owned(), json!(last_error));
+        fields.insert("policy_last_error".to_owned(), json!(last_error.as_deref()));
     }
     let status = if evidence && keys && !draining { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (status, Json(body)).into_response()
@@ -185,7 +185,7 @@ async fn show_policy(State(control): Shared, _: Caller) -> Json<Value> {
         "rules": program.rules.len(),
         "engine": active.compiled.engine().to_string(),
         "files": active.sources.files().iter().map(|file| file.name.as_str()).collect::<Vec<_>>(),
-        "last_error": control.shared.policy.last_error(),
+        "last_error": control.shared.policy.last_error().as_deref(),
     }))
 }
 

@@ -106,7 +106,8 @@ impl Control {
             ("version".into(), Detail::Number(version)),
             ("sha256".into(), Detail::Digest(digest_bytes(digest))),
         ];
-        let texts = sources.files().iter().map(|file| ("text/plain", format!("# {}\n{}", file.name, file.text))).collect();
+        let texts =
+            sources.files().iter().map(|file| ("text/plain", format!("# {}\n{}", file.name, file.text))).collect();
         self.journal.note(&note, texts).await.map(drop)
     }
 

@@ -81,8 +81,8 @@ impl Refresher {
     /// Refreshes for ever.
     pub(super) async fn run(mut self) {
         loop {
-            let starved = self.last.iter().zip(self.shared.verifier.issuers());
-            let starved = starved.clone().any(|(last, issuer)| last.is_empty() && issuer.jwks != JwksSource::Embedded);
+            let known = self.last.iter().zip(self.shared.verifier.issuers());
+            let starved = { known }.any(|(last, issuer)| last.is_empty() && issuer.jwks != JwksSource::Embedded);
             let pause = if starved { RETRY_EVERY } else { REFRESH_EVERY };
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}

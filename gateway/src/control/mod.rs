@@ -27,9 +27,11 @@ const FIRST_KEYS_WITHIN: Duration = Duration::from_secs(10);
 
 /// Why the control plane did not start.
 #[derive(Debug, thiserror::Error)]
-pub enum ControlError {
+pub(crate) enum ControlError {
     /// The admin port.
-    #[error("cannot listen on the admin address {address}: {cause}; is another gateway running? Choose another with --admin")]
+    #[error(
+        "cannot listen on the admin address {address}: {cause}; is another gateway running? Choose another with --admin"
+    )]
     Listen {
         /// Which address.
         address: SocketAddr,
@@ -46,19 +48,19 @@ pub enum ControlError {
 
 /// The running control plane.
 #[derive(Debug)]
-pub struct ControlPlane {
+pub(crate) struct ControlPlane {
     /// Where the admin API listens, with the real port.
-    pub address: SocketAddr,
+    pub(crate) address: SocketAddr,
     thread: JoinHandle<()>,
 }
 
 /// What only the control plane holds.
 #[derive(Debug)]
-pub struct Own {
+pub(crate) struct Own {
     /// Its writing end of the evidence.
-    pub producer: Producer,
+    pub(crate) producer: Producer,
     /// What happens to requests for approval.
-    pub events: mpsc::Receiver<Event>,
+    pub(crate) events: mpsc::Receiver<Event>,
 }
 
 /// What the tasks of the control plane share.
@@ -78,7 +80,7 @@ impl ControlPlane {
     ///
     /// # Errors
     /// [`ControlError`]
-    pub fn start(shared: Arc<Shared>, own: Own) -> Result<Self, ControlError> {
+    pub(crate) fn start(shared: Arc<Shared>, own: Own) -> Result<Self, ControlError> {
         let asked = shared.config.admin.address;
         let failed = |cause| ControlError::Listen { address: asked, cause };
         let listener = std::net::TcpListener::bind(asked).map_err(failed)?;
@@ -101,7 +103,7 @@ impl ControlPlane {
     }
 
     /// Waits until it has ended, which it does when the life cycle says that the data plane has drained.
-    pub fn join(self) {
+    pub(crate) fn join(self) {
         if self.thread.join().is_err() {
             tracing::error!("the control plane's thread panicked");
         }

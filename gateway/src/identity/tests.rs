@@ -1,7 +1,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 use super::*;
 use crate::config::{Issuer, JwksSource};
-use aws_lc_rs::encoding::AsDer as _;
+use aws_lc_rs::encoding::{AsDer as _, Pkcs8V1Der};
 use aws_lc_rs::rsa::{KeyPair as RsaKeyPair, KeySize};
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair as _};
 use base64::Engine as _;
@@ -35,9 +35,10 @@ impl Idp {
             (public.modulus().big_endian_without_leading_zero(), public.exponent().big_endian_without_leading_zero());
         let rsa_jwk = json!({ "kty": "RSA", "kid": "rsa", "use": "sig", "n": b64(n), "e": b64(e) });
         let ec_pkcs8 = ec.to_pkcs8v1().unwrap();
-        let rsa_pkcs8 = rsa.as_der().unwrap();
+        let rsa_pkcs8: Pkcs8V1Der<'_> = rsa.as_der().unwrap();
+        let ed_pkcs8: Pkcs8V1Der<'_> = ed.as_der().unwrap();
         Self {
-            ed: (EncodingKey::from_ed_der(ed.as_der().unwrap().as_ref()), ed_jwk),
+            ed: (EncodingKey::from_ed_der(ed_pkcs8.as_ref()), ed_jwk),
             ec: (EncodingKey::from_ec_der(ec_pkcs8.as_ref()), ec_jwk),
             rsa: (EncodingKey::from_rsa_der(rsa_pkcs8.as_ref()), rsa_jwk),
         }

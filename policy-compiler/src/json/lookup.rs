@@ -1,7 +1,7 @@
 //! Finding values by key and by path.
 
 use super::{Document, Kind, NodeId, unescape};
-use policy_lang::program::{JsonPath, PathSegment};
+use policy_lang::{JsonPath, PathSegment};
 use std::borrow::Cow;
 
 /// An object that is read has a member twice: two readers could see two values (DECISIONS 6).
