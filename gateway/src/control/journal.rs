@@ -36,13 +36,21 @@ impl Journal {
     ) -> Result<RecordId, EvidenceError> {
         let receipt = self.with(|producer| producer.note(note));
         receipt.commit.await?;
+        let mut ordinal = 0;
         for (media_type, text) in attachments {
-            self.attach(receipt.id, media_type, &text).await?;
+            self.attach(receipt.id, &mut ordinal, media_type, &text).await?;
         }
         Ok(receipt.id)
     }
 
-    async fn attach(&self, note: RecordId, media_type: &str, text: &str) -> Result<(), EvidenceError> {
+    /// `ordinal` counts the chunks of all attachments of one note.
+    async fn attach(
+        &self,
+        note: RecordId,
+        ordinal: &mut u64,
+        media_type: &str,
+        text: &str,
+    ) -> Result<(), EvidenceError> {
         for piece in text.as_bytes().chunks(MAX_CHUNK_BYTES) {
             let chunk = PayloadChunk {
                 role: Role::Attachment,
@@ -51,7 +59,7 @@ impl Journal {
             };
             let mut tries = 0;
             let receipt = loop {
-                match self.with(|producer| producer.attach(note, &chunk)) {
+                match self.with(|producer| producer.attach(note, *ordinal, &chunk)) {
                     Err(EvidenceError::QueueFull) if tries < QUEUE_TRIES_MAX => {
                         tries += 1;
                         tokio::time::sleep(QUEUE_PAUSE).await;
@@ -59,6 +67,7 @@ impl Journal {
                     other => break other?,
                 }
             };
+            *ordinal += 1;
             receipt.commit.await?;
         }
         Ok(())
