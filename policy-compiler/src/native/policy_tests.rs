@@ -87,7 +87,8 @@ fn a_rule_nested_too_deeply_leaves_the_interpreter() {
 /// The boundary requests are good enough to notice every small change of a program's meaning.
 #[test]
 fn every_mutant_is_noticed() {
-    let mutants: [(&str, fn(&mut Program)); 9] = [
+    type Mutation = (&'static str, fn(&mut Program));
+    let mutants: [Mutation; 9] = [
         ("another literal", |p| {
             set_of(p).literals[0] = "b".to_owned()
         }),
