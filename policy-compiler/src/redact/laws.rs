@@ -3,8 +3,9 @@
 
 use super::Tier;
 use super::channel::Use;
-use super::text::{TextKind, TextMasks, TextRedactor};
+use super::text::{TextMasks, TextRedactor};
 use super::transform::Transform;
+use crate::dialect::TextKind;
 use crate::detect::{Pattern, Rules, builtins};
 use proptest::prelude::*;
 use std::sync::Arc;

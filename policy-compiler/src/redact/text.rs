@@ -5,16 +5,8 @@ use super::channel::{Core, Masked, Sink, Use};
 use super::transform::Transform;
 use super::{Hit, Tier};
 use crate::detect::{CEILING, CeilingExceeded};
+use crate::dialect::TextKind;
 use std::sync::Arc;
-
-/// What kind of text a channel carries.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum TextKind {
-    /// Prose.
-    Plain,
-    /// JSON, as in the arguments of a function call.
-    Json,
-}
 
 /// The masks that meet one text.
 #[derive(Clone, Debug)]
