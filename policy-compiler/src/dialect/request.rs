@@ -201,11 +201,14 @@ fn texts<'b>(document: &Document<'b>, slots: &Slots) -> Vec<Cow<'b, str>> {
         let Some(text) = document.string(slot.node) else {
             continue;
         };
-        if slot.kind == TextKind::Json && text.contains('\\') {
-            if let Ok(inner) = Document::parse(text.as_bytes()) {
-                let strings = inner.subtree(inner.root()).filter_map(|node| inner.string(node));
-                texts.extend(strings.map(|string| Cow::Owned(string.into_owned())));
-            }
+        if slot.kind == TextKind::Json
+            && text.contains('\\')
+            && let Ok(inner) = Document::parse(text.as_bytes())
+        {
+            let strings = inner
+                .subtree(inner.root())
+                .filter_map(|node| inner.string(node));
+            texts.extend(strings.map(|string| Cow::Owned(string.into_owned())));
         }
         texts.push(text);
     }

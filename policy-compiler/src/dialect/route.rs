@@ -66,7 +66,11 @@ pub fn normalised_path(target_path: &str) -> Option<String> {
     let path = target_path
         .split_once(['?', '#'])
         .map_or(target_path, |(path, _)| path);
-    if !path.starts_with('/') || path.bytes().any(|byte| byte <= b' ' || byte == b'\\' || byte >= 0x7F) {
+    if !path.starts_with('/')
+        || path
+            .bytes()
+            .any(|byte| byte <= b' ' || byte == b'\\' || byte >= 0x7F)
+    {
         return None;
     }
     let mut normalised = String::with_capacity(path.len());
@@ -89,7 +93,9 @@ fn decoded_segment(segment: &str) -> Option<String> {
     let mut rest = segment;
     while let Some((plain, behind)) = rest.split_once('%') {
         decoded.push_str(plain);
-        let digits = behind.get(..2).filter(|digits| digits.bytes().all(|byte| byte.is_ascii_hexdigit()))?;
+        let digits = behind
+            .get(..2)
+            .filter(|digits| digits.bytes().all(|byte| byte.is_ascii_hexdigit()))?;
         let byte = u8::from_str_radix(digits, 16).ok()?;
         if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {
             decoded.push(char::from(byte));

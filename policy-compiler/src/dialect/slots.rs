@@ -168,7 +168,11 @@ impl<'d, 'b> Walk<'d, 'b> {
         {
             self.arguments(call, "arguments", &format!("{channel}.function_call"))?;
         }
-        for (index, call) in self.elements(message, "tool_calls")?.into_iter().enumerate() {
+        for (index, call) in self
+            .elements(message, "tool_calls")?
+            .into_iter()
+            .enumerate()
+        {
             self.tool_call(call, &format!("{channel}.tool_calls[{index}]"))?;
         }
         Ok(())

@@ -85,7 +85,14 @@ fn redact_document<'b>(
 ) -> Result<Redacted<'b>, RedactError> {
     let mut edits = Edits::default();
     let mut hits = Vec::new();
-    mask_document(plan, document, slots, &BTreeSet::new(), &mut edits, &mut hits)?;
+    mask_document(
+        plan,
+        document,
+        slots,
+        &BTreeSet::new(),
+        &mut edits,
+        &mut hits,
+    )?;
     Ok(Redacted {
         body: edits.apply(document.bytes()),
         hits,
@@ -114,8 +121,14 @@ fn redact_raw<'b>(
 }
 
 pub(super) fn coverage(slots: &Slots) -> Vec<ChannelCoverage> {
-    let scanned = slots.texts.iter().map(|slot| (&slot.channel, Coverage::Scanned));
-    let opaque = slots.opaque.iter().map(|channel| (channel, Coverage::Opaque));
+    let scanned = slots
+        .texts
+        .iter()
+        .map(|slot| (&slot.channel, Coverage::Scanned));
+    let opaque = slots
+        .opaque
+        .iter()
+        .map(|channel| (channel, Coverage::Opaque));
     scanned
         .chain(opaque)
         .map(|(channel, coverage)| ChannelCoverage {
@@ -179,7 +192,12 @@ pub(super) fn mask_document(
                         let mut quoted = Vec::new();
                         write_string(text, &mut quoted);
                         replaced.insert(node, quoted);
-                        hits.push(whole_hit(document, node, &whole.rule, whole.transform.name()));
+                        hits.push(whole_hit(
+                            document,
+                            node,
+                            &whole.rule,
+                            whole.transform.name(),
+                        ));
                     }
                 }
                 _ => {

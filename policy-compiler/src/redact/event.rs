@@ -165,9 +165,8 @@ fn write_delta(fields: &[(Field, &[u8])], out: &mut Vec<u8>) {
     for (field, text) in fields {
         let mut quoted = Vec::new();
         write_string(text, &mut quoted);
-        let around = |before: String, after: &str| {
-            [before.as_bytes(), &quoted, after.as_bytes()].concat()
-        };
+        let around =
+            |before: String, after: &str| [before.as_bytes(), &quoted, after.as_bytes()].concat();
         match field {
             Field::ToolArguments(call) => calls.push(around(
                 format!(r#"{{"index":{call},"function":{{"arguments":"#),

@@ -116,7 +116,10 @@ pub enum RedactError {
     #[error("a member of an event has the wrong type or is out of range: {0}")]
     Member(&'static str),
     /// A match stayed undecided for more than [`crate::detect::CEILING`] bytes.
-    #[error("a match stayed undecided for more than {} bytes", crate::detect::CEILING)]
+    #[error(
+        "a match stayed undecided for more than {} bytes",
+        crate::detect::CEILING
+    )]
     Ceiling,
     /// An event is longer than [`EVENT_BYTES_MAX`].
     #[error("an event of the stream is longer than {EVENT_BYTES_MAX} bytes")]

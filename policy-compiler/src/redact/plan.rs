@@ -193,11 +193,7 @@ impl MaskPlan {
             .masks
             .iter()
             .enumerate()
-            .filter(|(_, mask)| {
-                mask.path
-                    .as_ref()
-                    .is_some_and(|path| channel.is_at(path))
-            })
+            .filter(|(_, mask)| mask.path.as_ref().is_some_and(|path| channel.is_at(path)))
             .map(|(number, _)| number)
             .collect();
         self.of_text(true, &numbers)
@@ -257,7 +253,8 @@ fn plan_mask(rule: &str, mask: &Mask) -> Result<PlannedMask, PlanError> {
     })
 }
 
-fn uses_of(builtin: &Builtin, rule: &Arc<str>, wanted: &MaskTransform) -> Vec<Use> {
+/// The patterns of a detector. `last4` of a kind that it does not hide is carried out as the more destructive label.
+pub(super) fn uses_of(builtin: &Builtin, rule: &Arc<str>, wanted: &MaskTransform) -> Vec<Use> {
     let detector: Arc<str> = Arc::from(builtin.name);
     builtin
         .patterns
@@ -267,7 +264,10 @@ fn uses_of(builtin: &Builtin, rule: &Arc<str>, wanted: &MaskTransform) -> Vec<Us
             rule: Arc::clone(rule),
             detector: Arc::clone(&detector),
             tier: Tier::Validated,
-            transform: transform(wanted, builtin.label),
+            transform: match wanted {
+                MaskTransform::Last4 if !builtin.takes_last4 => Transform::Label(builtin.label),
+                wanted => transform(wanted, builtin.label),
+            },
         })
         .collect()
 }
@@ -298,9 +298,9 @@ fn combine<'m>(masks: impl Iterator<Item = &'m PlannedMask>) -> TextMasks {
             }
         }
         if let Some(candidate) = &mask.whole
-            && whole.as_ref().is_none_or(|known| {
-                candidate.transform.mildness() < known.transform.mildness()
-            })
+            && whole
+                .as_ref()
+                .is_none_or(|known| candidate.transform.mildness() < known.transform.mildness())
         {
             whole = Some(candidate.clone());
         }

@@ -120,12 +120,7 @@ impl Framer {
     fn read_line(&mut self, width: usize) -> bool {
         let end = self.event.bytes.len();
         let mut start = self.line_start;
-        let line = |start: usize| {
-            self.event
-                .bytes
-                .get(start..end - width)
-                .unwrap_or_default()
-        };
+        let line = |start: usize| self.event.bytes.get(start..end - width).unwrap_or_default();
         if !std::mem::replace(&mut self.began, true) && line(start).starts_with(BOM) {
             start += BOM.len();
         }

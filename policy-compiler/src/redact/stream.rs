@@ -178,7 +178,13 @@ impl StreamRedactor {
         };
         let error = document
             .get(document.root(), "error")
-            .or_else(|error| if self.plan.is_empty() { Ok(None) } else { Err(error) })?
+            .or_else(|error| {
+                if self.plan.is_empty() {
+                    Ok(None)
+                } else {
+                    Err(error)
+                }
+            })?
             .is_some_and(|node| document.kind(node) != Kind::Null);
         if self.plan.is_empty() {
             self.end_choices(&delta, error || end);
@@ -220,8 +226,7 @@ impl StreamRedactor {
             let changed = carried || channel.carry.is_some() || out != text;
             released.push((id, node, out, changed));
         }
-        let mut rest =
-            self.flush(|id| all_end || delta.finished.contains(&id.choice))?;
+        let mut rest = self.flush(|id| all_end || delta.finished.contains(&id.choice))?;
         for (id, _, out, changed) in released.iter_mut().rev() {
             if let Some(text) = rest.remove(id) {
                 out.extend(text);

@@ -149,16 +149,6 @@ impl TextRedactor {
         }
     }
 
-    /// Whether text is held back.
-    pub(crate) fn holds(&self) -> bool {
-        match &self.form {
-            Form::Passes => false,
-            Form::Plain(core) => core.holds(),
-            Form::Json(arguments) => arguments.holds(),
-            Form::Whole(whole) => !whole.held.is_empty(),
-        }
-    }
-
     /// The hits since the last call.
     pub(crate) fn take_hits(&mut self) -> Vec<TextHit> {
         std::mem::take(&mut self.hits)
