@@ -9,6 +9,7 @@
 //! What this crate never does: sockets, clocks, files.
 
 pub mod detect;
+pub mod dialect;
 pub mod json;
 mod native;
 pub mod redact;
