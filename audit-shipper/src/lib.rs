@@ -35,6 +35,8 @@ mod producer;
 pub mod read;
 mod recovery;
 mod shared;
+#[cfg(test)]
+mod tests;
 mod wal;
 
 pub use commit::{Commit, Committed};

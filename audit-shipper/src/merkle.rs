@@ -63,7 +63,11 @@ impl TileId {
             number = format!("x{:03}/{number}", rest % 1000);
             rest /= 1000;
         }
-        let partial = if width < TILE_WIDTH { format!(".p/{width}") } else { String::new() };
+        let partial = if width < TILE_WIDTH {
+            format!(".p/{width}")
+        } else {
+            String::new()
+        };
         format!("{}/{number}{partial}", self.level)
     }
 }
@@ -98,12 +102,20 @@ impl Tree {
             if self.levels.len() == level {
                 self.levels.push(Level::default());
             }
-            let Some(at) = self.levels.get_mut(level) else { return };
+            let Some(at) = self.levels.get_mut(level) else {
+                return;
+            };
             at.hashes.push(hash);
             if at.hashes.len() < TILE_WIDTH {
                 return;
             }
-            full(TileId { level, index: at.full_tiles }, &at.hashes);
+            full(
+                TileId {
+                    level,
+                    index: at.full_tiles,
+                },
+                &at.hashes,
+            );
             let mut subtree = Frontier::default();
             at.hashes.drain(..).for_each(|hash| subtree.push(hash));
             at.full_tiles += 1;
@@ -118,7 +130,10 @@ impl Tree {
             .enumerate()
             .filter(|(_, level)| !level.hashes.is_empty())
             .map(|(number, level)| {
-                let id = TileId { level: number, index: level.full_tiles };
+                let id = TileId {
+                    level: number,
+                    index: level.full_tiles,
+                };
                 (id, level.hashes.as_slice())
             })
     }
@@ -182,10 +197,16 @@ mod tests {
             .collect();
         assert_eq!(partial, [(0, 273, 112), (1, 1, 17), (2, 0, 1)]);
         // A level-1 hash is the root of the tile below it.
-        let below = full.iter().find(|(id, _)| id.level == 0 && id.index == 3).unwrap();
+        let below = full
+            .iter()
+            .find(|(id, _)| id.level == 0 && id.index == 3)
+            .unwrap();
         let above = full.iter().find(|(id, _)| id.level == 1).unwrap();
         let mut subtree = Tree::default();
-        below.1.iter().for_each(|hash| subtree.push(*hash, |_, _| {}));
+        below
+            .1
+            .iter()
+            .for_each(|hash| subtree.push(*hash, |_, _| {}));
         assert_eq!(subtree.root(), above.1[3]);
     }
 

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
+use std::path::PathBuf;
 
 use serde::Deserialize;
 
@@ -14,6 +15,7 @@ use crate::error::EvidenceError;
 use crate::id::RecordId;
 use crate::layout::{self, Layout, segment_name};
 use crate::merkle::{TileId, Tree, leaf_hash};
+use crate::read::findings::examine;
 use crate::wal::format::{Entries, EntryKind};
 use crate::wal::scan::{Bad, Block, End, Found, Scanner};
 use crate::wal::writer::Position;
@@ -77,7 +79,10 @@ impl LeafLinks {
 
     /// The blob's digest.
     pub(crate) fn blob_sha256(&self) -> Option<Digest32> {
-        hex::decode(&self.blob.as_ref()?.sha256).ok()?.try_into().ok()
+        hex::decode(&self.blob.as_ref()?.sha256)
+            .ok()?
+            .try_into()
+            .ok()
     }
 }
 
@@ -96,7 +101,10 @@ pub(crate) fn recover(layout: &Layout, key: &VerifierKey) -> Result<Recovered, E
             Found::End(end) => break end,
         }
     };
-    if let Some(checkpoint) = signed.iter().find(|checkpoint| checkpoint.size > recovered.tree.size()) {
+    if let Some(checkpoint) = signed
+        .iter()
+        .find(|checkpoint| checkpoint.size > recovered.tree.size())
+    {
         return Err(EvidenceError::RolledBack(format!(
             "{} records were signed, {} are there",
             checkpoint.size,
@@ -107,6 +115,7 @@ pub(crate) fn recover(layout: &Layout, key: &VerifierKey) -> Result<Recovered, E
         repair_tile(layout, id, hashes)?;
     }
     cut_torn_tail(layout, &end)?;
+    tidy_checkpoint_log(layout)?;
     let expected = scanner.expected();
     recovered.torn_bytes = end.torn_bytes;
     recovered.position = Position {
@@ -123,12 +132,16 @@ pub(crate) fn recover(layout: &Layout, key: &VerifierKey) -> Result<Recovered, E
 }
 
 /// The newest checkpoint in the log, and its copy outside.
-fn signed_checkpoints(layout: &Layout, key: &VerifierKey) -> Result<Vec<Checkpoint>, EvidenceError> {
+fn signed_checkpoints(
+    layout: &Layout,
+    key: &VerifierKey,
+) -> Result<Vec<Checkpoint>, EvidenceError> {
     let mut checkpoints = Vec::new();
     for path in [layout.checkpoint(), layout.last_signed()] {
         if let Some(note) = layout::read_if_there(&path)? {
-            let checkpoint = Checkpoint::open(&note, key)
-                .map_err(|why| EvidenceError::Damaged(format!("the checkpoint {}: {why}", path.display())))?;
+            let checkpoint = Checkpoint::open(&note, key).map_err(|why| {
+                EvidenceError::Damaged(format!("the checkpoint {}: {why}", path.display()))
+            })?;
             checkpoints.push(checkpoint);
         }
     }
@@ -147,8 +160,9 @@ fn take_block(
         if entry.kind == EntryKind::Blob {
             continue;
         }
-        let links = LeafLinks::parse(entry.data)
-            .ok_or_else(|| EvidenceError::Damaged(format!("record #{} is not a leaf", tree.size())))?;
+        let links = LeafLinks::parse(entry.data).ok_or_else(|| {
+            EvidenceError::Damaged(format!("record #{} is not a leaf", tree.size()))
+        })?;
         follow(&links, open);
         let mut failed = None;
         tree.push(leaf_hash(entry.data), |id, hashes| {
@@ -159,7 +173,10 @@ fn take_block(
         if let Some(error) = failed {
             return Err(error);
         }
-        if let Some(checkpoint) = signed.iter().find(|signed| signed.size == tree.size() && signed.root != tree.root()) {
+        if let Some(checkpoint) = signed
+            .iter()
+            .find(|signed| signed.size == tree.size() && signed.root != tree.root())
+        {
             return Err(EvidenceError::RolledBack(format!(
                 "the first {} records are not the ones that were signed",
                 checkpoint.size
@@ -203,7 +220,9 @@ fn repair_tile(layout: &Layout, id: TileId, hashes: &[Digest32]) -> Result<(), E
     let path = tile_path(&layout.tiles(), id, hashes.len());
     match layout::read_if_there(&path)? {
         Some(bytes) if bytes == hashes.as_flattened() => return Ok(()),
-        Some(_) => tracing::warn!(tile = %path.display(), "a tile was not what the log says; it is written anew"),
+        Some(_) => {
+            tracing::warn!(tile = %path.display(), "a tile was not what the log says; it is written anew")
+        }
         None => {}
     }
     write_tile(&layout.tiles(), id, hashes)
@@ -219,11 +238,18 @@ fn cut_torn_tail(layout: &Layout, end: &End) -> Result<(), EvidenceError> {
         "a write that was never acknowledged is cut off");
     let cut = || {
         let file = File::options().write(true).open(&path)?;
-        let zeros = vec![0; usize::try_from(end.torn_bytes).unwrap_or(usize::MAX).min(1 << 20)];
+        let zeros = vec![
+            0;
+            usize::try_from(end.torn_bytes)
+                .unwrap_or(usize::MAX)
+                .min(1 << 20)
+        ];
         let mut at = end.offset;
         let until = end.offset + end.torn_bytes;
         while at < until {
-            let step = zeros.len().min(usize::try_from(until - at).unwrap_or(usize::MAX));
+            let step = zeros
+                .len()
+                .min(usize::try_from(until - at).unwrap_or(usize::MAX));
             file.write_all_at(zeros.get(..step).unwrap_or_default(), at)?;
             at += step as u64;
         }
@@ -232,48 +258,61 @@ fn cut_torn_tail(layout: &Layout, end: &End) -> Result<(), EvidenceError> {
     cut().map_err(|e| EvidenceError::io("repair", &path, &e))
 }
 
+/// Cuts an unfinished last line off the log of checkpoints.
+fn tidy_checkpoint_log(layout: &Layout) -> Result<(), EvidenceError> {
+    let path = layout.checkpoint_log();
+    let Some(bytes) = layout::read_if_there(&path)? else {
+        return Ok(());
+    };
+    let whole = bytes
+        .iter()
+        .rposition(|&byte| byte == b'\n')
+        .map_or(0, |position| position + 1);
+    if whole == bytes.len() {
+        return Ok(());
+    }
+    File::options()
+        .write(true)
+        .open(&path)
+        .and_then(|file| file.set_len(whole as u64))
+        .map_err(|e| EvidenceError::io("repair", &path, &e))
+}
+
 /// Brings the last segment back to its size and removes half-made ones.
-pub(crate) fn tidy_segments(layout: &Layout, end_segment: u32, segment_bytes: u64) -> Result<(), EvidenceError> {
+pub(crate) fn tidy_segments(
+    layout: &Layout,
+    end_segment: u32,
+    segment_bytes: u64,
+) -> Result<(), EvidenceError> {
     let wal = layout.wal();
     let path = wal.join(segment_name(end_segment));
-    let file = File::options().write(true).open(&path).map_err(|e| EvidenceError::io("open", &path, &e))?;
-    let length = file.metadata().map_err(|e| EvidenceError::io("inspect", &path, &e))?.len();
+    let file = File::options()
+        .write(true)
+        .open(&path)
+        .map_err(|e| EvidenceError::io("open", &path, &e))?;
+    let length = file
+        .metadata()
+        .map_err(|e| EvidenceError::io("inspect", &path, &e))?
+        .len();
     if length < segment_bytes {
         file.set_len(segment_bytes)
             .and_then(|()| file.sync_all())
             .map_err(|e| EvidenceError::io("extend", &path, &e))?;
     }
     // Segments behind the end hold no good block (the scan has looked); they are made anew, in the size of this start.
-    for number in layout::segment_numbers(&wal)?.into_iter().filter(|&number| number > end_segment) {
+    for number in layout::segment_numbers(&wal)?
+        .into_iter()
+        .filter(|&number| number > end_segment)
+    {
         let path = wal.join(segment_name(number));
         fs::remove_file(&path).map_err(|e| EvidenceError::io("remove", &path, &e))?;
     }
     Ok(())
 }
 
-/// Names the records of a damaged stretch, as far as they can be told.
+/// Names the records of a damaged stretch.
 fn describe(bad: &Bad) -> String {
-    let mut named = Vec::new();
-    let mut index = bad.first_index;
-    for entry in Entries::new(&bad.payload) {
-        let id = LeafLinks::parse(entry.data).map(|links| format!(" ({} {})", links.t, links.id));
-        if entry.kind == EntryKind::Leaf {
-            if !entry.intact || named.len() < MAX_NAMED {
-                named.push((entry.intact, format!("#{index}{}", id.unwrap_or_default())));
-            }
-            index += 1;
-        } else if !entry.intact
-            && let Some(last) = named.last_mut()
-        {
-            last.0 = false;
-        }
-    }
-    let damaged: Vec<_> = named.iter().filter(|(intact, _)| !intact).map(|(_, name)| name.clone()).collect();
-    let names = if damaged.is_empty() { named.into_iter().map(|(_, name)| name).collect() } else { damaged };
-    let records = match (names.is_empty(), bad.next_index) {
-        (false, _) => format!("record {}", names.join(", ")),
-        (true, Some(next)) if next > bad.first_index => format!("records #{} to #{}", bad.first_index, next - 1),
-        (true, _) => format!("records from #{} on", bad.first_index),
-    };
-    format!("{records} in segment {}, offset {}: {}", segment_name(bad.segment), bad.offset, bad.why)
+    let mut findings = examine(bad, &PathBuf::from("wal").join(segment_name(bad.segment)));
+    findings.truncate(MAX_NAMED);
+    findings.join("; ")
 }

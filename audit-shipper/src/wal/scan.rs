@@ -10,6 +10,7 @@
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use crate::crypto::Digest32;
 use crate::error::EvidenceError;
@@ -20,6 +21,8 @@ use crate::wal::format::{
 
 /// What a disk writes all or nothing of, in bytes.
 const SECTOR_BYTES: usize = 512;
+/// Pause before a bad block is looked at again.
+const SECOND_LOOK_AFTER: Duration = Duration::from_millis(2);
 /// How much is read at once when looking for the next good block, in bytes.
 const SEARCH_STEP_BYTES: usize = 1 << 20;
 
@@ -54,6 +57,8 @@ pub(crate) struct Bad {
     pub(crate) first_index: u64,
     /// Index of the next leaf that can be read in order.
     pub(crate) next_index: Option<u64>,
+    /// Whether its checksums are right and it only does not continue what is before it.
+    pub(crate) only_out_of_order: bool,
     /// The entries, as far as they are there. Their own checksums tell which are good.
     pub(crate) payload: Vec<u8>,
 }
@@ -90,12 +95,25 @@ enum Look {
     /// The whole alignment unit is zero, or the segment is over.
     Nothing,
     Good(Block),
-    Broken { why: String, torn: bool, header: Option<BlockHeader>, payload: Vec<u8>, extent: u64 },
+    Broken {
+        why: String,
+        torn: bool,
+        header: Option<BlockHeader>,
+        payload: Vec<u8>,
+        extent: u64,
+    },
 }
 
 impl Scanner {
     pub(crate) fn new(wal: &Path) -> Self {
-        Self { wal: wal.to_owned(), segment: 1, file: None, offset: 0, expected: Expected::default(), ended: false }
+        Self {
+            wal: wal.to_owned(),
+            segment: 1,
+            file: None,
+            offset: 0,
+            expected: Expected::default(),
+            ended: false,
+        }
     }
 
     pub(crate) fn expected(&self) -> &Expected {
@@ -105,27 +123,50 @@ impl Scanner {
     /// The next block, the next damage, or the end. After the end it stays the end.
     pub(crate) fn next(&mut self) -> Result<Found, EvidenceError> {
         if self.ended {
-            return Ok(Found::End(End { segment: self.segment, offset: self.offset, torn_bytes: 0 }));
+            return Ok(Found::End(End {
+                segment: self.segment,
+                offset: self.offset,
+                torn_bytes: 0,
+            }));
         }
         let mut look = self.look(self.offset)?;
         let mut later = None;
         if !matches!(look, Look::Good(_)) {
             later = self.find_later()?;
-            if later.is_some() {
+            if matches!(look, Look::Broken { torn: false, .. }) {
+                // Beside a writer, a block may be seen half-way.
+                std::thread::sleep(SECOND_LOOK_AFTER);
+            }
+            if later.is_some() || matches!(look, Look::Broken { torn: false, .. }) {
                 look = self.look(self.offset)?;
             }
         }
         match (look, later) {
             (Look::Good(block), _) => Ok(self.accept(block)),
-            (Look::Nothing, Some((segment, offset, header))) if self.follows(segment, offset, &header)? => {
+            (Look::Nothing, Some((segment, offset, header)))
+                if self.follows(segment, offset, &header)? =>
+            {
                 self.move_to(segment, offset);
                 self.next()
             }
-            (Look::Nothing, Some(later)) => {
-                Ok(self.skip("there are only zeros where records were".to_owned(), Vec::new(), Some(later)))
+            (Look::Nothing, Some(later)) => Ok(self.skip(
+                "there are only zeros where records were".to_owned(),
+                Vec::new(),
+                Some(later),
+            )),
+            (Look::Broken { why, payload, .. }, Some(later)) => {
+                Ok(self.skip(why, payload, Some(later)))
             }
-            (Look::Broken { why, payload, .. }, Some(later)) => Ok(self.skip(why, payload, Some(later))),
-            (Look::Broken { why, torn: false, payload, header, extent }, None) => {
+            (
+                Look::Broken {
+                    why,
+                    torn: false,
+                    payload,
+                    header,
+                    extent,
+                },
+                None,
+            ) => {
                 let next = header.map(|header| header.first_index + u64::from(header.leaves));
                 let mut found = self.skip(why, payload, None);
                 if let Found::Bad(bad) = &mut found {
@@ -138,7 +179,11 @@ impl Scanner {
             (Look::Broken { torn: true, .. } | Look::Nothing, None) => {
                 self.ended = true;
                 let torn_bytes = self.written_behind()?;
-                Ok(Found::End(End { segment: self.segment, offset: self.offset, torn_bytes }))
+                Ok(Found::End(End {
+                    segment: self.segment,
+                    offset: self.offset,
+                    torn_bytes,
+                }))
             }
         }
     }
@@ -162,6 +207,7 @@ impl Scanner {
                 why,
                 first_index,
                 next_index: Some(self.expected.index),
+                only_out_of_order: true,
                 payload: block.payload,
             }),
         }
@@ -179,18 +225,28 @@ impl Scanner {
             ));
         }
         if header.previous != expected.previous {
-            return Some("it does not continue the block before it: that one was changed, or this one".to_owned());
+            return Some(
+                "it does not continue the block before it: that one was changed, or this one"
+                    .to_owned(),
+            );
         }
-        (header.epoch < expected.epoch).then(|| "it is from an earlier start than the block before it".to_owned())
+        (header.epoch < expected.epoch)
+            .then(|| "it is from an earlier start than the block before it".to_owned())
     }
 
-    fn skip(&mut self, why: String, payload: Vec<u8>, later: Option<(u32, u64, BlockHeader)>) -> Found {
+    fn skip(
+        &mut self,
+        why: String,
+        payload: Vec<u8>,
+        later: Option<(u32, u64, BlockHeader)>,
+    ) -> Found {
         let bad = Bad {
             segment: self.segment,
             offset: self.offset,
             why,
             first_index: self.expected.index,
             next_index: later.as_ref().map(|(_, _, header)| header.first_index),
+            only_out_of_order: false,
             payload,
         };
         if let Some((segment, offset, header)) = later {
@@ -214,26 +270,45 @@ impl Scanner {
     }
 
     /// Whether a later block is simply the next one: at the beginning of the next segment, with only zeros in between.
-    fn follows(&mut self, segment: u32, offset: u64, header: &BlockHeader) -> Result<bool, EvidenceError> {
-        let next = segment == self.segment + 1 && offset == 0 && header.sequence == self.expected.sequence;
+    fn follows(
+        &mut self,
+        segment: u32,
+        offset: u64,
+        header: &BlockHeader,
+    ) -> Result<bool, EvidenceError> {
+        let next =
+            segment == self.segment + 1 && offset == 0 && header.sequence == self.expected.sequence;
         Ok(next && self.written_behind()? == 0)
     }
 
     /// Looks at the place where a block should begin.
     fn look(&mut self, offset: u64) -> Result<Look, EvidenceError> {
         let head = self.read(offset, BLOCK_ALIGN)?;
-        if head.iter().all(|&byte| byte == 0) {
+        if is_zero(&head) {
             return Ok(Look::Nothing);
         }
         let broken = |why: &str, torn, header, payload, extent: usize| {
             let extent = extent.next_multiple_of(BLOCK_ALIGN) as u64;
-            Ok(Look::Broken { why: why.to_owned(), torn, header, payload, extent })
+            Ok(Look::Broken {
+                why: why.to_owned(),
+                torn,
+                header,
+                payload,
+                extent,
+            })
         };
         let Some(header) = BlockHeader::decode(&head) else {
-            let torn = head.len() < BLOCK_ALIGN || head.iter().take(SECTOR_BYTES).all(|&byte| byte == 0);
+            let torn =
+                head.len() < BLOCK_ALIGN || is_zero(head.get(..SECTOR_BYTES).unwrap_or_default());
             let mut payload = self.read(offset, HEADER_BYTES + MAX_BLOCK_PAYLOAD_BYTES)?;
             payload.drain(..HEADER_BYTES.min(payload.len()));
-            return broken("the block's header is damaged", torn, None, payload, BLOCK_ALIGN);
+            return broken(
+                "the block's header is damaged",
+                torn,
+                None,
+                payload,
+                BLOCK_ALIGN,
+            );
         };
         let mut bytes = self.read(offset, header.stored_bytes())?;
         let whole = bytes.len() == header.stored_bytes();
@@ -244,18 +319,42 @@ impl Scanner {
         let extent = header.stored_bytes();
         let torn = !whole || mark == [0; END_MARK.len()] || has_empty_sector(&head, &payload);
         if crc32c::crc32c(&payload) != header.payload_crc {
-            return broken("the block's checksum is wrong", torn, Some(header), payload, extent);
+            return broken(
+                "the block's checksum is wrong",
+                torn,
+                Some(header),
+                payload,
+                extent,
+            );
         }
         if mark != END_MARK {
-            return broken("the block's end mark is damaged", torn, Some(header), payload, extent);
+            return broken(
+                "the block's end mark is damaged",
+                torn,
+                Some(header),
+                payload,
+                extent,
+            );
         }
-        if padding.iter().any(|&byte| byte != 0) {
-            return broken("there is something in the padding behind the block", false, Some(header), payload, extent);
+        if !is_zero(&padding) {
+            return broken(
+                "there is something in the padding behind the block",
+                false,
+                Some(header),
+                payload,
+                extent,
+            );
         }
         bytes.extend_from_slice(&payload);
         bytes.extend_from_slice(&END_MARK);
         let digest = chain_digest(&bytes);
-        Ok(Look::Good(Block { header, segment: self.segment, offset, payload, digest }))
+        Ok(Look::Good(Block {
+            header,
+            segment: self.segment,
+            offset,
+            payload,
+            digest,
+        }))
     }
 
     /// The next good header behind the current place, in this segment or a later one.
@@ -285,7 +384,11 @@ impl Scanner {
                     && header.sequence >= self.expected.sequence
                     && header.first_index >= self.expected.index
                 {
-                    return Ok(Some((self.segment, at + (number * BLOCK_ALIGN) as u64, header)));
+                    return Ok(Some((
+                        self.segment,
+                        at + (number * BLOCK_ALIGN) as u64,
+                        header,
+                    )));
                 }
             }
             if bytes.len() < SEARCH_STEP_BYTES {
@@ -300,7 +403,9 @@ impl Scanner {
         let (from, mut at, mut last) = (self.offset, self.offset, 0);
         loop {
             let bytes = self.read(at, SEARCH_STEP_BYTES)?;
-            if let Some(position) = bytes.iter().rposition(|&byte| byte != 0) {
+            if !is_zero(&bytes)
+                && let Some(position) = bytes.iter().rposition(|&byte| byte != 0)
+            {
                 last = at - from + position as u64 + 1;
             }
             if bytes.len() < SEARCH_STEP_BYTES {
@@ -320,7 +425,9 @@ impl Scanner {
                 Err(error) => return Err(EvidenceError::io("open", &path, &error)),
             }
         }
-        let Some(file) = &self.file else { return Ok(Vec::new()) };
+        let Some(file) = &self.file else {
+            return Ok(Vec::new());
+        };
         let mut bytes = vec![0; length];
         let mut filled = 0;
         while let Some(rest) = bytes.get_mut(filled..)
@@ -338,11 +445,19 @@ impl Scanner {
     }
 }
 
+/// Compared piece by piece with zeros, which is a good deal faster than byte by byte.
+fn is_zero(bytes: &[u8]) -> bool {
+    const ZEROS: [u8; BLOCK_ALIGN] = [0; BLOCK_ALIGN];
+    bytes
+        .chunks(BLOCK_ALIGN)
+        .all(|piece| ZEROS.get(..piece.len()) == Some(piece))
+}
+
 /// Whether a sector of the block is all zero. Entries (JSON, compressed, encrypted) never have so many zeros in a row.
 fn has_empty_sector(head: &[u8], payload: &[u8]) -> bool {
     let first_sector_rest = SECTOR_BYTES - HEADER_BYTES;
-    head.iter().take(SECTOR_BYTES).all(|&byte| byte == 0)
+    is_zero(head.get(..SECTOR_BYTES).unwrap_or_default())
         || payload
             .get(first_sector_rest..)
-            .is_some_and(|rest| rest.chunks_exact(SECTOR_BYTES).any(|sector| sector.iter().all(|&byte| byte == 0)))
+            .is_some_and(|rest| rest.chunks_exact(SECTOR_BYTES).any(is_zero))
 }

@@ -50,7 +50,9 @@ impl Writer {
     ) -> Result<Self, EvidenceError> {
         let segment = Segment::open(&wal, at.segment, durability, at.offset)?;
         if durability == Durability::Strict && !segment.direct {
-            tracing::info!("this file system has no O_DIRECT: evidence goes through the page cache, each write synchronous");
+            tracing::info!(
+                "this file system has no O_DIRECT: evidence goes through the page cache, each write synchronous"
+            );
         }
         let mut supply = Supply::start(wal.clone(), segment_bytes)?;
         supply.order(at.segment + 1);
@@ -58,12 +60,25 @@ impl Writer {
         let half = usize::try_from(segment_bytes / 2).unwrap_or(usize::MAX);
         let payload_limit = MAX_BLOCK_PAYLOAD_BYTES.min(half.saturating_sub(overhead));
         let buffer = AlignedBuffer::new(payload_limit + overhead);
-        Ok(Self { wal, durability, at, segment, supply, buffer, payload_limit })
+        Ok(Self {
+            wal,
+            durability,
+            at,
+            segment,
+            supply,
+            buffer,
+            payload_limit,
+        })
     }
 
     /// Most bytes of entries that one block takes.
     pub(crate) fn payload_limit(&self) -> usize {
         self.payload_limit
+    }
+
+    /// Number of the segment that is written to.
+    pub(crate) fn segment(&self) -> u32 {
+        self.at.segment
     }
 
     pub(crate) fn uses_direct_io(&self) -> bool {
@@ -77,17 +92,27 @@ impl Writer {
         if !matches!(next, Ok(true)) {
             self.supply.order(self.at.segment + 1);
         }
-        Ok(if next? { left + self.segment.bytes } else { left })
+        Ok(if next? {
+            left + self.segment.bytes
+        } else {
+            left
+        })
     }
 
     /// Writes the items as one block; when this returns they are as durable as was asked for. After an error the writer
     /// must not be used again, but for [`EvidenceError::Io`] of a missing segment, see [`Self::make_way`].
     pub(crate) fn append(&mut self, items: &[Item]) -> Result<Appended, EvidenceError> {
         let payload_len: usize = items.iter().map(|item| item.entries.len()).sum();
-        let too_large = || EvidenceError::TooLarge { what: "a block", actual: payload_len, limit: self.payload_limit };
+        let too_large = || EvidenceError::TooLarge {
+            what: "a block",
+            actual: payload_len,
+            limit: self.payload_limit,
+        };
         let content_len = HEADER_BYTES + payload_len + END_MARK.len();
         let stored_len = content_len.next_multiple_of(BLOCK_ALIGN);
-        if payload_len > self.payload_limit || self.at.offset + stored_len as u64 > self.segment.bytes {
+        if payload_len > self.payload_limit
+            || self.at.offset + stored_len as u64 > self.segment.bytes
+        {
             return Err(too_large());
         }
         let error = too_large();
@@ -122,13 +147,17 @@ impl Writer {
         self.at.offset += stored_len as u64;
         self.at.sequence += 1;
         self.at.index += items.len() as u64;
-        Ok(Appended { first_index: header.first_index, segment: header.segment })
+        Ok(Appended {
+            first_index: header.first_index,
+            segment: header.segment,
+        })
     }
 
     /// Goes to the next segment if this many bytes of entries do not fit into the current one. Waits for the segment if it
     /// is still being made. After an error it may be tried again.
     pub(crate) fn make_way(&mut self, payload_len: usize) -> Result<(), EvidenceError> {
-        let stored = (HEADER_BYTES + payload_len + END_MARK.len()).next_multiple_of(BLOCK_ALIGN) as u64;
+        let stored =
+            (HEADER_BYTES + payload_len + END_MARK.len()).next_multiple_of(BLOCK_ALIGN) as u64;
         if self.at.offset + stored <= self.segment.bytes {
             return Ok(());
         }

@@ -1,0 +1,186 @@
+//! The words of a search.
+
+use crate::error::EvidenceError;
+use crate::model::Moment;
+
+/// Longest query, in bytes.
+const MAX_QUERY_BYTES: usize = 4096;
+const FIELDS: &str = "subject: model: decision: kind: status: since: rule: masked: id: trace:";
+
+/// What to look for: all terms must hold.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Query {
+    pub(super) terms: Vec<Term>,
+    /// Nothing older than this, in µs since 1970.
+    pub(super) since_us: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Term {
+    pub(super) field: Field,
+    /// Lower case; a last `*` stands for anything.
+    pub(super) value: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Field {
+    Subject,
+    Model,
+    Decision,
+    Kind,
+    Status,
+    Rule,
+    Masked,
+    Id,
+    Trace,
+}
+
+impl Query {
+    /// Reads terms separated by spaces: `subject: model: decision: kind: status: since: rule: masked: id: trace:`. All must
+    /// hold. A last `*` stands for anything, `status:4xx` for a class, `since:` takes `90s 30m 2h 7d` or an RFC 3339 time.
+    /// A value with spaces is put into double quotes.
+    ///
+    /// # Errors
+    /// [`EvidenceError::Malformed`] naming the term and what would be right.
+    pub fn parse(text: &str) -> Result<Self, EvidenceError> {
+        Self::parse_at(text, Moment::now().unix_us)
+    }
+
+    fn parse_at(text: &str, now_us: u64) -> Result<Self, EvidenceError> {
+        if text.len() > MAX_QUERY_BYTES {
+            return Err(EvidenceError::Malformed(format!(
+                "a query has at most {MAX_QUERY_BYTES} bytes"
+            )));
+        }
+        let mut query = Self::default();
+        for word in words(text)? {
+            let (name, value) = word.split_once(':').ok_or_else(|| {
+                EvidenceError::Malformed(format!(
+                    "{word:?} is not a term; use field:value with one of {FIELDS}"
+                ))
+            })?;
+            let field = match name {
+                "since" => {
+                    query.since_us = query.since_us.max(since(value, now_us)?);
+                    continue;
+                }
+                "subject" => Field::Subject,
+                "model" => Field::Model,
+                "decision" => Field::Decision,
+                "kind" => Field::Kind,
+                "status" => Field::Status,
+                "rule" => Field::Rule,
+                "masked" => Field::Masked,
+                "id" => Field::Id,
+                "trace" => Field::Trace,
+                _ => {
+                    return Err(EvidenceError::Malformed(format!(
+                        "there is no field {name:?}; there are {FIELDS}"
+                    )));
+                }
+            };
+            query.terms.push(Term {
+                field,
+                value: value.to_lowercase(),
+            });
+        }
+        Ok(query)
+    }
+}
+
+impl Term {
+    /// Whether a field's value is what the term asks for.
+    pub(super) fn matches(&self, value: &str) -> bool {
+        let value = value.to_lowercase();
+        if let Some(class) = self
+            .value
+            .strip_suffix("xx")
+            .filter(|_| self.field == Field::Status)
+        {
+            return value.len() == 3 && value.starts_with(class);
+        }
+        match self.value.strip_suffix('*') {
+            Some(prefix) => value.starts_with(prefix),
+            None => value == self.value,
+        }
+    }
+}
+
+/// Splits at spaces that are not inside double quotes.
+fn words(text: &str) -> Result<Vec<String>, EvidenceError> {
+    let mut words = Vec::new();
+    let mut word = String::new();
+    let mut quoted = false;
+    for c in text.chars() {
+        match c {
+            '"' => quoted = !quoted,
+            c if c.is_whitespace() && !quoted => words.push(std::mem::take(&mut word)),
+            c => word.push(c),
+        }
+    }
+    if quoted {
+        return Err(EvidenceError::Malformed(
+            "a double quote is not closed".to_owned(),
+        ));
+    }
+    words.push(word);
+    words.retain(|word| !word.is_empty());
+    Ok(words)
+}
+
+fn since(value: &str, now_us: u64) -> Result<u64, EvidenceError> {
+    let malformed = || {
+        EvidenceError::Malformed(format!(
+            "since:{value} is not a time; use 90s, 30m, 2h, 7d or 2026-11-21T09:00:00Z"
+        ))
+    };
+    for (unit, seconds) in [('s', 1), ('m', 60), ('h', 3600), ('d', 86_400)] {
+        if let Some(number) = value
+            .strip_suffix(unit)
+            .and_then(|number| number.parse::<u64>().ok())
+        {
+            return Ok(now_us.saturating_sub(number.saturating_mul(seconds * 1_000_000)));
+        }
+    }
+    let timestamp: jiff::Timestamp = value.parse().map_err(|_| malformed())?;
+    u64::try_from(timestamp.as_microsecond()).map_err(|_| malformed())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+    use super::*;
+
+    #[test]
+    fn terms_are_read() {
+        let query =
+            Query::parse_at("subject:alice model:\"GPT 4\" since:2h", 10_000_000_000_000).unwrap();
+        assert_eq!(query.since_us, 10_000_000_000_000 - 7_200_000_000);
+        assert_eq!(query.terms.len(), 2);
+        assert!(query.terms[1].matches("gpt 4"));
+        let status = Query::parse("status:4xx").unwrap();
+        assert!(status.terms[0].matches("403") && !status.terms[0].matches("200"));
+        let prefix = Query::parse("rule:mask-*").unwrap();
+        assert!(prefix.terms[0].matches("mask-ssn") && !prefix.terms[0].matches("deny"));
+        assert_eq!(
+            Query::parse("since:1970-01-01T00:00:01Z").unwrap().since_us,
+            1_000_000
+        );
+    }
+
+    #[test]
+    fn what_is_not_a_query_is_explained() {
+        let error = |text| Query::parse(text).unwrap_err().to_string();
+        insta::assert_snapshot!(error("alice"), @r#""alice" is not a term; use field:value with one of subject: model: decision: kind: status: since: rule: masked: id: trace:"#);
+        insta::assert_snapshot!(error("user:alice"), @r#"there is no field "user"; there are subject: model: decision: kind: status: since: rule: masked: id: trace:"#);
+        insta::assert_snapshot!(error("since:tomorrow"), @"since:tomorrow is not a time; use 90s, 30m, 2h, 7d or 2026-11-21T09:00:00Z");
+        insta::assert_snapshot!(error("subject:\"a b"), @"a double quote is not closed");
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_text_is_read_or_refused(text: String) {
+            let _ = Query::parse(&text);
+        }
+    }
+}

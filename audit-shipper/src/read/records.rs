@@ -1,0 +1,110 @@
+//! The records of a log, opened as far as the keys reach.
+
+use std::collections::HashMap;
+
+use serde_json::Value;
+
+use super::source::Log;
+use crate::blob::{self, Opened};
+use crate::crypto::KEY_BYTES;
+use crate::error::EvidenceError;
+use crate::id::RecordId;
+use crate::keystore::KeyId;
+use crate::wal::format::{Entries, EntryKind};
+use crate::wal::scan::{Found, Scanner};
+
+/// A record.
+pub(super) struct Record {
+    /// Its index in the tree.
+    pub(super) index: u64,
+    pub(super) leaf: Value,
+    blob: Option<Vec<u8>>,
+}
+
+impl Record {
+    pub(super) fn id(&self) -> &str {
+        self.text("id")
+    }
+
+    pub(super) fn kind(&self) -> &str {
+        self.text("t")
+    }
+
+    /// A text of the leaf; empty if it has none of this name.
+    pub(super) fn text(&self, field: &str) -> &str {
+        self.leaf
+            .get(field)
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+    }
+
+    pub(super) fn number(&self, field: &str) -> Option<u64> {
+        self.leaf.get(field).and_then(Value::as_u64)
+    }
+
+    /// The encrypted part.
+    pub(super) fn open(
+        &self,
+        keys: &HashMap<KeyId, [u8; KEY_BYTES]>,
+    ) -> Result<Opened, EvidenceError> {
+        let id: RecordId = self.id().parse()?;
+        let blob = self
+            .blob
+            .as_deref()
+            .ok_or_else(|| EvidenceError::Malformed("it has no blob".to_owned()))?;
+        blob::open(keys, id, self.kind(), blob)
+    }
+
+    /// The encrypted part as JSON; null if it cannot be opened.
+    pub(super) fn envelope(&self, keys: &HashMap<KeyId, [u8; KEY_BYTES]>) -> Value {
+        let opened = self.open(keys).ok();
+        opened
+            .and_then(|opened| serde_json::from_slice(&opened.text).ok())
+            .unwrap_or(Value::Null)
+    }
+}
+
+/// Calls `each` for every record that can be read; returns whether there were damaged ones.
+pub(super) fn for_each(log: &Log, mut each: impl FnMut(Record)) -> Result<bool, EvidenceError> {
+    let mut scanner = Scanner::new(&log.layout.wal());
+    let mut damaged = false;
+    loop {
+        let (first_index, payload) = match scanner.next()? {
+            Found::Block(block) => (block.header.first_index, block.payload),
+            Found::Bad(bad) => {
+                damaged = true;
+                (bad.first_index, bad.payload)
+            }
+            Found::End(_) => return Ok(damaged),
+        };
+        let mut pending: Option<Record> = None;
+        let mut index = first_index;
+        for entry in Entries::new(&payload) {
+            match entry.kind {
+                EntryKind::Leaf => {
+                    if let Some(record) = pending.take() {
+                        each(record);
+                    }
+                    let leaf = serde_json::from_slice(entry.data)
+                        .ok()
+                        .filter(|_| entry.intact);
+                    pending = leaf.map(|leaf| Record {
+                        index,
+                        leaf,
+                        blob: None,
+                    });
+                    damaged |= pending.is_none();
+                    index += 1;
+                }
+                EntryKind::Blob => {
+                    if let Some(record) = &mut pending {
+                        record.blob = Some(entry.data.to_vec());
+                    }
+                }
+            }
+        }
+        if let Some(record) = pending.take() {
+            each(record);
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! Where to read, and with which keys.
+
+use std::collections::HashMap;
+use std::fs::{File, TryLockError};
+use std::path::PathBuf;
+
+use crate::checkpoint::VerifierKey;
+use crate::crypto::KEY_BYTES;
+use crate::error::EvidenceError;
+use crate::keystore::{self, KeyId};
+use crate::layout::{self, Layout};
+
+/// Where to read.
+#[derive(Clone, Debug)]
+pub struct Source {
+    /// The data directory.
+    pub dir: PathBuf,
+    /// The log's name; may be left out if the directory holds one log.
+    pub origin: Option<String>,
+    /// The keystore's master key; `<dir>/keys/keystore.key` if left out. Without it, encrypted fields stay unreadable.
+    pub keystore: Option<PathBuf>,
+    /// File with the log's signing or verifier key; `<dir>/keys/log.key` if left out.
+    pub log_key: Option<PathBuf>,
+}
+
+impl Source {
+    /// The defaults for a data directory.
+    #[must_use]
+    pub fn new(dir: impl Into<PathBuf>) -> Self {
+        Self {
+            dir: dir.into(),
+            origin: None,
+            keystore: None,
+            log_key: None,
+        }
+    }
+
+    /// Finds the log.
+    pub(super) fn locate(&self) -> Result<Log, EvidenceError> {
+        let origin = match &self.origin {
+            Some(origin) => origin.clone(),
+            None => self.only_origin()?,
+        };
+        let layout = Layout::new(&self.dir, &origin)?;
+        if !layout.log.is_dir() {
+            return Err(EvidenceError::Malformed(format!(
+                "there is no log at {}",
+                layout.log.display()
+            )));
+        }
+        Ok(Log { origin, layout })
+    }
+
+    fn only_origin(&self) -> Result<String, EvidenceError> {
+        let evidence = self.dir.join("evidence");
+        let entries =
+            std::fs::read_dir(&evidence).map_err(|e| EvidenceError::io("list", &evidence, &e))?;
+        let mut origins: Vec<String> = entries
+            .flatten()
+            .filter(|entry| entry.path().is_dir())
+            .filter_map(|entry| Some(layout::origin_of_directory(entry.file_name().to_str()?)))
+            .collect();
+        origins.sort();
+        match (origins.pop(), origins.is_empty()) {
+            (Some(origin), true) => Ok(origin),
+            (None, _) => Err(EvidenceError::Malformed(format!(
+                "there is no log in {}",
+                evidence.display()
+            ))),
+            (Some(last), false) => Err(EvidenceError::Malformed(format!(
+                "{} holds several logs ({}, {last}); say which one",
+                evidence.display(),
+                origins.join(", ")
+            ))),
+        }
+    }
+
+    /// The keys that open blobs, or why there are none.
+    pub(super) fn subject_keys(
+        &self,
+        log: &Log,
+    ) -> Result<HashMap<KeyId, [u8; KEY_BYTES]>, EvidenceError> {
+        let master = self
+            .keystore
+            .clone()
+            .unwrap_or_else(|| self.dir.join("keys").join("keystore.key"));
+        keystore::load_for_reading(&log.layout.keystore(), &master)
+    }
+
+    /// The key that checkpoints are checked with, and whether it came from the log itself (and so proves less).
+    pub(super) fn verifier_key(&self, log: &Log) -> Result<(VerifierKey, bool), EvidenceError> {
+        if let Some(path) = &self.log_key {
+            return Ok((VerifierKey::load(path)?, false));
+        }
+        let usual = self.dir.join("keys").join("log.key");
+        if usual.exists() {
+            return Ok((VerifierKey::load(&usual)?, false));
+        }
+        Ok((VerifierKey::load(&log.layout.verifier_key())?, true))
+    }
+}
+
+/// A log that was found.
+pub(super) struct Log {
+    pub(super) origin: String,
+    pub(super) layout: Layout,
+}
+
+impl Log {
+    /// Whether a gateway writes to it now. Asking takes the lock for a moment; a starting gateway tries again.
+    pub(super) fn is_running(&self) -> bool {
+        let Ok(file) = File::open(self.layout.lock()) else {
+            return false;
+        };
+        matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock))
+    }
+}

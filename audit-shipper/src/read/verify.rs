@@ -1,0 +1,614 @@
+//! Checking a whole log: blocks, checksums, chain, tree, tiles, signatures, blobs, and that every call has one end.
+
+use std::collections::{BTreeMap, HashMap};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use super::findings::{Place, examine, range_name};
+use super::source::{Log, Source};
+use super::text::{count, line};
+use crate::checkpoint::{Checkpoint, VerifierKey};
+use crate::crypto::{Digest32, sha256};
+use crate::derived::tile_path;
+use crate::encode::{Tallies, Tally};
+use crate::error::EvidenceError;
+use crate::id::RecordId;
+use crate::layout::{self, segment_name};
+use crate::merkle::{TILE_WIDTH, TileId, Tree, leaf_hash};
+use crate::recovery::{LeafLinks, PayloadLink};
+use crate::wal::format::{Entries, EntryKind, HEADER_BYTES};
+use crate::wal::scan::{Bad, Block, End, Found, Scanner};
+
+/// Findings printed at most.
+const MAX_PRINTED: usize = 20;
+
+/// What [`verify`] found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Everything is there and unchanged.
+    Sound,
+    /// Something was changed or removed.
+    Tampered,
+    /// It cannot be told: a key or a file is missing, or a killed gateway has not been started again.
+    CannotTell,
+}
+
+impl Verdict {
+    /// The exit code of the command: 0, 1, 3.
+    #[must_use]
+    pub fn exit_code(self) -> u8 {
+        match self {
+            Self::Sound => 0,
+            Self::Tampered => 1,
+            Self::CannotTell => 3,
+        }
+    }
+}
+
+/// Checks the whole log and prints a short report.
+///
+/// # Errors
+/// Only if the output cannot be written; everything else is a verdict.
+pub fn verify(source: &Source, out: &mut dyn Write) -> Result<Verdict, EvidenceError> {
+    let log = match source.locate() {
+        Ok(log) => log,
+        Err(error) => return cannot_tell(out, &error),
+    };
+    let key = match source.verifier_key(&log) {
+        Ok(key) => key,
+        Err(error) => return cannot_tell(out, &error),
+    };
+    match Check::run(&log, &key.0) {
+        Ok(check) => check.report(&log, key.1, out),
+        Err(error) => cannot_tell(out, &error),
+    }
+}
+
+fn cannot_tell(out: &mut dyn Write, error: &EvidenceError) -> Result<Verdict, EvidenceError> {
+    line(out, &format!("CANNOT TELL: {error}"))?;
+    Ok(Verdict::CannotTell)
+}
+
+/// What was seen so far.
+struct Check {
+    wal: PathBuf,
+    tiles: PathBuf,
+    running: bool,
+    /// None once records are missing, so that nothing behind them can be placed in the tree.
+    tree: Option<Tree>,
+    checkpoints: Vec<Checkpoint>,
+    has_checkpoint: bool,
+    /// Size of the largest signed tree that the log agrees with.
+    agreed: u64,
+    disagreeing: Vec<u64>,
+    records: u64,
+    kinds: BTreeMap<String, u64>,
+    open: HashMap<RecordId, (Place, Tallies)>,
+    /// Records whose hashes go into the tile now being filled.
+    in_tile: Vec<Place>,
+    wrong_hashes: Vec<WrongHash>,
+    changed: Vec<String>,
+    /// Contradictions between records; they may just follow from what was changed.
+    contradictions: Vec<String>,
+    unclear: Vec<String>,
+    lost: u64,
+}
+
+struct WrongHash {
+    tile: PathBuf,
+    size_after: u64,
+    /// Whether the hash is that of one record.
+    exact: bool,
+    record: String,
+}
+
+impl Check {
+    fn run(log: &Log, key: &VerifierKey) -> Result<Self, EvidenceError> {
+        let mut check = Self {
+            wal: log.layout.wal(),
+            tiles: log.layout.tiles(),
+            running: log.is_running(),
+            tree: Some(Tree::default()),
+            checkpoints: Vec::new(),
+            has_checkpoint: false,
+            agreed: 0,
+            disagreeing: Vec::new(),
+            records: 0,
+            kinds: BTreeMap::new(),
+            open: HashMap::new(),
+            in_tile: Vec::new(),
+            wrong_hashes: Vec::new(),
+            changed: Vec::new(),
+            contradictions: Vec::new(),
+            unclear: Vec::new(),
+            lost: 0,
+        };
+        // First: what is signed now is durable already, however the log grows meanwhile.
+        check.read_checkpoints(log, key)?;
+        let mut scanner = Scanner::new(&check.wal);
+        loop {
+            match scanner.next()? {
+                Found::Block(block) => check.block(&block),
+                Found::Bad(bad) => check.bad(&bad),
+                Found::End(end) => {
+                    check.end(&end);
+                    return Ok(check);
+                }
+            }
+        }
+    }
+
+    fn read_checkpoints(&mut self, log: &Log, key: &VerifierKey) -> Result<(), EvidenceError> {
+        for path in [log.layout.checkpoint(), log.layout.last_signed()] {
+            let Some(note) = layout::read_if_there(&path)? else {
+                continue;
+            };
+            match Checkpoint::open(&note, key) {
+                Ok(checkpoint) => {
+                    self.has_checkpoint = true;
+                    self.checkpoints.push(checkpoint);
+                }
+                Err(why) => self
+                    .changed
+                    .push(format!("the checkpoint {}: {why}", path.display())),
+            }
+        }
+        let path = log.layout.checkpoint_log();
+        let bytes = layout::read_if_there(&path)?.unwrap_or_default();
+        for (number, bytes) in bytes.split_inclusive(|&byte| byte == b'\n').enumerate() {
+            // A last line without its end is being written, or was when the gateway was killed.
+            let Some(bytes) = bytes.strip_suffix(b"\n") else {
+                break;
+            };
+            let read = std::str::from_utf8(bytes).map_err(|_| "it is not text".to_owned());
+            match read.and_then(|line| Checkpoint::from_log_line(line, key)) {
+                Ok(checkpoint) => self.checkpoints.push(checkpoint),
+                Err(why) => {
+                    self.changed
+                        .push(format!("line {} of {}: {why}", number + 1, path.display()))
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn block(&mut self, block: &Block) {
+        let mut entries = Entries::new(&block.payload);
+        let mut expected_blob: Option<(Place, u64, Option<Digest32>)> = None;
+        for entry in entries.by_ref() {
+            let offset = block.offset + (HEADER_BYTES + entry.offset) as u64;
+            match entry.kind {
+                EntryKind::Leaf => {
+                    self.missing_blob(expected_blob.take());
+                    let (place, links) = self.leaf(entry.data, block.segment, offset);
+                    if !entry.intact {
+                        self.changed
+                            .push(format!("{}: its leaf was changed", place.name()));
+                    }
+                    let blob = links
+                        .as_ref()
+                        .and_then(|links| Some((links.blob.as_ref()?.len, links.blob_sha256())));
+                    expected_blob = blob.map(|(length, digest)| (place.clone(), length, digest));
+                    match links {
+                        Some(links) => self.follow(&place, &links),
+                        None => self
+                            .changed
+                            .push(format!("{}: this is not a leaf", place.name())),
+                    }
+                }
+                EntryKind::Blob => match expected_blob.take() {
+                    Some((place, length, digest)) => {
+                        let right = entry.intact && entry.data.len() as u64 == length;
+                        if !right || digest != Some(sha256(&[entry.data])) {
+                            let name = place.name();
+                            self.changed
+                                .push(format!("{name}: its blob was changed (at offset {offset})"));
+                        }
+                    }
+                    None => {
+                        let file = self.file(block.segment);
+                        self.changed.push(format!(
+                            "{}, offset {offset}: a blob without a leaf",
+                            file.display()
+                        ));
+                    }
+                },
+            }
+        }
+        self.missing_blob(expected_blob);
+        let understood = entries.rest() == 0;
+        let expected = block.header.first_index + u64::from(block.header.leaves);
+        if !understood || self.records != expected {
+            let (file, offset) = (self.file(block.segment), block.offset);
+            self.changed.push(format!(
+                "{}, offset {offset}: the block does not hold what its header says",
+                file.display()
+            ));
+            self.lose_count(expected);
+        }
+    }
+
+    fn missing_blob(&mut self, expected: Option<(Place, u64, Option<Digest32>)>) {
+        if let Some((place, ..)) = expected {
+            self.changed
+                .push(format!("{}: its blob is missing", place.name()));
+        }
+    }
+
+    /// Puts a leaf into the tree.
+    fn leaf(&mut self, leaf: &[u8], segment: u32, offset: u64) -> (Place, Option<LeafLinks>) {
+        let links = LeafLinks::parse(leaf);
+        let (kind, id) = links
+            .as_ref()
+            .map(|links| (links.t.clone(), links.id.clone()))
+            .unwrap_or_default();
+        *self.kinds.entry(kind.clone()).or_default() += 1;
+        let place = Place {
+            index: self.records,
+            kind,
+            id,
+            file: self.file(segment),
+            offset,
+        };
+        self.records += 1;
+        self.in_tile.push(place.clone());
+        if let Some(mut tree) = self.tree.take() {
+            tree.push(leaf_hash(leaf), |id, hashes| {
+                self.compare_tile(id, hashes, TILE_WIDTH)
+            });
+            if tree.size().is_multiple_of(TILE_WIDTH as u64) {
+                self.in_tile.clear();
+            }
+            self.compare_roots(&tree);
+            self.tree = Some(tree);
+        }
+        (place, links)
+    }
+
+    fn compare_roots(&mut self, tree: &Tree) {
+        let size = tree.size();
+        let signed = self
+            .checkpoints
+            .iter()
+            .filter(|checkpoint| checkpoint.size == size);
+        for same in signed.map(|checkpoint| checkpoint.root == tree.root()) {
+            if same {
+                self.agreed = size;
+            } else {
+                self.disagreeing.push(size);
+            }
+        }
+    }
+
+    /// Compares what the records say with a stored tile. A missing tile proves nothing: it can be made from the log.
+    fn compare_tile(&mut self, id: TileId, hashes: &[Digest32], width: usize) {
+        let path = tile_path(&self.tiles, id, width);
+        let Ok(Some(stored)) = layout::read_if_there(&path) else {
+            return;
+        };
+        let (stored, odd) = stored.as_chunks::<32>();
+        if !odd.is_empty() || stored.len() != width {
+            self.changed
+                .push(format!("the tile {} has the wrong length", path.display()));
+        }
+        let below = (TILE_WIDTH as u64).saturating_pow(u32::try_from(id.level).unwrap_or(u32::MAX));
+        for (number, _) in stored
+            .iter()
+            .zip(hashes)
+            .enumerate()
+            .filter(|(_, (a, b))| a != b)
+        {
+            let first = (id.index * TILE_WIDTH as u64 + number as u64).saturating_mul(below);
+            let place = self.in_tile.get(number).filter(|_| id.level == 0);
+            let record = place.map(Place::name);
+            self.wrong_hashes.push(WrongHash {
+                tile: path.clone(),
+                size_after: first.saturating_add(below),
+                exact: record.is_some(),
+                record: record.unwrap_or_else(|| range_name(first, first.saturating_add(below))),
+            });
+        }
+    }
+
+    /// Pairs the records of a call.
+    fn follow(&mut self, place: &Place, links: &LeafLinks) {
+        let call = links.call();
+        match links.t.as_str() {
+            "intent" => {
+                if let Some(id) = links.id()
+                    && self
+                        .open
+                        .insert(id, (place.clone(), Tallies::default()))
+                        .is_some()
+                {
+                    self.contradictions.push(format!(
+                        "{}: a second intent of the same call",
+                        place.name()
+                    ));
+                }
+            }
+            "outcome" | "abort" => match call.and_then(|call| self.open.remove(&call)) {
+                Some((_, tallies)) if references(&tallies) != links.payloads => {
+                    let why = "the payload it refers to is not the payload that is there";
+                    self.contradictions.push(format!("{}: {why}", place.name()));
+                }
+                Some(_) => {}
+                None => self
+                    .contradictions
+                    .push(format!("{}: it ends no open call", place.name())),
+            },
+            "payload" => self.follow_payload(place, links),
+            "gap" => self.lost += links.count.unwrap_or(0),
+            "boot" => {
+                let left: Vec<Place> = self.open.drain().map(|(_, (place, _))| place).collect();
+                for place in left {
+                    self.contradictions
+                        .push(format!("{}: this call has no end", place.name()));
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn follow_payload(&mut self, place: &Place, links: &LeafLinks) {
+        if links.role.as_deref() == Some("attachment") {
+            return;
+        }
+        let open = links.call().and_then(|call| self.open.get_mut(&call));
+        let Some((_, tallies)) = open else {
+            self.contradictions.push(format!(
+                "{}: payload of a call that is not open",
+                place.name()
+            ));
+            return;
+        };
+        let response = links.role.as_deref() == Some("response");
+        let tally: &mut Tally = if response {
+            &mut tallies.response
+        } else {
+            &mut tallies.request
+        };
+        let in_order = links.n == Some(tally.chunks());
+        tally.add(
+            links.len.unwrap_or(0),
+            &links.blob_sha256().unwrap_or_default(),
+        );
+        if !in_order {
+            self.contradictions.push(format!(
+                "{}: a piece of payload before it is missing",
+                place.name()
+            ));
+        }
+    }
+
+    fn bad(&mut self, bad: &Bad) {
+        let findings = examine(bad, &self.file(bad.segment));
+        if bad.only_out_of_order {
+            // Tiles and signatures tell better which of the two blocks was changed.
+            self.contradictions.extend(findings);
+        } else {
+            self.changed.extend(findings);
+        }
+        // The records are taken as far as they go, so that what is behind keeps its place in the tree.
+        let whole = bad.next_index.is_some_and(|next| {
+            let mut entries = Entries::new(&bad.payload);
+            let leaves = entries
+                .by_ref()
+                .filter(|entry| entry.kind == EntryKind::Leaf)
+                .count() as u64;
+            self.records == bad.first_index && self.records + leaves == next
+        });
+        if whole {
+            for entry in Entries::new(&bad.payload).filter(|entry| entry.kind == EntryKind::Leaf) {
+                let offset = bad.offset + (HEADER_BYTES + entry.offset) as u64;
+                if let (place, Some(links)) = self.leaf(entry.data, bad.segment, offset) {
+                    self.follow(&place, &links);
+                }
+            }
+        } else {
+            self.lose_count(bad.next_index.unwrap_or(self.records));
+        }
+    }
+
+    fn lose_count(&mut self, next_index: u64) {
+        self.tree = None;
+        self.in_tile.clear();
+        self.records = next_index;
+    }
+
+    fn end(&mut self, end: &End) {
+        if let Some(tree) = self.tree.take() {
+            for (id, hashes) in tree.partial_tiles() {
+                self.compare_partial_tiles(id, hashes);
+            }
+            self.compare_with_signatures(&tree);
+            self.tree = Some(tree);
+        }
+        if !self.running {
+            if end.torn_bytes > 0 {
+                self.unclear.push(format!(
+                    "{}, offset {}: the last write was never finished (the gateway was killed); start the gateway once",
+                    self.file(end.segment).display(),
+                    end.offset
+                ));
+            }
+            if !self.open.is_empty() {
+                self.unclear.push(format!(
+                    "{} open, and no gateway is running: it was killed; start it once, then it writes ABORTED",
+                    count(self.open.len() as u64, "call")
+                ));
+            }
+        }
+        if !self.has_checkpoint && self.changed.is_empty() {
+            self.unclear
+                .push("there is no signed checkpoint".to_owned());
+        }
+    }
+
+    /// All the partial tiles that are stored for one place at the right edge.
+    fn compare_partial_tiles(&mut self, id: TileId, hashes: &[Digest32]) {
+        let Some(directory) = tile_path(&self.tiles, id, 1).parent().map(Path::to_owned) else {
+            return;
+        };
+        let Ok(entries) = std::fs::read_dir(directory) else {
+            return;
+        };
+        let widths = entries
+            .flatten()
+            .filter_map(|entry| entry.file_name().to_str()?.parse::<usize>().ok());
+        for width in widths
+            .filter(|width| (1..TILE_WIDTH).contains(width))
+            .collect::<Vec<_>>()
+        {
+            self.compare_tile(id, hashes, width);
+        }
+    }
+
+    fn compare_with_signatures(&mut self, tree: &Tree) {
+        let missing = self
+            .checkpoints
+            .iter()
+            .map(|checkpoint| checkpoint.size)
+            .filter(|&size| size > tree.size())
+            .max();
+        if let Some(size) = missing {
+            self.changed.push(format!(
+                "{}: missing ({size} were signed, {} are there)",
+                range_name(tree.size(), size),
+                tree.size()
+            ));
+        }
+        self.explain_wrong_hashes();
+        if let Some(first) = self.disagreeing.iter().min().copied()
+            && self.changed.is_empty()
+        {
+            let agreed = self
+                .checkpoints
+                .iter()
+                .map(|checkpoint| checkpoint.size)
+                .filter(|&size| size < first);
+            let agreed = agreed.max().unwrap_or(0);
+            self.changed.push(format!(
+                "{}: not what was signed",
+                range_name(agreed, first)
+            ));
+        }
+    }
+
+    /// A stored hash differs from the record's: the signatures tell which of them was changed.
+    fn explain_wrong_hashes(&mut self) {
+        let wrong = std::mem::take(&mut self.wrong_hashes);
+        let exact = wrong.iter().any(|wrong| wrong.exact);
+        let vague_ones_help = !exact && self.changed.is_empty();
+        for wrong in wrong.iter().filter(|wrong| wrong.exact || vague_ones_help) {
+            if self
+                .changed
+                .iter()
+                .any(|finding| finding.starts_with(&wrong.record))
+            {
+                continue;
+            }
+            let tile = wrong.tile.display();
+            self.changed.push(if wrong.size_after <= self.agreed {
+                format!("the tile {tile} was changed, at {}", wrong.record)
+            } else {
+                format!(
+                    "{}: it is not the record that was written (see the tile {tile})",
+                    wrong.record
+                )
+            });
+        }
+    }
+
+    fn report(
+        &self,
+        log: &Log,
+        key_from_log: bool,
+        out: &mut dyn Write,
+    ) -> Result<Verdict, EvidenceError> {
+        let of = |kind: &str| self.kinds.get(kind).copied().unwrap_or(0);
+        line(
+            out,
+            &format!("{}: {}", log.origin, count(self.records, "record")),
+        )?;
+        let mut calls = format!(
+            "  {}: {} with an outcome, {} aborted",
+            count(of("intent"), "call"),
+            of("outcome"),
+            of("abort")
+        );
+        if !self.open.is_empty() {
+            calls.push_str(&format!(", {} open", self.open.len()));
+        }
+        line(out, &calls)?;
+        let others: Vec<String> = self
+            .kinds
+            .iter()
+            .filter(|(kind, _)| !["intent", "outcome", "abort", ""].contains(&kind.as_str()))
+            .map(|(kind, number)| format!("{number} {kind}"))
+            .collect();
+        line(out, &format!("  others: {}", others.join(", ")))?;
+        if self.lost > 0 {
+            line(
+                out,
+                &format!(
+                    "  {} lost in observe mode, as the log itself says",
+                    count(self.lost, "record")
+                ),
+            )?;
+        }
+        let newer = self.records.saturating_sub(self.agreed);
+        let unsigned = if newer > 0 {
+            format!("; {newer} newer, chained but not yet under a checkpoint")
+        } else {
+            String::new()
+        };
+        line(
+            out,
+            &format!("  {} under a signed checkpoint{unsigned}", self.agreed),
+        )?;
+        if key_from_log {
+            line(
+                out,
+                "  the verifying key was taken from the log itself; give the one you keep elsewhere to be sure",
+            )?;
+        }
+        self.conclude(out)
+    }
+
+    fn conclude(&self, out: &mut dyn Write) -> Result<Verdict, EvidenceError> {
+        let (verdict, head, findings) = if !self.changed.is_empty() {
+            (Verdict::Tampered, "TAMPERED", &self.changed)
+        } else if !self.contradictions.is_empty() {
+            (Verdict::Tampered, "TAMPERED", &self.contradictions)
+        } else if !self.unclear.is_empty() {
+            (Verdict::CannotTell, "CANNOT TELL", &self.unclear)
+        } else {
+            line(out, "SOUND: every record is there and unchanged")?;
+            return Ok(Verdict::Sound);
+        };
+        line(out, &format!("{head}:"))?;
+        for finding in findings.iter().take(MAX_PRINTED) {
+            line(out, &format!("  {finding}"))?;
+        }
+        let more = findings.len().saturating_sub(MAX_PRINTED);
+        if more > 0 {
+            line(out, &format!("  and {more} more"))?;
+        }
+        Ok(verdict)
+    }
+
+    fn file(&self, segment: u32) -> PathBuf {
+        PathBuf::from("wal").join(segment_name(segment))
+    }
+}
+
+fn references(tallies: &Tallies) -> Vec<PayloadLink> {
+    let link = |reference: crate::leaf::PayloadRef| PayloadLink {
+        chunks: reference.chunks,
+        len: reference.len,
+        role: reference.role.to_owned(),
+        sha256: hex::encode(reference.sha256.0),
+    };
+    tallies.references().into_iter().map(link).collect()
+}

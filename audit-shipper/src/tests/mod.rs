@@ -1,0 +1,9 @@
+//! Tests of the whole room: write, crash, tamper, read.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod committing;
+mod reading;
+mod records;
+mod recovering;
+mod support;
+mod tampering;
