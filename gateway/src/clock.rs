@@ -51,7 +51,6 @@ impl Clock {
 }
 
 /// A point of monotonic time, for measuring how long something took.
-#[expect(clippy::disallowed_methods, reason = "this module is where the time is read")]
 #[must_use]
 pub fn monotonic_now() -> Instant {
     Instant::now()
