@@ -296,7 +296,7 @@ mod tests {
 
         — gw.example.com/ai X9j+TfoiOO56OZG/4NmWoQyULy5y0gkewXiiBJ8/RvlTk4LCV9JQC6LU1mh7iPhtHY11XUhpoFxtV/LIOJ+LX82RJQk=
         ");
-        insta::assert_snapshot!(key().verifier.to_string(), @"gw.example.com/ai+5fd8fe4d+AepKbGPinFIKvvVQeexMuxfmVR3auvr57kkIe6mkURtIs");
+        insta::assert_snapshot!(key().verifier.to_string(), @"gw.example.com/ai+5fd8fe4d+AepKbGPinFIKvvVQexMuxfmVR3auvr57kkIe6mkURtIs");
     }
 
     #[test]

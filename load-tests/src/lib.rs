@@ -17,4 +17,5 @@
 #![forbid(unsafe_code)]
 
 pub mod duration;
+pub mod load;
 pub mod mock_model;

@@ -22,11 +22,13 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Run(Box<cli::run::Args>),
     MockModel(cli::mock_model::Args),
 }
 
 fn main() -> ExitCode {
     match Cli::parse().command {
+        Command::Run(args) => cli::run::run(*args),
         Command::MockModel(args) => cli::mock_model::run(args),
     }
 }

@@ -4,9 +4,12 @@
 //!   not; the meaning is the interpreter's either way, and every compiled set is compared with it before it is used.
 //! * [`PolicyTextEngine`] runs the text tests of a program: its regexes compiled once, detectors behind [`DetectorScan`].
 //!
+//! * [`detect`] finds personal data in text, [`redact`] masks it in whole bodies and in streams, [`json`] finds the texts.
+//!
 //! What this crate never does: sockets, clocks, files.
 
 pub mod detect;
+pub mod dialect;
 pub mod json;
 mod native;
 pub mod redact;

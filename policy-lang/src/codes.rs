@@ -81,6 +81,8 @@ codes! {
     TooManyRules "SP0601" "more rules than the limit",
     TooManyEntries "SP0602" "more set entries than the limit",
     ConditionTooLarge "SP0603" "a condition beyond the limit",
+    TooManyEffects "SP0604" "more effects in a rule than the limit",
+    TooManyRegexes "SP0605" "more regular expressions than the limit",
 
     NothingAllowed "SP0901" "no rule allows anything",
     UnusedLet "SP0902" "a `let` that no rule uses",

@@ -89,10 +89,7 @@ pub fn conclude(program: &Program, trace: &Trace) -> Decision {
                 errors.push(id);
                 if rule.restricts() && !rule.shadow && denial.is_none() {
                     denial = Some(Denial {
-                        text: format!(
-                            "The policy could not be judged for this call (rule {}).",
-                            rule.name
-                        ),
+                        text: "The policy could not be judged for this call.".to_owned(),
                         status: 403,
                         rule: Some(id),
                     });

@@ -8,6 +8,20 @@
 //! and types and yields the [`Program`]. The interpreter is the executable meaning of the language: plain rather than fast. The
 //! native code of `policy-compiler` is compared against it.
 //!
+//! ```
+//! use policy_lang::{Source, load_sources};
+//!
+//! let text = r#"
+//!     policy "example" version 1
+//!     rule access.apps { when identity in group("ml-apps") and model == ~"tiny*" allow }
+//! "#;
+//! let source = Source { name: "example.policy".to_owned(), text: text.to_owned() };
+//! match load_sources(vec![source]) {
+//!     Ok(loaded) => assert_eq!(loaded.program.rules[0].name, "access.apps"),
+//!     Err(found) => eprintln!("{}", found.render_all(true)),
+//! }
+//! ```
+//!
 //! What this crate never does: I/O beyond reading policy files, clocks, HTTP, code generation.
 #![forbid(unsafe_code)]
 

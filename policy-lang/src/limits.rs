@@ -28,6 +28,10 @@ pub(crate) const REGEX_BYTES_MAX: usize = 4_096;
 pub(crate) const REGEX_AUTOMATON_BYTES_MAX: usize = 1 << 20;
 /// Groups within groups of one regular expression.
 pub(crate) const REGEX_NESTING_MAX: u32 = 64;
+/// Regular expressions of a set.
+pub(crate) const REGEXES_MAX: usize = 1_000;
+/// Effects of one rule.
+pub(crate) const EFFECTS_MAX: usize = 100;
 /// Bytes of one string.
 pub(crate) const STRING_BYTES_MAX: usize = 4_096;
 /// Steps of a JSON path.

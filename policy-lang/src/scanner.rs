@@ -158,16 +158,20 @@ impl<'t> Scanner<'t, '_> {
     fn literal(&mut self, delimiter: char, code: Code, complaint: &str) {
         self.begin_if_none("");
         let rest = self.text.get(self.at..).unwrap_or("");
-        let line = line_of(rest);
         let mut escaped = false;
-        let end = line.char_indices().skip(1).find_map(|(offset, c)| {
-            let closes = c == delimiter && !escaped;
+        let mut closed = false;
+        // To the closing delimiter or the end of the line, whichever comes first, and not a byte further: lines may be long.
+        let end = rest.char_indices().skip(1).find_map(|(offset, c)| {
+            closed = c == delimiter && !escaped;
             escaped = c == '\\' && !escaped;
-            closes.then_some(offset + c.len_utf8())
+            match c {
+                '\n' => Some(offset),
+                _ => closed.then_some(offset + c.len_utf8()),
+            }
         });
-        let literal = line.get(..end.unwrap_or(line.len())).unwrap_or(line);
+        let literal = rest.get(..end.unwrap_or(rest.len())).unwrap_or(rest);
         self.forbidden_characters(literal);
-        if end.is_none() {
+        if !closed {
             self.fail(Diagnostic::error(code, complaint).label(
                 self.span(self.at, self.at + literal.trim_end().len()),
                 "begins here",

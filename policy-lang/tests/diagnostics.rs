@@ -8,7 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Shown by tests that build their input: it is too large for a file, or no text at all.
-const ELSEWHERE: [Code; 11] = [
+const ELSEWHERE: [Code; 13] = [
     Code::Unreadable,
     Code::NoFiles,
     Code::FileTooLarge,
@@ -19,6 +19,8 @@ const ELSEWHERE: [Code; 11] = [
     Code::TooManyRules,
     Code::TooManyEntries,
     Code::ConditionTooLarge,
+    Code::TooManyEffects,
+    Code::TooManyRegexes,
     // By definition there is no text that leads there.
     Code::Internal,
 ];

@@ -181,9 +181,7 @@ impl Page<'_> {
         self.field("request", &request.join(" "))?;
         self.field(
             "operation",
-            &format!("{} {}", record.text("dialect"), record.text("op"))
-                .trim()
-                .to_owned(),
+            format!("{} {}", record.text("dialect"), record.text("op")).trim(),
         )?;
         self.field("model", text(envelope, "model"))?;
         self.field("upstream", record.text("upstream"))?;

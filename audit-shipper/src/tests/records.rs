@@ -186,7 +186,13 @@ fn nothing_personal_lies_in_the_files() {
             );
             continue;
         }
-        let bytes = std::fs::read(&path).unwrap();
+        let mut bytes = std::fs::read(&path).unwrap();
+        bytes.truncate(
+            bytes
+                .iter()
+                .rposition(|&byte| byte != 0)
+                .map_or(0, |last| last + 1),
+        );
         for word in words {
             let found = bytes
                 .windows(word.len())

@@ -457,8 +457,7 @@ fn is_zero(bytes: &[u8]) -> bool {
 fn has_empty_sector(head: &[u8], payload: &[u8]) -> bool {
     let first_sector_rest = SECTOR_BYTES - HEADER_BYTES;
     is_zero(head.get(..SECTOR_BYTES).unwrap_or_default())
-        || payload.get(first_sector_rest..).is_some_and(|rest| {
-            rest.chunks_exact(SECTOR_BYTES)
-                .any(|sector| is_zero(sector))
-        })
+        || payload
+            .get(first_sector_rest..)
+            .is_some_and(|rest| rest.chunks_exact(SECTOR_BYTES).any(is_zero))
 }

@@ -1,9 +1,13 @@
 //! The subcommands: arguments in, exit code out. The work is done in the library.
 
 pub(crate) mod mock_model;
+pub(crate) mod run;
 
 use std::fmt::Display;
 use std::process::ExitCode;
+
+/// The thing checked is bad.
+pub(crate) const BAD: u8 = 1;
 
 /// The command was used wrongly.
 pub(crate) const USAGE: u8 = 2;

@@ -36,7 +36,7 @@ const SETTLED: u8 = 4;
 #[derive(Debug)]
 pub(crate) enum Automaton {
     /// Small enough for a table.
-    Table(Table),
+    Table(Box<Table>),
     /// Determinised while it runs.
     Lazy(Box<LazyAutomaton>),
 }
@@ -105,7 +105,7 @@ impl Automaton {
             .build_from_hir(&hir)
             .map_err(|error| error.to_string())?;
         match Table::new(&nfa) {
-            Some(table) => Ok(Self::Table(table)),
+            Some(table) => Ok(Self::Table(Box::new(table))),
             None => Ok(Self::Lazy(Box::new(LazyAutomaton::new(nfa)?))),
         }
     }

@@ -10,6 +10,8 @@ pub(crate) struct Builtin {
     pub(crate) name: &'static str,
     /// What stands in the place of a hit.
     pub(crate) label: &'static str,
+    /// Whether `last4` hides it: not where what is left could still be such a value (DECISIONS 17).
+    pub(crate) takes_last4: bool,
     /// Any of them.
     pub(crate) patterns: Vec<Arc<Pattern>>,
 }
@@ -47,6 +49,7 @@ fn builtin(name: &'static str, label: &'static str, patterns: Vec<(String, Rules
     Builtin {
         name,
         label,
+        takes_last4: name != "email",
         patterns,
     }
 }
@@ -59,20 +62,20 @@ const BLANK: &str = r" \x{A0}\x{2009}\x{202F}";
 /// Beginnings of card numbers by issuer (IIN). Maestro's 6 covers Discover, UnionPay 62 and RuPay 60/65; Maestro's 50
 /// covers Verve.
 const IIN: [&str; 14] = [
-    "4",                                           // Visa
-    "5[0-8]",                                      // Mastercard 51-55, Maestro 50 and 56-58
+    "4",                                                     // Visa
+    "5[0-8]", // Mastercard 51-55, Maestro 50 and 56-58
     "2(22[1-9]|2[3-9][0-9]|[3-6][0-9][0-9]|7[01][0-9]|720)", // Mastercard 2221-2720
-    "3[47]",                                       // American Express
-    "30[0-5]",                                     // Diners Club
-    "3095",                                        // Diners Club
-    "3[689]",                                      // Diners Club
-    "35(2[89]|[3-8][0-9])",                        // JCB
-    "1800",                                        // JCB
-    "2131",                                        // JCB
-    "6",                                           // Discover, UnionPay, Maestro, RuPay, Verve
-    "8[12]",                                       // UnionPay, RuPay
-    "220[0-4]",                                    // Mir
-    "9792",                                        // Troy
+    "3[47]",  // American Express
+    "30[0-5]", // Diners Club
+    "3095",   // Diners Club
+    "3[689]", // Diners Club
+    "35(2[89]|[3-8][0-9])", // JCB
+    "1800",   // JCB
+    "2131",   // JCB
+    "6",      // Discover, UnionPay, Maestro, RuPay, Verve
+    "8[12]",  // UnionPay, RuPay
+    "220[0-4]", // Mir
+    "9792",   // Troy
 ];
 
 /// Payment card: 12 to 19 digits, at most one separator between two of them, an issuer's beginning, Luhn.
@@ -171,7 +174,8 @@ const LOCAL_PART_MAX: usize = 64;
 /// `xn--` top level. There is no boundary on the right, so that text glued to an address does not hide it.
 fn email() -> (String, Rules) {
     let local = format!("[A-Za-z0-9_][A-Za-z0-9._%+'-]{{0,{}}}", LOCAL_PART_MAX - 1);
-    let domain = r"(?:[A-Za-z0-9][A-Za-z0-9-]{0,62}\.){1,8}(?:[A-Za-z]{2,63}|xn--[A-Za-z0-9-]{2,59})";
+    let domain =
+        r"(?:[A-Za-z0-9][A-Za-z0-9-]{0,62}\.){1,8}(?:[A-Za-z]{2,63}|xn--[A-Za-z0-9-]{2,59})";
     let rules = Rules {
         not_after: Some(|byte| byte.is_ascii_alphanumeric() || byte == b'_'),
         not_before: None,

@@ -86,10 +86,6 @@ fn push_char(code: u32, out: &mut Vec<u8>) {
     out.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes());
 }
 
-#[expect(
-    clippy::cast_possible_truncation,
-    reason = "each byte is masked to its bits"
-)]
 fn push_surrogate(unit: u16, out: &mut Vec<u8>) {
     out.push(0xED);
     out.push(0x80 | ((unit >> 6) & 0x3F) as u8);
@@ -117,8 +113,7 @@ pub fn write_escaped(text: &[u8], out: &mut Vec<u8>) {
             0xED => {
                 // U+D800 to U+DFFF: ED A0 80 to ED BF BF.
                 if let Some(&[second @ 0xA0..=0xBF, third]) = text.get(at + 1..at + 3) {
-                    let unit =
-                        0xD000 | (u16::from(second & 0x3F) << 6) | u16::from(third & 0x3F);
+                    let unit = 0xD000 | (u16::from(second & 0x3F) << 6) | u16::from(third & 0x3F);
                     out.extend_from_slice(format!("\\u{unit:04x}").as_bytes());
                     at += 3;
                     continue;

@@ -48,7 +48,7 @@ struct ConstantHasher(u64);
 
 impl ConstantHasher {
     fn mix(&mut self, word: u64) {
-        let product = u128::from(self.0 ^ word) * 0x9E37_79B9_7F4A_7C15_F39C_C060_5CED_C835_u128;
+        let product = u128::from(self.0 ^ word) * u128::from(0x9E37_79B9_7F4A_7C15_u64);
         self.0 = (product as u64) ^ ((product >> 64) as u64);
     }
 }

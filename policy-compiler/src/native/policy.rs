@@ -161,3 +161,7 @@ impl fmt::Debug for CompiledPolicy {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+#[path = "policy_tests.rs"]
+mod tests;

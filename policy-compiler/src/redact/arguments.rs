@@ -87,11 +87,6 @@ impl Arguments {
         self.feed(&view, true, out, hits)
     }
 
-    /// Whether text is held back.
-    pub(crate) fn holds(&self) -> bool {
-        self.core.holds() || !self.escape.is_empty()
-    }
-
     fn feed(
         &mut self,
         view: &[u8],
@@ -229,7 +224,8 @@ impl Spelling {
         self.raw.extend(raw);
         for position in 0..text.len() {
             let length = if position == 0 { raw.len() } else { 0 };
-            self.lengths.push_back(u8::try_from(length).unwrap_or(u8::MAX));
+            self.lengths
+                .push_back(u8::try_from(length).unwrap_or(u8::MAX));
         }
     }
 

@@ -108,11 +108,6 @@ impl Core {
         self.wants_next = true;
     }
 
-    /// Whether text is held back.
-    pub(crate) fn holds(&self) -> bool {
-        !self.text.is_empty()
-    }
-
     /// Ends the text (everything comes out) and begins another one `gap` bytes further, without left context.
     pub(crate) fn restart(
         &mut self,
@@ -325,9 +320,8 @@ impl Core {
     }
 
     fn slice(&self, start: u64, end: u64) -> &[u8] {
-        let index = |offset: u64| {
-            usize::try_from(offset.saturating_sub(self.base)).unwrap_or(usize::MAX)
-        };
+        let index =
+            |offset: u64| usize::try_from(offset.saturating_sub(self.base)).unwrap_or(usize::MAX);
         self.text.get(index(start)..index(end)).unwrap_or_default()
     }
 

@@ -2,17 +2,31 @@
 //!
 //! * `channel` masks one text that arrives in pieces; it is the only place that decides what is a hit.
 //! * `arguments` puts JSON inside a JSON string in front of it, so that the inner JSON stays valid.
-//! * `plan` says which masks meet which text.
-//! * `body` finds the texts of a whole JSON body, `stream` those of server-sent events.
+//! * `plan` says which masks meet which text, `paths` which path leads to which channel of a stream.
+//! * `body` finds the texts of a whole JSON body, `stream` those of server-sent events, which `sse` cuts out of bytes.
 
 mod arguments;
+mod body;
 mod channel;
+mod event;
+mod paths;
+mod plan;
+mod sse;
+mod stream;
 mod text;
 mod transform;
 
 #[cfg(test)]
 mod laws;
 
+pub use body::{redact_answer, redact_request};
+pub use plan::{MaskPlan, PlanError};
+pub use sse::EVENT_BYTES_MAX;
+pub use stream::{HELD_BYTES_MAX, StreamOutput, StreamRedactor};
+
+use crate::detect::CeilingExceeded;
+use crate::json::{Duplicate, JsonError};
+use std::borrow::Cow;
 use std::sync::Arc;
 
 /// How sure a detector is (MASKING §5).
@@ -45,4 +59,90 @@ pub struct Hit {
     pub length: u32,
     /// `label`, `last4` or `literal`.
     pub action: &'static str,
+}
+
+/// What was looked at (DECISIONS 25).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Coverage {
+    /// Every byte of the text.
+    Scanned,
+    /// No text: images, audio, files.
+    Opaque,
+}
+
+/// What was looked at, for one channel.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ChannelCoverage {
+    /// The channel, such as `messages[0].content`.
+    pub channel: String,
+    /// What was done with it.
+    pub coverage: Coverage,
+}
+
+/// A whole body after masking.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Redacted<'b> {
+    /// The body; borrowed, and so byte-identical, if nothing was masked.
+    pub body: Cow<'b, [u8]>,
+    /// What was masked.
+    pub hits: Vec<Hit>,
+    /// What was looked at; empty with an empty plan.
+    pub coverage: Vec<ChannelCoverage>,
+}
+
+impl<'b> Redacted<'b> {
+    fn untouched(body: &'b [u8]) -> Self {
+        Self {
+            body: Cow::Borrowed(body),
+            hits: Vec::new(),
+            coverage: Vec::new(),
+        }
+    }
+}
+
+/// Why a body or stream cannot be masked. What was not yet released must not be sent then (fail closed).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RedactError {
+    /// The body is not JSON.
+    #[error("the body cannot be masked: {0}")]
+    Json(JsonError),
+    /// An event of the stream is not JSON.
+    #[error("an event of the stream cannot be masked: {0}")]
+    Event(JsonError),
+    /// A member that is read occurs twice.
+    #[error("a member occurs twice, so that two readers could see two texts")]
+    Duplicate,
+    /// A member of an event is not what the dialect says.
+    #[error("a member of an event has the wrong type or is out of range: {0}")]
+    Member(&'static str),
+    /// A match stayed undecided for more than [`crate::detect::CEILING`] bytes.
+    #[error(
+        "a match stayed undecided for more than {} bytes",
+        crate::detect::CEILING
+    )]
+    Ceiling,
+    /// An event is longer than [`EVENT_BYTES_MAX`].
+    #[error("an event of the stream is longer than {EVENT_BYTES_MAX} bytes")]
+    EventTooLong,
+    /// More than [`HELD_BYTES_MAX`] bytes came after the last choice ended.
+    #[error("more than {HELD_BYTES_MAX} bytes came after the last choice ended")]
+    HeldTooLong,
+    /// A stream has more text channels than anybody needs.
+    #[error("the stream has too many text channels")]
+    Channels,
+    /// Text came for a choice that had ended.
+    #[error("text came for a choice that had ended")]
+    TextAfterFinish,
+}
+
+impl From<Duplicate> for RedactError {
+    fn from(_: Duplicate) -> Self {
+        Self::Duplicate
+    }
+}
+
+impl From<CeilingExceeded> for RedactError {
+    fn from(_: CeilingExceeded) -> Self {
+        Self::Ceiling
+    }
 }

@@ -5,16 +5,8 @@ use super::channel::{Core, Masked, Sink, Use};
 use super::transform::Transform;
 use super::{Hit, Tier};
 use crate::detect::{CEILING, CeilingExceeded};
+use crate::dialect::TextKind;
 use std::sync::Arc;
-
-/// What kind of text a channel carries.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum TextKind {
-    /// Prose.
-    Plain,
-    /// JSON, as in the arguments of a function call.
-    Json,
-}
 
 /// The masks that meet one text.
 #[derive(Clone, Debug)]
@@ -154,16 +146,6 @@ impl TextRedactor {
             Form::Plain(core) => core.feed(&[], true, &mut Plain { out, hits }),
             Form::Json(arguments) => arguments.finish(out, hits),
             Form::Whole(whole) => whole.finish(out, hits),
-        }
-    }
-
-    /// Whether text is held back.
-    pub(crate) fn holds(&self) -> bool {
-        match &self.form {
-            Form::Passes => false,
-            Form::Plain(core) => core.holds(),
-            Form::Json(arguments) => arguments.holds(),
-            Form::Whole(whole) => !whole.held.is_empty(),
         }
     }
 

@@ -3,7 +3,7 @@
 use super::Lowerer;
 use crate::codes::Code;
 use crate::diagnostic::Diagnostic;
-use crate::limits::{APPROVAL_SECONDS_MAX, APPROVERS_MAX};
+use crate::limits::{APPROVAL_SECONDS_MAX, APPROVERS_MAX, EFFECTS_MAX};
 use crate::program::{
     ApprovalRequirement, Effect, Mask, Matcher, RecordBound, RecordLevel, Selector, Transform,
 };
@@ -20,6 +20,19 @@ impl<'s> Lowerer<'s, '_> {
         let mut effects: Vec<(Effect, Span)> = Vec::new();
         let mut sound = true;
         for clause in &rule.clauses {
+            if effects.len() >= EFFECTS_MAX {
+                self.error(
+                    Diagnostic::error(
+                        Code::TooManyEffects,
+                        format!(
+                            "the rule `{}` has more than {EFFECTS_MAX} effects",
+                            rule.name.node
+                        ),
+                    )
+                    .label(clause.span, "with this one"),
+                );
+                break;
+            }
             let effect = match &clause.node {
                 Clause::When(_) | Clause::Unless(_) => continue,
                 Clause::Allow => Some(Effect::Allow),

@@ -101,6 +101,7 @@ impl Lowerer<'_, '_> {
         let lets: Vec<&str> = self
             .files
             .get(file)
+            .filter(|_| self.may_suggest())
             .map(|file| file.lets.keys().copied().collect())
             .unwrap_or_default();
         let candidates = all().map(|(_, name)| name).chain(lets);

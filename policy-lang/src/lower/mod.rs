@@ -6,13 +6,15 @@ mod conditions;
 mod effects;
 mod fields;
 mod prune;
+mod set_values;
 mod sets;
+mod tests_on_content;
 mod tests_on_fields;
 mod usage;
 
 use crate::codes::Code;
 use crate::diagnostic::Diagnostic;
-use crate::limits::RULES_MAX;
+use crate::limits::{ERRORS_MAX, RULES_MAX};
 use crate::program::{Atom, AtomId, Condition, Rule};
 use crate::source::Span;
 use crate::syntax::{Clause, Header, Item, LetItem, RuleItem, SetItem};
@@ -209,6 +211,7 @@ struct Lowerer<'s, 'e> {
     definition_depth: usize,
     entries_written: usize,
     entries_expanded: usize,
+    regexes: usize,
     nodes_total: usize,
 }
 
@@ -226,6 +229,7 @@ impl<'s, 'e> Lowerer<'s, 'e> {
             definition_depth: 0,
             entries_written: 0,
             entries_expanded: 0,
+            regexes: 0,
             nodes_total: 0,
         }
     }
@@ -297,17 +301,26 @@ impl<'s, 'e> Lowerer<'s, 'e> {
         }
     }
 
+    /// Looking for similar names takes time; with so many mistakes nobody misses it.
+    fn may_suggest(&self) -> bool {
+        self.errors.len() < ERRORS_MAX
+    }
+
     fn error(&mut self, error: Diagnostic) {
         self.errors.push(error);
     }
 
     /// A name that the file does not define; perhaps another file does.
     fn unknown_name(&mut self, file: usize, name: &str, span: Span, what: &str) {
-        let names = self.files.get(file).map(|file| {
-            let mut names: Vec<&str> = file.sets.keys().copied().collect();
-            names.extend(file.lets.keys().copied());
-            names
-        });
+        let names = self
+            .files
+            .get(file)
+            .filter(|_| self.may_suggest())
+            .map(|file| {
+                let mut names: Vec<&str> = file.sets.keys().copied().collect();
+                names.extend(file.lets.keys().copied());
+                names
+            });
         let elsewhere = self.files.iter().find_map(|file| file.defined(name));
         let mut error = Diagnostic::error(
             Code::UnknownName,

@@ -82,9 +82,10 @@ pub(super) fn unexpected(error: &Error<Rule>, text: &str, item: Span) -> Box<Dia
         ..item
     };
     let expected = match &error.variant {
-        ErrorVariant::ParsingError { positives, .. } => positives.as_slice(),
-        ErrorVariant::CustomError { .. } => &[],
+        ErrorVariant::ParsingError { positives, .. } => whole(positives),
+        ErrorVariant::CustomError { .. } => Vec::new(),
     };
+    let expected = expected.as_slice();
     if NOT_YET.contains(&found) && !expected.contains(&Rule::name) {
         return not_yet(found, span);
     }
@@ -126,6 +127,29 @@ pub(super) fn unexpected(error: &Error<Rule>, text: &str, item: Span) -> Box<Dia
             .label(span, "")
             .maybe_help(help),
     )
+}
+
+/// pest names a rule by its first word where that is all it tried; the rule itself says more.
+fn whole(positives: &[Rule]) -> Vec<Rule> {
+    let in_clauses = positives.contains(&Rule::kw_unless);
+    let whole = positives.iter().map(|rule| match rule {
+        Rule::kw_when => Rule::when,
+        Rule::kw_unless => Rule::unless,
+        Rule::kw_allow => Rule::allow,
+        Rule::kw_deny => Rule::deny,
+        Rule::kw_mask => Rule::mask,
+        Rule::kw_record if in_clauses => Rule::record,
+        Rule::kw_require => Rule::require,
+        Rule::kw_by => Rule::by,
+        Rule::kw_within => Rule::within,
+        Rule::kw_valid => Rule::valid,
+        Rule::kw_is => Rule::presence,
+        Rule::kw_matches => Rule::matches,
+        Rule::kw_contains => Rule::contains,
+        Rule::kw_finds => Rule::finds,
+        other => *other,
+    });
+    whole.collect()
 }
 
 fn word_for(found: &str) -> Option<&'static str> {
@@ -199,7 +223,9 @@ fn describe(expected: &[Rule]) -> String {
     sorted.sort_unstable();
     for rule in sorted {
         let name = name(rule);
-        if !name.is_empty() && !names.contains(&name) {
+        // Where a clause may stand, the closing brace goes without saying.
+        let is_noise = rule == Rule::close_brace && expected.contains(&Rule::when);
+        if !is_noise && !name.is_empty() && !names.contains(&name) {
             names.push(name);
         }
     }
@@ -272,6 +298,14 @@ fn name(rule: Rule) -> &'static str {
         Rule::kw_as => "`as`",
         Rule::kw_label | Rule::kw_last4 => "`label`, `last4` or a string",
         Rule::kw_record => "`record`",
+        Rule::colon => "`:`",
+        Rule::equals => "`=`",
+        Rule::comma => "`,`",
+        Rule::open_brace => "`{`",
+        Rule::close_brace => "`}`",
+        Rule::open_paren => "`(`",
+        Rule::close_paren => "`)`",
+        Rule::kw_header => "a condition",
         Rule::EOI => "the end of the item",
         _ => "",
     }

@@ -1,6 +1,8 @@
 //! From the text of one item to its syntax tree.
 
+mod clauses;
 mod complaint;
+mod conditions;
 mod path;
 mod tokens;
 
@@ -8,13 +10,10 @@ pub(crate) use tokens::network;
 
 use crate::codes::Code;
 use crate::diagnostic::Diagnostic;
-use crate::program::{CompareOp, RecordBound, RecordLevel, Side, Transform};
+use crate::program::Side;
 use crate::scanner::RawItem;
 use crate::source::{Span, Spanned};
-use crate::syntax::{
-    Braces, Clause, Expr, ExprKind, Header, Item, LetItem, MaskClause, MatcherSyntax, Number, Op,
-    Operand, Predicate, RuleItem, SetExpr, SetItem, Text, Value,
-};
+use crate::syntax::{Braces, Header, Item, LetItem, Number, RuleItem, SetItem, Text, Value};
 use grammar::{Grammar, Rule};
 use pest::Parser as _;
 
@@ -53,13 +52,13 @@ pub(crate) fn parse_item(file_text: &str, raw: RawItem<'_>) -> Parsed<Item> {
     Ok(match rule {
         Rule::policy_item => Item::Policy(cx.header(&mut inner)?),
         Rule::set_item => Item::Set(SetItem {
-            name: cx.text(&cx.next(&mut inner)?),
-            kind: cx.text(&cx.next(&mut inner)?),
-            braces: cx.braces(cx.next(&mut inner)?)?,
+            name: cx.text(&cx.next_of(&mut inner, Rule::name)?),
+            kind: cx.text(&cx.next_of(&mut inner, Rule::set_type)?),
+            braces: cx.braces(cx.next_of(&mut inner, Rule::braces)?)?,
         }),
         Rule::let_item => Item::Let(LetItem {
-            name: cx.text(&cx.next(&mut inner)?),
-            condition: cx.condition(cx.next(&mut inner)?)?,
+            name: cx.text(&cx.next_of(&mut inner, Rule::name)?),
+            condition: cx.condition(cx.next_of(&mut inner, Rule::condition)?)?,
         }),
         _ => Item::Rule(cx.rule(inner)?),
     })
@@ -98,7 +97,7 @@ impl Context {
         for pair in inner {
             match pair.as_rule() {
                 Rule::kw_shadow => shadow = true,
-                Rule::EOI => {}
+                Rule::EOI | Rule::open_brace | Rule::close_brace => {}
                 _ => clauses.push(Spanned {
                     span: self.trimmed(&pair),
                     node: self.clause(pair)?,
@@ -112,242 +111,12 @@ impl Context {
         })
     }
 
-    fn clause(&self, pair: Pair<'_>) -> Parsed<Clause> {
-        let rule = pair.as_rule();
-        let mut inner = pair.clone().into_inner();
-        Ok(match rule {
-            Rule::when => Clause::When(self.condition(self.next_of(&mut inner, Rule::condition)?)?),
-            Rule::unless => {
-                Clause::Unless(self.condition(self.next_of(&mut inner, Rule::condition)?)?)
-            }
-            Rule::allow => Clause::Allow,
-            Rule::deny => Clause::Deny {
-                text: self.string(&self.next_of(&mut inner, Rule::string)?)?,
-                status: inner
-                    .find(|p| p.as_rule() == Rule::number)
-                    .map(|p| self.number(&p))
-                    .transpose()?,
-            },
-            Rule::record => Clause::Record {
-                bound: match self.next_of(&mut inner, Rule::bound)?.as_str() {
-                    "least" => RecordBound::AtLeast,
-                    _ => RecordBound::AtMost,
-                },
-                level: match self.next_of(&mut inner, Rule::level)?.as_str() {
-                    "full" => RecordLevel::Full,
-                    _ => RecordLevel::Metadata,
-                },
-            },
-            Rule::require => self.require(inner)?,
-            Rule::mask => Clause::Mask(self.mask(inner)?),
-            _ => return Err(self.internal(&pair)),
-        })
-    }
-
-    fn require(&self, mut inner: Pairs<'_>) -> Parsed<Clause> {
-        let group = self.next_of(&mut inner, Rule::one_group)?;
-        let group = self.next_of(&mut group.into_inner(), Rule::string)?;
-        let (mut by, mut within, mut valid) = (Vec::new(), Vec::new(), Vec::new());
-        for pair in inner {
-            let list = match pair.as_rule() {
-                Rule::by => &mut by,
-                Rule::within => &mut within,
-                Rule::valid => &mut valid,
-                _ => continue,
-            };
-            list.push(self.number(&self.next_of(&mut pair.into_inner(), Rule::number)?)?);
-        }
-        Ok(Clause::Require {
-            group: self.string(&group)?,
-            by,
-            within,
-            valid,
-        })
-    }
-
-    fn mask(&self, inner: Pairs<'_>) -> Parsed<MaskClause> {
-        let mut mask = MaskClause {
-            record_only: false,
-            side: Side::Request,
-            path: None,
-            matchers: Vec::new(),
-            transform: None,
-        };
-        for pair in inner {
-            let span = self.at(&pair);
-            let transform = match pair.as_rule() {
-                Rule::kw_label => Transform::Label,
-                Rule::kw_last4 => Transform::Last4,
-                Rule::string => Transform::Literal(self.string(&pair)?.node),
-                rule => {
-                    match rule {
-                        Rule::kw_record => mask.record_only = true,
-                        Rule::side => mask.side = side(&pair),
-                        Rule::json_path => mask.path = Some(path::parse(pair.as_str(), span)?),
-                        Rule::detect => {
-                            mask.matchers
-                                .push(MatcherSyntax::Detect(self.detectors(pair)));
-                        }
-                        Rule::regex => mask.matchers.push(MatcherSyntax::Regex(self.regex(&pair))),
-                        _ => {}
-                    }
-                    continue;
-                }
-            };
-            mask.transform = Some(Spanned {
-                node: transform,
-                span,
-            });
-        }
-        Ok(mask)
-    }
-
-    fn condition(&self, pair: Pair<'_>) -> Parsed<Expr> {
-        let span = self.trimmed(&pair);
-        let alternatives = pair
-            .into_inner()
-            .filter(|pair| pair.as_rule() == Rule::all)
-            .map(|pair| {
-                let span = self.trimmed(&pair);
-                let parts = pair
-                    .into_inner()
-                    .filter(|pair| pair.as_rule() == Rule::unary)
-                    .map(|pair| self.unary(pair))
-                    .collect::<Parsed<Vec<_>>>()?;
-                Ok(one_or(parts, span, ExprKind::All))
-            })
-            .collect::<Parsed<Vec<_>>>()?;
-        Ok(one_or(alternatives, span, ExprKind::Any))
-    }
-
-    /// Any number of `not` before one term; two of them cancel out.
-    fn unary(&self, pair: Pair<'_>) -> Parsed<Expr> {
-        let span = self.trimmed(&pair);
-        let mut negated = false;
-        let mut term = None;
-        for pair in pair.into_inner() {
-            match pair.as_rule() {
-                Rule::kw_not => negated = !negated,
-                Rule::group => {
-                    let inner = self.next_of(&mut pair.into_inner(), Rule::condition)?;
-                    term = Some(self.condition(inner)?);
-                }
-                _ => term = Some(self.comparison(pair)?),
-            }
-        }
-        let term = term.ok_or_else(|| self.internal_at(span))?;
-        Ok(match negated {
-            true => Expr {
-                kind: ExprKind::Not(Box::new(term)),
-                span,
-            },
-            false => term,
-        })
-    }
-
-    fn comparison(&self, pair: Pair<'_>) -> Parsed<Expr> {
-        let span = self.trimmed(&pair);
-        let mut inner = pair.into_inner();
-        let operand = self.operand(self.next(&mut inner)?)?;
-        let predicate = match inner.next() {
-            Some(pair) => Some(Spanned {
-                span: self.trimmed(&pair),
-                node: self.predicate(pair)?,
-            }),
-            None => None,
-        };
-        Ok(Expr {
-            kind: ExprKind::Test(operand, predicate),
-            span,
-        })
-    }
-
-    fn operand(&self, pair: Pair<'_>) -> Parsed<Operand> {
-        let span = self.at(&pair);
-        Ok(match pair.as_rule() {
-            Rule::string => Operand::String(self.string(&pair)?),
-            Rule::header => {
-                let name = self.next_of(&mut pair.into_inner(), Rule::string)?;
-                Operand::Header(self.string(&name)?)
-            }
-            Rule::json => {
-                let mut inner = pair.into_inner();
-                let side = side(&self.next(&mut inner)?);
-                let path = self.next_of(&mut inner, Rule::json_path)?;
-                Operand::Json(side, path::parse(path.as_str(), self.at(&path))?, span)
-            }
-            _ => Operand::Field(self.text(&pair)),
-        })
-    }
-
-    fn predicate(&self, pair: Pair<'_>) -> Parsed<Predicate> {
-        let rule = pair.as_rule();
-        let mut inner = pair.clone().into_inner();
-        Ok(match rule {
-            Rule::compare => {
-                let op = self.next(&mut inner)?;
-                let (negated, compare) = match op.as_str() {
-                    "!=" => (true, CompareOp::Eq),
-                    "<" => (false, CompareOp::Lt),
-                    "<=" => (false, CompareOp::Le),
-                    ">" => (false, CompareOp::Gt),
-                    ">=" => (false, CompareOp::Ge),
-                    _ => (false, CompareOp::Eq),
-                };
-                Predicate::Compare {
-                    op: Spanned {
-                        span: self.at(&op),
-                        node: Op {
-                            negated,
-                            op: compare,
-                        },
-                    },
-                    value: self.value(&self.next(&mut inner)?)?,
-                }
-            }
-            Rule::membership => {
-                let negated = pair
-                    .clone()
-                    .into_inner()
-                    .any(|pair| pair.as_rule() == Rule::kw_not);
-                let set = inner.last().ok_or_else(|| self.internal(&pair))?;
-                let span = self.trimmed(&set);
-                Predicate::In {
-                    negated,
-                    set: match set.as_rule() {
-                        Rule::braces => SetExpr::Braces(self.braces(set)?),
-                        Rule::groups => SetExpr::Groups(
-                            set.into_inner()
-                                .filter(|pair| pair.as_rule() != Rule::kw_group)
-                                .map(|pair| self.value(&pair))
-                                .collect::<Parsed<_>>()?,
-                            span,
-                        ),
-                        _ => SetExpr::Name(self.text(&set)),
-                    },
-                }
-            }
-            Rule::presence => {
-                Predicate::Present(self.next_of(&mut inner, Rule::state)?.as_str() == "present")
-            }
-            Rule::matches => {
-                Predicate::Matches(self.regex(&self.next_of(&mut inner, Rule::regex)?))
-            }
-            Rule::contains => {
-                Predicate::Contains(self.string(&self.next_of(&mut inner, Rule::string)?)?)
-            }
-            Rule::finds => {
-                Predicate::Finds(self.detectors(self.next_of(&mut inner, Rule::detect)?))
-            }
-            _ => return Err(self.internal(&pair)),
-        })
-    }
-
     fn braces(&self, pair: Pair<'_>) -> Parsed<Braces> {
         Ok(Braces {
             span: self.at(&pair),
             entries: pair
                 .into_inner()
+                .filter(is_value)
                 .map(|pair| self.value(&pair))
                 .collect::<Parsed<_>>()?,
         })
@@ -458,24 +227,18 @@ impl Context {
     }
 }
 
+/// Whether it is an entry of a list rather than what holds the list together.
+fn is_value(pair: &Pair<'_>) -> bool {
+    matches!(
+        pair.as_rule(),
+        Rule::string | Rule::glob | Rule::address | Rule::number | Rule::field
+    )
+}
+
 fn side(pair: &Pair<'_>) -> Side {
     match pair.as_str() {
         "request" => Side::Request,
         _ => Side::Response,
-    }
-}
-
-/// A list of one is that one.
-fn one_or(mut parts: Vec<Expr>, span: Span, many: fn(Vec<Expr>) -> ExprKind) -> Expr {
-    match (parts.len(), parts.pop()) {
-        (1, Some(only)) => only,
-        (_, last) => {
-            parts.extend(last);
-            Expr {
-                kind: many(parts),
-                span,
-            }
-        }
     }
 }
 

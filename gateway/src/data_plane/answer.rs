@@ -1,0 +1,93 @@
+//! Heads of answers: the gateway's own, and the upstream's as the caller may see it.
+
+use super::error::{CallError, reason_phrase};
+use super::http::{RequestHead, ResponseHead, is_hop_by_hop};
+use policy_compiler::dialect;
+
+/// How the body of an answer ends on the caller's connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ending {
+    /// So many bytes follow.
+    Length(u64),
+    /// Chunks follow.
+    Chunked,
+    /// The connection closes (HTTP/1.0 callers of a stream).
+    Close,
+}
+
+impl Ending {
+    /// For a body whose length is not known beforehand.
+    pub(crate) fn of_stream(request: &RequestHead) -> Self {
+        if request.is_http10 { Self::Close } else { Self::Chunked }
+    }
+}
+
+/// A whole answer of the gateway itself, in the API's shape.
+pub(crate) fn error_answer(error: &CallError, request_id: &str, close: bool, head_only: bool) -> Vec<u8> {
+    let body = dialect::error_body(error.kind, error.code, &error.message);
+    let mut out = status_line(error.status);
+    push_field(&mut out, "content-type", b"application/json");
+    push_field(&mut out, "content-length", body.len().to_string().as_bytes());
+    if !request_id.is_empty() {
+        push_field(&mut out, "x-sallyport-request-id", request_id.as_bytes());
+    }
+    for (name, value) in &error.fields {
+        push_field(&mut out, name, value.as_bytes());
+    }
+    if close {
+        push_field(&mut out, "connection", b"close");
+    }
+    out.extend_from_slice(b"\r\n");
+    if !head_only {
+        out.extend_from_slice(&body);
+    }
+    out
+}
+
+/// The upstream's head, re-framed for the caller. `rewritten`: the body is not the upstream's byte for byte, so fields that
+/// describe its bytes go (RFC 9110 §8).
+pub(crate) fn forwarded_head(
+    upstream: &ResponseHead,
+    request_id: &str,
+    ending: Option<Ending>,
+    close: bool,
+    rewritten: bool,
+) -> Vec<u8> {
+    const OF_THE_BYTES: [&str; 5] = ["etag", "content-md5", "digest", "content-digest", "accept-ranges"];
+    let mut out = status_line(upstream.status);
+    for (name, value) in upstream.fields.iter() {
+        let framing = name.eq_ignore_ascii_case("content-length") || name.eq_ignore_ascii_case("x-sallyport-request-id");
+        let stale = rewritten && OF_THE_BYTES.iter().any(|field| name.eq_ignore_ascii_case(field));
+        if !framing && !stale && !is_hop_by_hop(&upstream.fields, name) {
+            push_field(&mut out, name, value);
+        }
+    }
+    match ending {
+        Some(Ending::Length(length)) => push_field(&mut out, "content-length", length.to_string().as_bytes()),
+        Some(Ending::Chunked) => push_field(&mut out, "transfer-encoding", b"chunked"),
+        Some(Ending::Close) | None => {}
+    }
+    push_field(&mut out, "x-sallyport-request-id", request_id.as_bytes());
+    if close || ending == Some(Ending::Close) {
+        push_field(&mut out, "connection", b"close");
+    }
+    out.extend_from_slice(b"\r\n");
+    out
+}
+
+/// `100 Continue` (RFC 9110 §10.1.1).
+pub(crate) const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
+
+fn status_line(status: u16) -> Vec<u8> {
+    let mut out = Vec::with_capacity(512);
+    out.extend_from_slice(format!("HTTP/1.1 {status} {}\r\n", reason_phrase(status)).as_bytes());
+    out
+}
+
+pub(super) fn push_field(out: &mut Vec<u8>, name: &str, value: &[u8]) {
+    out.extend_from_slice(name.as_bytes());
+    out.extend_from_slice(b": ");
+    // A value of our own never breaks a line, whatever it was made from.
+    out.extend(value.iter().map(|&byte| if byte == b'\r' || byte == b'\n' || byte == 0 { b' ' } else { byte }));
+    out.extend_from_slice(b"\r\n");
+}

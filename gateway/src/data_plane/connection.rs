@@ -1,0 +1,120 @@
+//! A caller's connection: one exchange after the other (RFC 9112 §9), until either side has had enough.
+
+use std::net::SocketAddr;
+use std::panic::AssertUnwindSafe;
+use std::rc::Rc;
+use std::time::Duration;
+
+use futures_lite::FutureExt;
+
+use super::core::Core;
+use super::error::CallError;
+use super::exchange::{self, After};
+use super::http::{HeadError, HeadLimits, RequestHead, Wire};
+use super::rt::Socket;
+use policy_compiler::dialect::ErrorKind;
+
+/// Bytes that are read and thrown away after a refusal, so that the caller can read it before the connection is reset.
+const LINGER_BYTES_MAX: usize = 256 * 1024;
+/// And for how long.
+const LINGER_TIME: Duration = Duration::from_secs(1);
+
+/// Serves a connection to its end. A panic ends this connection only.
+pub(super) async fn serve(core: Rc<Core>, socket: Socket) {
+    let Ok(peer) = socket.peer_addr() else { return };
+    let _counted = core.count_connection();
+    let mut client = Wire::new(socket);
+    let served = AssertUnwindSafe(exchanges(&core, &mut client, peer)).catch_unwind().await;
+    if served.is_err() {
+        tracing::error!(%peer, "a connection ended in a bug of the gateway; please report this");
+        core.shared.metrics.connection_panicked();
+    }
+}
+
+async fn exchanges(core: &Rc<Core>, client: &mut Wire, peer: SocketAddr) {
+    loop {
+        let head = match next_head(core, client).await {
+            Next::Head(head) => head,
+            Next::End => return,
+            Next::Refuse(error) => {
+                exchange::refuse_malformed(core, client, peer, error).await;
+                return linger(client).await;
+            }
+        };
+        match exchange::run(core, client, peer, head).await {
+            After::KeepAlive if !core.is_draining() => client.rest(),
+            After::KeepAlive | After::Close => return,
+            After::Linger => return linger(client).await,
+        }
+    }
+}
+
+enum Next {
+    Head(RequestHead),
+    Refuse(CallError),
+    End,
+}
+
+/// Waits for the next request: idle until its first byte, then within the time that a head may take.
+async fn next_head(core: &Core, client: &mut Wire) -> Next {
+    let limits = &core.shared.config.listen.limits;
+    let bounds = HeadLimits { bytes: limits.head_bytes, fields: limits.head_fields };
+    if client.unread().is_empty() {
+        client.socket.read_within(limits.idle_keepalive);
+        client.socket.set_idle(true);
+        let filled = if core.is_draining() { Ok(0) } else { client.fill().await };
+        client.socket.set_idle(false);
+        if !matches!(filled, Ok(1..)) {
+            return Next::End;
+        }
+    }
+    client.socket.read_within(limits.head_timeout);
+    loop {
+        match RequestHead::parse(client.unread(), bounds) {
+            Ok(Some((head, length))) => {
+                client.consume(length);
+                client.socket.never_times_out();
+                return Next::Head(head);
+            }
+            Ok(None) => {}
+            Err(error) => return Next::Refuse(head_error(&error)),
+        }
+        match client.fill().await {
+            Ok(1..) => {}
+            _ if client.socket.timed_out() => {
+                let message = format!("The request head did not arrive within {} s.", limits.head_timeout.as_secs());
+                return Next::Refuse(CallError::new(ErrorKind::Timeout, "head_timeout", message));
+            }
+            _ => return Next::End,
+        }
+    }
+}
+
+fn head_error(error: &HeadError) -> CallError {
+    let message = error.to_string();
+    match error {
+        HeadError::Malformed(_) => CallError::new(ErrorKind::BadRequest, "malformed_request", message),
+        HeadError::TooLarge(_) | HeadError::TooManyFields(_) => {
+            CallError::new(ErrorKind::HeadTooLarge, "head_too_large", message)
+        }
+        HeadError::Version => CallError::new(ErrorKind::BadRequest, "http_version", message).status(505),
+        HeadError::TransferCoding => CallError::new(ErrorKind::BadRequest, "transfer_coding", message).status(501),
+        HeadError::Expectation => CallError::new(ErrorKind::BadRequest, "expectation", message).status(417),
+    }
+}
+
+/// Closing at once with unread bytes makes the kernel reset the connection, and the caller may never see the answer
+/// (RFC 9112 §9.6): close our side, then read on for a moment.
+async fn linger(client: &mut Wire) {
+    client.socket.close_writing();
+    client.socket.move_within(LINGER_TIME);
+    let mut read = 0;
+    while read < LINGER_BYTES_MAX {
+        let unread = client.unread().len();
+        client.consume(unread);
+        match client.fill().await {
+            Ok(got @ 1..) => read += got,
+            _ => return,
+        }
+    }
+}

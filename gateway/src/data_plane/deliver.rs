@@ -1,0 +1,345 @@
+//! The answer on its way to the caller: masked as it comes, its end held until the OUTCOME is durable (DECISIONS 23).
+
+use std::rc::Rc;
+
+use audit_shipper::{EndedBy, Role};
+use policy_compiler::dialect::{self, ErrorKind, Operation};
+use policy_compiler::redact::{self, StreamOutput, StreamRedactor};
+
+use super::answer::{self, Ending};
+use super::core::Core;
+use super::error::CallError;
+use super::exchange::{Admitted, After, Call, answer_error};
+use super::http::{Body, BodyError, Framing, LAST_CHUNK, ResponseHead, Wire, write_chunk};
+use super::record::OpenCall;
+use super::upstream::Target;
+
+/// Answers that are masked whole are held in memory up to this, in bytes.
+const WHOLE_ANSWER_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// One answer between two wires.
+struct Delivery<'a> {
+    core: &'a Rc<Core>,
+    client: &'a mut Wire,
+    upstream: &'a mut Wire,
+    call: &'a Call,
+    admitted: &'a Admitted,
+    head: ResponseHead,
+    body: Body,
+    open: OpenCall,
+}
+
+/// How a delivery ended.
+enum End {
+    /// The caller has all of it.
+    Complete,
+    /// The caller has an error in place of the answer, on a connection that can go on.
+    Replaced(CallError),
+    /// The caller's connection must close.
+    Cut,
+}
+
+/// Delivers the answer and closes the call's record.
+#[expect(clippy::too_many_arguments, reason = "the two sides of a call meet here")]
+pub(super) async fn deliver(
+    core: &Rc<Core>,
+    client: &mut Wire,
+    mut upstream: Wire,
+    target: Target,
+    head: ResponseHead,
+    call: &Call,
+    admitted: &Admitted,
+    mut open: OpenCall,
+) -> After {
+    open.answer_began(head.status, &target.authority, head.media_type());
+    let reusable = head.keep_alive;
+    let request_id = open.id();
+    let (end, done) = {
+        let body = Body::new(head.framing);
+        let mut delivery = Delivery { core, client: &mut *client, upstream: &mut upstream, call, admitted, head, body, open };
+        (delivery.run().await, delivery.body.is_done())
+    };
+    if reusable && done {
+        core.pool.give_back(upstream, &target, core.watchdog.now_ms());
+    }
+    client.socket.never_times_out();
+    match end {
+        End::Complete if call.keeps_alive() => After::KeepAlive,
+        End::Complete | End::Cut => After::Close,
+        End::Replaced(error) => answer_error(client, call, &error, &request_id).await,
+    }
+}
+
+impl Delivery<'_> {
+    async fn run(&mut self) -> End {
+        let Some(operation) = self.call.operation else { return self.through().await };
+        let media_type = self.head.media_type();
+        let encoded = self.head.fields.text("content-encoding").is_some_and(|coding| !coding.eq_ignore_ascii_case("identity"));
+        let plan = &self.admitted.plans.response;
+        let looks = !plan.is_empty() || self.call.keeps_payload();
+        match media_type.as_str() {
+            _ if !looks => self.through().await,
+            _ if encoded && !plan.is_empty() => self.unscannable("its content coding was not asked for").await,
+            _ if encoded => self.through().await,
+            "text/event-stream" => self.events(operation).await,
+            "application/json" => self.whole(operation, media_type).await,
+            _ if plan.is_empty() => self.through().await,
+            _ => self.unscannable("its media type is not one that this API answers with").await,
+        }
+    }
+
+    /// Server-sent events: each goes on as soon as it is masked.
+    async fn events(&mut self, operation: Operation) -> End {
+        let choices = self.call.judged.as_ref().map_or(1, |judged| judged.choices);
+        let mut redactor = StreamRedactor::new(operation, self.admitted.plans.response.clone(), choices);
+        let mut copy = self.recorder(operation, choices);
+        let ending = Ending::of_stream(&self.call.head);
+        if self.send_head(Some(ending), true).await.is_err() {
+            return self.caller_left().await;
+        }
+        let (mut raw, mut out, mut wire) = (Vec::new(), StreamOutput::default(), Vec::new());
+        loop {
+            raw.clear();
+            self.upstream.socket.read_within(self.core.shared.config.listen.limits.stream_idle);
+            let more = match self.body.read_some(self.upstream, &mut raw).await {
+                Ok(more) => more,
+                Err(error) => return self.cut_stream(&mut copy, upstream_error(&error), EndedBy::UpstreamCut, ending).await,
+            };
+            let redacted = if more { redactor.push(&raw, &mut out) } else { redactor.finish(&mut out) };
+            if let Err(error) = redacted {
+                let error = CallError::new(ErrorKind::Upstream, "cannot_mask", "The answer could not be masked, so it was cut.")
+                    .because(error);
+                return self.cut_stream(&mut copy, error, EndedBy::GatewayCut, ending).await;
+            }
+            if !out.ready.is_empty() {
+                if self.record(&mut copy, &out.ready).await.is_err() {
+                    let error = CallError::no_evidence("the payload could not be recorded");
+                    return self.cut_stream(&mut copy, error, EndedBy::GatewayCut, ending).await;
+                }
+                frame(&mut wire, &out.ready, ending);
+                if self.send(&wire).await.is_err() {
+                    self.note_answer(&redactor);
+                    return self.caller_left().await;
+                }
+                out.ready.clear();
+            }
+            if !more {
+                break;
+            }
+        }
+        if self.record(&mut copy, &out.held).await.is_err() || self.finish_record(&mut copy).await.is_err() {
+            let error = CallError::no_evidence("the payload could not be recorded");
+            return self.cut_stream(&mut copy, error, EndedBy::GatewayCut, ending).await;
+        }
+        self.note_answer(&redactor);
+        if self.open.close(EndedBy::Complete).await.is_err() {
+            return End::Cut;
+        }
+        frame(&mut wire, &out.held, ending);
+        if ending == Ending::Chunked {
+            wire.extend_from_slice(LAST_CHUNK);
+        }
+        match self.send(&wire).await {
+            Ok(()) if ending == Ending::Chunked => End::Complete,
+            _ => End::Cut,
+        }
+    }
+
+    /// A JSON body: read whole, masked whole, sent when its OUTCOME is durable.
+    async fn whole(&mut self, operation: Operation, media_type: String) -> End {
+        self.upstream.socket.read_within(self.core.shared.config.listen.limits.first_byte);
+        let raw = match self.body.read_whole(self.upstream, WHOLE_ANSWER_BYTES_MAX).await {
+            Ok(raw) => raw,
+            Err(error) => return self.replace(upstream_error(&error), EndedBy::UpstreamCut).await,
+        };
+        let plans = &self.admitted.plans;
+        // The text of an error may stand anywhere, so everything is looked at where the policy masks anything.
+        let is_error = !(200..300).contains(&self.head.status);
+        let plan = if is_error && !plans.response.is_empty() { &plans.recorded_response } else { &plans.response };
+        let masked = match redact::redact_answer(operation, plan, &raw) {
+            Ok(masked) => masked,
+            Err(error) => {
+                let error = CallError::new(ErrorKind::Upstream, "cannot_mask", "The answer could not be masked, so it is withheld.")
+                    .because(error);
+                return self.replace(error, EndedBy::GatewayCut).await;
+            }
+        };
+        let (redacted, info) = masked;
+        self.open.response_masked(&redacted.hits, &redacted.coverage);
+        self.open.answered(&info);
+        let body = redacted.body;
+        if self.call.keeps_payload() {
+            let copy = match redact::redact_answer(operation, &plans.recorded_response, &body) {
+                Ok((copy, _)) => copy.body.into_owned(),
+                Err(_) => Vec::new(),
+            };
+            if self.open.record_whole(Role::Response, &copy, &media_type).await.is_err() {
+                return End::Replaced(CallError::no_evidence("the payload could not be recorded"));
+            }
+        }
+        self.open.sent_bytes(body.len());
+        if let Err(no_evidence) = self.open.close(EndedBy::Complete).await {
+            return End::Replaced(no_evidence);
+        }
+        let rewritten = body != raw;
+        let mut bytes = self.head_bytes(Some(Ending::Length(body.len() as u64)), rewritten);
+        bytes.extend_from_slice(&body);
+        match self.send(&bytes).await {
+            Ok(()) => End::Complete,
+            Err(_) => End::Cut,
+        }
+    }
+
+    /// Bytes that nobody asked to look into: passed on as they come, the newest piece held back until the OUTCOME is durable.
+    async fn through(&mut self) -> End {
+        let ending = match self.head.framing {
+            _ if self.call.head_only() => None,
+            Framing::Length(0) if matches!(self.head.status, 204 | 304) => None,
+            Framing::Length(length) => Some(Ending::Length(length)),
+            Framing::Chunked | Framing::UntilClose => Some(Ending::of_stream(&self.call.head)),
+        };
+        let coded = ending.unwrap_or(Ending::Length(0));
+        let mut wire = self.head_bytes(ending, false);
+        let (mut newest, mut next) = (Vec::new(), Vec::new());
+        loop {
+            self.upstream.socket.read_within(self.core.shared.config.listen.limits.stream_idle);
+            next.clear();
+            match self.body.read_some(self.upstream, &mut next).await {
+                Ok(true) => {}
+                Ok(false) => break,
+                Err(error) => {
+                    self.open.failed(&upstream_error(&error));
+                    // The log says what happened; the caller sees the body end early, never a faked end.
+                    let _ = self.open.close(EndedBy::UpstreamCut).await;
+                    return End::Cut;
+                }
+            }
+            if !newest.is_empty() {
+                frame_after(&mut wire, &newest, coded);
+                if self.send(&wire).await.is_err() {
+                    return self.caller_left().await;
+                }
+                wire.clear();
+            }
+            std::mem::swap(&mut newest, &mut next);
+            if self.body.is_done() {
+                break;
+            }
+        }
+        self.open.sent_bytes(newest.len());
+        if let Err(no_evidence) = self.open.close(EndedBy::Complete).await {
+            // Nothing was sent yet if the head still waits in `wire`.
+            return if wire.is_empty() { End::Cut } else { End::Replaced(no_evidence) };
+        }
+        frame_after(&mut wire, &newest, coded);
+        if coded == Ending::Chunked {
+            wire.extend_from_slice(LAST_CHUNK);
+        }
+        match self.send(&wire).await {
+            Ok(()) if coded != Ending::Close => End::Complete,
+            _ => End::Cut,
+        }
+    }
+
+    /// What cannot be looked into does not pass where the policy masks (DESIGN §4.1).
+    async fn unscannable(&mut self, why: &str) -> End {
+        let error = CallError::new(
+            ErrorKind::Upstream,
+            "cannot_mask",
+            "The policy masks this answer, but its form cannot be looked into, so it is withheld.",
+        )
+        .because(why);
+        self.replace(error, EndedBy::GatewayCut).await
+    }
+
+    async fn replace(&mut self, error: CallError, ended_by: EndedBy) -> End {
+        self.open.failed(&error);
+        match self.open.close(ended_by).await {
+            Ok(()) => End::Replaced(error),
+            Err(no_evidence) => End::Replaced(no_evidence),
+        }
+    }
+
+    /// The head is out: the caller gets an error event, then the connection ends without the last chunk.
+    async fn cut_stream(&mut self, copy: &mut Option<StreamRedactor>, error: CallError, ended_by: EndedBy, ending: Ending) -> End {
+        // What was delivered is recorded as far as it can be.
+        let _ = self.finish_record(copy).await;
+        self.open.failed(&error);
+        if self.open.close(ended_by).await.is_ok() {
+            let event = dialect::stream_error_event(error.kind, error.code, &error.message);
+            let mut wire = Vec::new();
+            frame(&mut wire, &event, ending);
+            let _ = self.send(&wire).await;
+        }
+        End::Cut
+    }
+
+    async fn caller_left(&mut self) -> End {
+        // Nobody is left to tell if even this cannot be written; the next start finds the call open and says so.
+        let _ = self.open.close(EndedBy::CallerLeft).await;
+        End::Cut
+    }
+
+    async fn send_head(&mut self, ending: Option<Ending>, rewritten: bool) -> std::io::Result<()> {
+        let bytes = self.head_bytes(ending, rewritten);
+        self.send(&bytes).await
+    }
+
+    fn head_bytes(&self, ending: Option<Ending>, rewritten: bool) -> Vec<u8> {
+        answer::forwarded_head(&self.head, &self.open.id(), ending, !self.call.keeps_alive(), rewritten)
+    }
+
+    async fn send(&mut self, bytes: &[u8]) -> std::io::Result<()> {
+        self.client.socket.move_within(self.core.shared.config.listen.limits.stream_idle);
+        self.client.socket.write_all(bytes).await?;
+        self.open.sent_bytes(bytes.len());
+        Ok(())
+    }
+
+    fn recorder(&self, operation: Operation, choices: u32) -> Option<StreamRedactor> {
+        let plan = self.admitted.plans.recorded_response.clone();
+        self.call.keeps_payload().then(|| StreamRedactor::new(operation, plan, choices))
+    }
+
+    /// Adds delivered bytes to the recorded copy, masked once more.
+    async fn record(&mut self, copy: &mut Option<StreamRedactor>, delivered: &[u8]) -> Result<(), CallError> {
+        let Some(redactor) = copy else { return Ok(()) };
+        let mut out = StreamOutput::default();
+        redactor.push(delivered, &mut out).map_err(CallError::no_evidence)?;
+        out.ready.append(&mut out.held);
+        self.open.record_stream(&out.ready).await
+    }
+
+    async fn finish_record(&mut self, copy: &mut Option<StreamRedactor>) -> Result<(), CallError> {
+        let Some(mut redactor) = copy.take() else { return Ok(()) };
+        let mut out = StreamOutput::default();
+        redactor.finish(&mut out).map_err(CallError::no_evidence)?;
+        out.ready.append(&mut out.held);
+        self.open.record_stream(&out.ready).await?;
+        self.open.flush_stream().await
+    }
+
+    fn note_answer(&mut self, redactor: &StreamRedactor) {
+        self.open.response_masked(redactor.hits(), &redactor.coverage());
+        self.open.answered(redactor.info());
+    }
+}
+
+fn upstream_error(error: &BodyError) -> CallError {
+    match error {
+        BodyError::TimedOut => {
+            CallError::new(ErrorKind::UpstreamTimeout, "upstream_timeout", "The model server stopped sending in the middle of its answer.")
+        }
+        other => CallError::new(ErrorKind::Upstream, "upstream_failed", "The model server's answer broke off.").because(other),
+    }
+}
+
+/// Replaces `wire` by `data` in the ending's framing.
+fn frame(wire: &mut Vec<u8>, data: &[u8], ending: Ending) {
+    wire.clear();
+    frame_after(wire, data, ending);
+}
+
+fn frame_after(wire: &mut Vec<u8>, data: &[u8], ending: Ending) {
+    if ending == Ending::Chunked { write_chunk(wire, data) } else { wire.extend_from_slice(data) }
+}

@@ -1,0 +1,209 @@
+//! The life of a call, top to bottom.
+//!
+//! ```text
+//! head → dialect → caller → body (what the policy needs) → decision ── deny ──→ REFUSAL durable → error in the API's shape
+//!                                                             │ allow + obligations
+//!      → mask request → approval → INTENT durable ‖ connect → forward → answer masked as it comes
+//!      → its end held until OUTCOME is durable → deliver
+//! ```
+
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use audit_shipper::Moment;
+use futures_lite::future::zip;
+use policy_compiler::dialect::{ErrorKind, Operation};
+use policy_compiler::redact::{ChannelCoverage, Hit};
+use policy_lang::{RecordLevel, RuleId};
+
+use super::admit;
+use super::answer;
+use super::approval::{Parked, approve};
+use super::core::Core;
+use super::deliver;
+use super::error::CallError;
+use super::forward;
+use super::http::{Body, RequestHead, Wire};
+use super::judge::Judged;
+use super::plans::Plans;
+use super::record::{self, OpenCall};
+use super::trace::TraceContext;
+use crate::approvals::ApprovalRef;
+use crate::identity::Identity;
+use crate::policy_slot::ActivePolicy;
+
+/// What becomes of the caller's connection.
+pub(super) enum After {
+    KeepAlive,
+    Close,
+    /// Closed with bytes of the request unread.
+    Linger,
+}
+
+/// What is known of a call; it grows on its way.
+pub(super) struct Call {
+    pub(super) head: RequestHead,
+    pub(super) peer: SocketAddr,
+    pub(super) policy: Arc<ActivePolicy>,
+    pub(super) trace: TraceContext,
+    pub(super) started: Moment,
+    pub(super) operation: Option<Operation>,
+    pub(super) upstream: Option<usize>,
+    pub(super) caller: Option<Rc<Identity>>,
+    pub(super) judged: Option<Judged>,
+    /// What is left of the request on the wire.
+    pub(super) body: Body,
+}
+
+/// A call that may go to the model.
+pub(super) struct Admitted {
+    pub(super) plans: Rc<Plans>,
+    /// The masked body; `None` streams the request through unread.
+    pub(super) body: Option<Vec<u8>>,
+    pub(super) request_hits: Vec<Hit>,
+    pub(super) request_coverage: Vec<ChannelCoverage>,
+    pub(super) approval: Option<ApprovalRef>,
+    pub(super) raw_digest: Option<[u8; 32]>,
+}
+
+/// Carries one call from its head to its end.
+pub(super) async fn run(core: &Rc<Core>, client: &mut Wire, peer: SocketAddr, head: RequestHead) -> After {
+    let mut call = Call::new(core, peer, head);
+    match let_in(core, client, &mut call).await {
+        Ok(admitted) => pass(core, client, &mut call, admitted).await,
+        Err(error) => refuse(core, client, &call, error).await,
+    }
+}
+
+/// Everything that can refuse a call before it is written down as let in.
+async fn let_in(core: &Rc<Core>, client: &mut Wire, call: &mut Call) -> Result<Admitted, CallError> {
+    admit::find_route(core, call)?;
+    admit::identify(core, call)?;
+    let body = admit::read_request(core, client, call).await?;
+    admit::decide(core, call, body.as_deref())?;
+    let plans = admit::make_plans(core, call)?;
+    let (masked, request_hits, request_coverage) = admit::mask_request(call, &plans, body.as_deref())?;
+    let approval = approve(core, client, call, Parked { raw: body.as_deref(), masked: masked.as_deref() }).await?;
+    let raw_digest = body.as_deref().map(record::sha256);
+    Ok(Admitted { plans, body: masked, request_hits, request_coverage, approval, raw_digest })
+}
+
+/// INTENT, upstream, answer, OUTCOME.
+async fn pass(core: &Rc<Core>, client: &mut Wire, call: &mut Call, admitted: Admitted) -> After {
+    let Some(route) = call.upstream.and_then(|index| core.routes.get(index)) else { return After::Close };
+    let (mut open, intent) = match OpenCall::begin(core, call, &admitted).await {
+        Ok(opened) => opened,
+        Err(error) => return refuse(core, client, call, error).await,
+    };
+    let limits = &core.shared.config.listen.limits;
+    let connect = core.pool.checkout(&route.targets, limits.connect, limits.upstream_idle, &core.watchdog);
+    let (durable, connected) = zip(intent, connect).await;
+    if let Err(error) = durable {
+        // The caller hears what the log could not; nothing was sent.
+        return answer_error(client, call, &CallError::no_evidence(error), "").await;
+    }
+    let answered = async {
+        let (mut wire, target) = connected.map_err(unreachable)?;
+        forward::send_request(core, client, &mut wire, &target, call, &admitted, &mut open).await?;
+        let head = forward::read_head(core, &mut wire, call).await?;
+        Ok((wire, target, head))
+    }
+    .await;
+    match answered {
+        Ok((wire, target, head)) => deliver::deliver(core, client, wire, target, head, call, &admitted, open).await,
+        Err(error) => {
+            let request_id = open.id();
+            match open.close_with_error(&error).await {
+                Ok(()) => answer_error(client, call, &error, &request_id).await,
+                Err(no_evidence) => answer_error(client, call, &no_evidence, &request_id).await,
+            }
+        }
+    }
+}
+
+fn unreachable(cause: std::io::Error) -> CallError {
+    let message = "The model server cannot be reached now. Nothing was sent to it; try again.";
+    CallError::new(ErrorKind::Upstream, "upstream_unreachable", message).because(cause)
+}
+
+impl Call {
+    fn new(core: &Core, peer: SocketAddr, head: RequestHead) -> Self {
+        Self {
+            body: Body::new(head.framing),
+            trace: TraceContext::of(&head),
+            policy: core.policy(),
+            started: Moment::now(),
+            operation: None,
+            upstream: None,
+            caller: None,
+            judged: None,
+            peer,
+            head,
+        }
+    }
+
+    /// Whether the caller may send a next request on this connection.
+    pub(super) fn keeps_alive(&self) -> bool {
+        self.head.keep_alive && self.body.is_done()
+    }
+
+    pub(super) fn rule_names(&self, rules: &[RuleId]) -> Vec<String> {
+        let program = self.policy.compiled.program();
+        rules.iter().filter_map(|rule| program.rules.get(rule.0 as usize)).map(|rule| rule.name.clone()).collect()
+    }
+
+    /// The operation's normalised path, or the path as sent on an opaque route.
+    pub(super) fn endpoint(&self) -> &str {
+        self.operation.map_or(self.head.path(), |operation| operation.endpoint())
+    }
+
+    /// Whether the payload is kept (`record` of the policy); of opaque routes it never is, since it cannot be masked.
+    pub(super) fn keeps_payload(&self) -> bool {
+        self.operation.is_some()
+            && self.judged.as_ref().is_some_and(|judged| judged.decision.obligations.record == RecordLevel::Full)
+    }
+
+    pub(super) fn head_only(&self) -> bool {
+        self.head.method == "HEAD"
+    }
+}
+
+/// Writes the refusal down, then tells the caller.
+async fn refuse(core: &Core, client: &mut Wire, call: &Call, error: CallError) -> After {
+    core.shared.metrics.refused(error.status);
+    match record::refusal(core, call, &error).await {
+        Ok(request_id) => answer_error(client, call, &error, &request_id).await,
+        Err(no_evidence) => answer_error(client, call, &no_evidence, "").await,
+    }
+}
+
+/// A head that could not be read is a refusal too, by an unknown caller.
+pub(super) async fn refuse_malformed(core: &Core, client: &mut Wire, peer: SocketAddr, error: CallError) {
+    core.shared.metrics.refused(error.status);
+    let (error, request_id) = match record::malformed(core, peer, &error).await {
+        Ok(request_id) => (error, request_id),
+        Err(no_evidence) => (no_evidence, String::new()),
+    };
+    let answer = answer::error_answer(&error, &request_id, true, false);
+    client.socket.move_within(ANSWER_TIME);
+    // Nobody is left to tell when this fails.
+    let _ = client.socket.write_all(&answer).await;
+}
+
+/// For writing a short answer.
+pub(super) const ANSWER_TIME: Duration = Duration::from_secs(10);
+
+pub(super) async fn answer_error(client: &mut Wire, call: &Call, error: &CallError, request_id: &str) -> After {
+    let keep_alive = call.keeps_alive();
+    let answer = answer::error_answer(error, request_id, !keep_alive, call.head_only());
+    client.socket.move_within(ANSWER_TIME);
+    let written = client.socket.write_all(&answer).await;
+    client.socket.never_times_out();
+    match written {
+        Ok(()) if keep_alive => After::KeepAlive,
+        Ok(()) => After::Linger,
+        Err(_) => After::Close,
+    }
+}

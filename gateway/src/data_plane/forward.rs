@@ -1,0 +1,231 @@
+//! The request as the upstream sees it: hop-by-hop fields and the caller's credential out, ours in (RFC 9110 §7.6).
+
+use std::net::IpAddr;
+
+use policy_compiler::dialect::ErrorKind;
+
+use super::admit::{body_error, caller_left};
+use super::answer::{CONTINUE, push_field};
+use super::core::Core;
+use super::error::CallError;
+use super::exchange::{Admitted, Call};
+use super::http::{Framing, LAST_CHUNK, RequestHead, ResponseHead, Wire, is_hop_by_hop, write_chunk};
+use super::record::OpenCall;
+use super::upstream::Target;
+
+/// Sends the head and the body; a body that the policy did not read is passed on while it arrives.
+///
+/// # Errors
+/// The upstream or the caller broke off.
+pub(super) async fn send_request(
+    core: &Core,
+    client: &mut Wire,
+    wire: &mut Wire,
+    target: &Target,
+    call: &mut Call,
+    admitted: &Admitted,
+    open: &mut OpenCall,
+) -> Result<(), CallError> {
+    let limits = &core.shared.config.listen.limits;
+    let credential = call
+        .upstream
+        .and_then(|index| core.routes.get(index))
+        .and_then(|route| route.config.credential.as_ref())
+        .map(|credential| (credential.header.as_str(), credential.value.expose()));
+    let framing = match &admitted.body {
+        Some(body) => Framing::Length(body.len() as u64),
+        None => call.head.framing,
+    };
+    let mut bytes = request_head(
+        &call.head,
+        &Forwarded {
+            authority: &target.authority,
+            request_id: &open.id(),
+            client: call.peer.ip(),
+            credential,
+            traceparent: &call.trace.header,
+            framing,
+            identity_only: call.operation.is_some(),
+        },
+    );
+    wire.socket.move_within(limits.stream_idle);
+    let failed = |cause: &dyn std::fmt::Display| {
+        CallError::new(ErrorKind::Upstream, "upstream_failed", "The model server closed the connection while it got the request.")
+            .because(cause)
+    };
+    if let Some(body) = &admitted.body {
+        bytes.extend_from_slice(body);
+        return wire.socket.write_all(&bytes).await.map_err(|cause| failed(&cause));
+    }
+    wire.socket.write_all(&bytes).await.map_err(|cause| failed(&cause))?;
+    if call.head.expects_continue && !call.body.is_done() && client.unread().is_empty() {
+        client.socket.write_all(CONTINUE).await.map_err(|cause| caller_left().because(cause))?;
+    }
+    let mut piece = Vec::new();
+    let mut coded = Vec::new();
+    loop {
+        piece.clear();
+        client.socket.read_within(limits.body_timeout);
+        let more = call.body.read_some(client, &mut piece).await.map_err(|error| body_error(&error))?;
+        client.socket.never_times_out();
+        open.streamed_request(&piece);
+        let out = if framing == Framing::Chunked {
+            coded.clear();
+            write_chunk(&mut coded, &piece);
+            if !more {
+                coded.extend_from_slice(LAST_CHUNK);
+            }
+            &coded
+        } else {
+            &piece
+        };
+        wire.socket.move_within(limits.stream_idle);
+        wire.socket.write_all(out).await.map_err(|cause| failed(&cause))?;
+        if !more {
+            return Ok(());
+        }
+    }
+}
+
+/// Waits for the final head of the answer; interim ones (RFC 9110 §15.2) are taken in silence.
+///
+/// # Errors
+/// 502 for what is no answer, 504 when none came in time.
+pub(super) async fn read_head(core: &Core, wire: &mut Wire, call: &Call) -> Result<ResponseHead, CallError> {
+    wire.socket.read_within(core.shared.config.listen.limits.first_byte);
+    let failed = |cause: &dyn std::fmt::Display| {
+        CallError::new(ErrorKind::Upstream, "upstream_failed", "The model server did not answer properly.").because(cause)
+    };
+    loop {
+        match ResponseHead::parse(wire.unread(), call.head_only()) {
+            Ok(Some((head, length))) => {
+                wire.consume(length);
+                if head.status == 101 {
+                    return Err(failed(&"it switched protocols unasked"));
+                }
+                if !head.is_interim() {
+                    return Ok(head);
+                }
+                continue;
+            }
+            Ok(None) => {}
+            Err(error) => return Err(failed(&error)),
+        }
+        match wire.fill().await {
+            Ok(1..) => {}
+            _ if wire.socket.timed_out() => {
+                let message = "The model server did not begin to answer in time.";
+                return Err(CallError::new(ErrorKind::UpstreamTimeout, "upstream_timeout", message));
+            }
+            Ok(_) => return Err(failed(&"it closed the connection without an answer")),
+            Err(cause) => return Err(failed(&cause)),
+        }
+    }
+}
+
+/// What is put into the forwarded head beside the caller's fields.
+struct Forwarded<'a> {
+    authority: &'a str,
+    request_id: &'a str,
+    client: IpAddr,
+    /// Name and value of the upstream's own credential.
+    credential: Option<(&'a str, &'a str)>,
+    traceparent: &'a str,
+    /// Framing of the body that follows.
+    framing: Framing,
+    /// The answer will be looked into, so it must not be compressed.
+    identity_only: bool,
+}
+
+/// Fields that are replaced or must not travel on: credentials of the caller, framing, and claims about the client that only
+/// this gateway can make.
+const REPLACED: [&str; 17] = [
+    "host",
+    "content-length",
+    "expect",
+    "authorization",
+    "x-api-key",
+    "api-key",
+    "x-sallyport-request-id",
+    "x-sallyport-purpose",
+    "x-sallyport-basis",
+    "x-sallyport-data-subject",
+    "traceparent",
+    "forwarded",
+    "x-forwarded-for",
+    "x-forwarded-host",
+    "x-forwarded-proto",
+    "x-real-ip",
+    "proxy",
+];
+
+/// Serialises the head.
+fn request_head(request: &RequestHead, forwarded: &Forwarded<'_>) -> Vec<u8> {
+    let mut out = Vec::with_capacity(1024);
+    out.extend_from_slice(request.method.as_bytes());
+    out.push(b' ');
+    out.extend_from_slice(request.target.as_bytes());
+    out.extend_from_slice(b" HTTP/1.1\r\n");
+    push_field(&mut out, "host", forwarded.authority.as_bytes());
+    for (name, value) in request.fields.iter() {
+        let replaced = REPLACED.iter().any(|field| name.eq_ignore_ascii_case(field))
+            || forwarded.credential.is_some_and(|(credential, _)| name.eq_ignore_ascii_case(credential))
+            || (forwarded.identity_only && name.eq_ignore_ascii_case("accept-encoding"));
+        if !replaced && !is_hop_by_hop(&request.fields, name) {
+            push_field(&mut out, name, value);
+        }
+    }
+    if let Some((name, value)) = forwarded.credential {
+        push_field(&mut out, name, value.as_bytes());
+    }
+    if forwarded.identity_only {
+        push_field(&mut out, "accept-encoding", b"identity");
+    }
+    push_field(&mut out, "traceparent", forwarded.traceparent.as_bytes());
+    push_field(&mut out, "x-forwarded-for", forwarded.client.to_string().as_bytes());
+    push_field(&mut out, "x-sallyport-request-id", forwarded.request_id.as_bytes());
+    match forwarded.framing {
+        Framing::Chunked => push_field(&mut out, "transfer-encoding", b"chunked"),
+        Framing::Length(0) if matches!(request.method.as_str(), "GET" | "HEAD" | "DELETE" | "OPTIONS") => {}
+        Framing::Length(length) => push_field(&mut out, "content-length", length.to_string().as_bytes()),
+        Framing::UntilClose => {}
+    }
+    out.extend_from_slice(b"\r\n");
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::super::http::HeadLimits;
+    use super::*;
+
+    #[test]
+    fn strips_what_belongs_to_one_connection_and_the_callers_credential() {
+        let raw = "POST /v1/chat/completions HTTP/1.1\r\nHost: gw\r\nAuthorization: Bearer caller\r\nx-api-key: caller\r\n\
+                   Connection: keep-alive, X-Secret\r\nX-Secret: 1\r\nTE: trailers\r\nUpgrade: h2c\r\nX-Forwarded-For: 9.9.9.9\r\n\
+                   Content-Length: 2\r\nX-Kept: yes\r\n\r\n";
+        let limits = HeadLimits { bytes: 4096, fields: 50 };
+        let (head, _) = RequestHead::parse(raw.as_bytes(), limits).unwrap().unwrap();
+        let forwarded = Forwarded {
+            authority: "model:8000",
+            request_id: "id",
+            client: IpAddr::from([127, 0, 0, 1]),
+            credential: Some(("authorization", "Bearer upstream")),
+            traceparent: "00-0-0-01",
+            framing: Framing::Length(2),
+            identity_only: true,
+        };
+        insta::assert_snapshot!(String::from_utf8(request_head(&head, &forwarded)).unwrap().replace("\r\n", "\n"), @r"
+        POST /v1/chat/completions HTTP/1.1
+        host: model:8000
+        X-Kept: yes
+        authorization: Bearer upstream
+        accept-encoding: identity
+        traceparent: 00-0-0-01
+        x-forwarded-for: 127.0.0.1
+        x-sallyport-request-id: id
+        content-length: 2
+        ");
+    }
+}

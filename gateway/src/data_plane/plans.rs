@@ -1,0 +1,54 @@
+//! The masks that a decision owes, made ready to run once per core and policy.
+
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use policy_compiler::redact::{MaskPlan, PlanError};
+use policy_lang::{Obligations, Program, RuleId, Side};
+
+/// What is masked in one call.
+pub(crate) struct Plans {
+    /// In the request, on its way to the model.
+    pub(crate) request: MaskPlan,
+    /// In the answer, on its way to the caller.
+    pub(crate) response: MaskPlan,
+    /// In the recorded copies, beside the above: every built-in detector, and `mask record` (DECISIONS 15).
+    pub(crate) recorded_request: MaskPlan,
+    /// Likewise.
+    pub(crate) recorded_response: MaskPlan,
+}
+
+/// Plans by the mask effects that they carry out; dropped when the policy changes.
+#[derive(Default)]
+pub(crate) struct PlanCache {
+    plans: HashMap<Vec<(RuleId, u32)>, Rc<Plans>>,
+}
+
+impl PlanCache {
+    /// The plans for these obligations.
+    ///
+    /// # Errors
+    /// When a mask cannot be carried out; the call must then be denied.
+    pub(crate) fn get(&mut self, program: &Program, obligations: &Obligations) -> Result<Rc<Plans>, PlanError> {
+        if let Some(plans) = self.plans.get(&obligations.masks) {
+            return Ok(Rc::clone(plans));
+        }
+        let plans = Rc::new(Plans::new(program, obligations)?);
+        self.plans.insert(obligations.masks.clone(), Rc::clone(&plans));
+        Ok(plans)
+    }
+}
+
+impl Plans {
+    fn new(program: &Program, obligations: &Obligations) -> Result<Self, PlanError> {
+        let of = |side: Side, record_only: bool| {
+            obligations.resolve(program).filter(move |(_, mask)| mask.side == side && mask.record_only == record_only)
+        };
+        Ok(Self {
+            request: MaskPlan::new(Side::Request, of(Side::Request, false))?,
+            response: MaskPlan::new(Side::Response, of(Side::Response, false))?,
+            recorded_request: MaskPlan::recorded(Side::Request, of(Side::Request, true))?,
+            recorded_response: MaskPlan::recorded(Side::Response, of(Side::Response, true))?,
+        })
+    }
+}

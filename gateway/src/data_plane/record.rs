@@ -1,0 +1,441 @@
+//! What a call leaves in the evidence: a refusal, or an INTENT and exactly one OUTCOME.
+
+use std::borrow::Cow;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::Duration;
+
+use audit_shipper::{
+    Caller, CallerKind, Commit, Coverage, Decision, EndedBy, EvidenceError, Frame, Intent, MaskHit, Moment, Outcome, PayloadChunk, Permit,
+    PolicyRef, Refusal, RequestBody, RequestInfo, Role, Usage,
+};
+use policy_compiler::detect;
+use policy_compiler::dialect::{AnswerInfo, Operation};
+use policy_compiler::redact::{self, Hit};
+use policy_lang::Verdict;
+use sha2::{Digest, Sha256};
+
+use super::core::Core;
+use super::error::CallError;
+use super::exchange::{Admitted, Call};
+use super::rt;
+use crate::identity;
+
+/// Bytes of a stream that are gathered before a chunk is written.
+const CHUNK_BYTES: usize = 32 * 1024;
+/// And the longest time they are gathered, in µs.
+const CHUNK_US_MAX: u64 = 1_000_000;
+/// A recorded chunk is never larger; whole bodies are cut.
+const PIECE_BYTES_MAX: usize = 60 * 1024;
+/// How long to wait when the queue to the committer is full, before looking again.
+const QUEUE_WAIT: Duration = Duration::from_millis(2);
+
+/// A call whose INTENT is written: exactly one OUTCOME follows. Dropped without one (a panic, a cancelled task), its permit
+/// writes ABORTED.
+pub(crate) struct OpenCall {
+    core: Rc<Core>,
+    permit: Option<Permit>,
+    /// Whether the INTENT is on its way.
+    written: bool,
+    id: audit_shipper::RecordId,
+    began: Moment,
+    outcome: Outcome,
+    streamed: Option<Sha256>,
+    frames: Vec<Frame>,
+    frames_bytes: usize,
+    frames_since_us: u64,
+    last_frame_us: u64,
+    media_type: String,
+}
+
+impl OpenCall {
+    /// Queues the recorded copy of the request and the INTENT. The call may go upstream when the commit resolves.
+    ///
+    /// # Errors
+    /// No permit, or no room for the copy: without evidence no call (DESIGN §4.1).
+    pub(super) async fn begin(core: &Rc<Core>, call: &Call, admitted: &Admitted) -> Result<(Self, Commit), CallError> {
+        let permit = core.producer.borrow_mut().admit().map_err(|unavailable| {
+            let retry_after = unavailable.retry_after_s;
+            CallError::no_evidence(unavailable).field("retry-after", retry_after.to_string())
+        })?;
+        let mut open = Self {
+            core: Rc::clone(core),
+            id: permit.id(),
+            permit: Some(permit),
+            written: false,
+            began: call.started,
+            outcome: Outcome::default(),
+            streamed: admitted.body.is_none().then(Sha256::new),
+            frames: Vec::new(),
+            frames_bytes: 0,
+            frames_since_us: 0,
+            last_frame_us: call.started.mono_us,
+            media_type: String::new(),
+        };
+        open.outcome.request_bytes = admitted.body.as_ref().map_or(0, |body| body.len() as u64);
+        if let Some(copy) = request_copy(call, admitted) {
+            let media_type = call.head.fields.text("content-type").unwrap_or_default();
+            open.record_whole(Role::Request, &copy, media_type).await?;
+        }
+        let intent = intent(core, call, admitted);
+        let Some(permit) = &mut open.permit else { return Err(CallError::no_evidence("the permit is gone")) };
+        let receipt = core.producer.borrow_mut().intent(permit, &intent);
+        core.shared.metrics.forwarded();
+        open.written = true;
+        Ok((open, receipt.commit))
+    }
+
+    /// The id of the call, as callers and upstreams see it.
+    pub(super) fn id(&self) -> String {
+        self.id.to_string()
+    }
+
+    /// A piece of a request that is forwarded while it arrives.
+    pub(super) fn streamed_request(&mut self, piece: &[u8]) {
+        self.outcome.request_bytes += piece.len() as u64;
+        if let Some(hash) = &mut self.streamed {
+            hash.update(piece);
+        }
+    }
+
+    pub(super) fn answer_began(&mut self, status: u16, endpoint: &str, media_type: String) {
+        self.outcome.status = status;
+        endpoint.clone_into(&mut self.outcome.endpoint);
+        self.outcome.ttfb_us = Some(Moment::now().mono_us.saturating_sub(self.began.mono_us));
+        self.media_type = media_type;
+    }
+
+    pub(super) fn answered(&mut self, info: &AnswerInfo) {
+        self.outcome.model.clone_from(&info.model);
+        self.outcome.finish_reason.clone_from(&info.finish_reason);
+        if let Some(usage) = &info.usage {
+            self.outcome.usage =
+                Usage { input_tokens: Some(usage.prompt), output_tokens: Some(usage.completion), cached_tokens: None };
+        }
+    }
+
+    pub(super) fn response_masked(&mut self, hits: &[Hit], coverage: &[redact::ChannelCoverage]) {
+        for hit in hits {
+            self.core.shared.metrics.masked(&hit.detector);
+        }
+        self.outcome.masks = hits.iter().map(mask_hit).collect();
+        self.outcome.coverage = coverage.iter().map(channel_coverage).collect();
+    }
+
+    pub(super) fn sent_bytes(&mut self, bytes: usize) {
+        self.outcome.response_bytes += bytes as u64;
+    }
+
+    pub(super) fn failed(&mut self, error: &CallError) {
+        self.outcome.error = error.in_words();
+    }
+
+    /// Records a whole body, masked already.
+    ///
+    /// # Errors
+    /// When the evidence is not to be written any more.
+    pub(super) async fn record_whole(&mut self, role: Role, body: &[u8], media_type: &str) -> Result<(), CallError> {
+        for piece in body.chunks(PIECE_BYTES_MAX) {
+            let frame = Frame { dt_us: self.since_last_frame(), bytes: piece.to_vec() };
+            self.write_chunk(role, vec![frame], media_type).await?;
+        }
+        Ok(())
+    }
+
+    /// Gathers delivered bytes of a stream, masked already.
+    ///
+    /// # Errors
+    /// When the evidence is not to be written any more.
+    pub(super) async fn record_stream(&mut self, bytes: &[u8]) -> Result<(), CallError> {
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        let dt_us = self.since_last_frame();
+        if self.frames.is_empty() {
+            self.frames_since_us = self.last_frame_us;
+        }
+        for piece in bytes.chunks(PIECE_BYTES_MAX / 2) {
+            self.frames.push(Frame { dt_us, bytes: piece.to_vec() });
+            self.frames_bytes += piece.len();
+            if self.frames_bytes >= CHUNK_BYTES {
+                self.flush_stream().await?;
+            }
+        }
+        if self.last_frame_us.saturating_sub(self.frames_since_us) >= CHUNK_US_MAX {
+            self.flush_stream().await?;
+        }
+        Ok(())
+    }
+
+    /// Writes what was gathered.
+    ///
+    /// # Errors
+    /// When the evidence is not to be written any more.
+    pub(super) async fn flush_stream(&mut self) -> Result<(), CallError> {
+        if self.frames.is_empty() {
+            return Ok(());
+        }
+        self.frames_bytes = 0;
+        let frames = std::mem::take(&mut self.frames);
+        let media_type = self.media_type.clone();
+        self.write_chunk(Role::Response, frames, &media_type).await
+    }
+
+    /// Writes the OUTCOME and waits until it is durable.
+    ///
+    /// # Errors
+    /// When it will never be; then the end of the answer must not be delivered.
+    pub(super) async fn close(&mut self, ended_by: EndedBy) -> Result<(), CallError> {
+        let Some(commit) = self.queue_outcome(ended_by) else { return Ok(()) };
+        commit.await.map(|_| ()).map_err(CallError::no_evidence)
+    }
+
+    /// Closes a call that the gateway answers itself.
+    ///
+    /// # Errors
+    /// As [`Self::close`].
+    pub(super) async fn close_with_error(mut self, error: &CallError) -> Result<(), CallError> {
+        self.outcome.status = error.status;
+        self.failed(error);
+        let ended_by = if error.is_upstreams() { EndedBy::UpstreamCut } else { EndedBy::GatewayCut };
+        self.close(ended_by).await
+    }
+
+    fn queue_outcome(&mut self, ended_by: EndedBy) -> Option<Commit> {
+        let permit = self.permit.take()?;
+        let mut outcome = std::mem::take(&mut self.outcome);
+        outcome.at = Moment::now();
+        outcome.duration_us = outcome.at.mono_us.saturating_sub(self.began.mono_us);
+        outcome.ended_by = ended_by;
+        outcome.request_body = self.streamed.take().map(|hash| hash.finalize().into());
+        self.core.shared.metrics.completed(outcome.status);
+        Some(self.core.producer.borrow_mut().outcome(permit, &outcome).commit)
+    }
+
+    async fn write_chunk(&mut self, role: Role, frames: Vec<Frame>, media_type: &str) -> Result<(), CallError> {
+        let chunk = PayloadChunk { role, media_type: media_type.to_owned(), frames };
+        loop {
+            let Some(permit) = &mut self.permit else { return Ok(()) };
+            let pushed = self.core.producer.borrow_mut().payload(permit, &chunk);
+            match pushed {
+                // Nobody waits for a chunk by itself: the OUTCOME comes after it in the same log.
+                Ok(_) => return Ok(()),
+                // Back-pressure: the caller waits for the disk, the upstream for the caller.
+                Err(EvidenceError::QueueFull) => rt::sleep(QUEUE_WAIT).await,
+                Err(error) => return Err(CallError::no_evidence(error)),
+            }
+        }
+    }
+
+    fn since_last_frame(&mut self) -> u64 {
+        let now_us = Moment::now().mono_us;
+        let dt_us = now_us.saturating_sub(self.last_frame_us);
+        self.last_frame_us = now_us;
+        dt_us
+    }
+}
+
+impl Drop for OpenCall {
+    fn drop(&mut self) {
+        if self.permit.is_some() && self.written {
+            self.core.shared.metrics.completed(0);
+        }
+    }
+}
+
+/// Writes a refusal and waits until it is durable; the id of the record.
+///
+/// # Errors
+/// When it will never be.
+pub(super) async fn refusal(core: &Core, call: &Call, error: &CallError) -> Result<String, CallError> {
+    let judged = call.judged.as_ref();
+    let decision = match judged.map(|judged| &judged.decision.verdict) {
+        _ if error.code == "approval_pending" => Decision::Pending,
+        Some(_) => Decision::Deny,
+        None => Decision::Reject,
+    };
+    write_refusal(
+        core,
+        Refusal {
+            at: Moment::now(),
+            caller: caller(call),
+            request: request_info(call),
+            dialect: call.operation.map_or("", Operation::dialect).to_owned(),
+            operation: call.operation.map_or("", Operation::endpoint).to_owned(),
+            model: judged.map(|judged| judged.model.clone()).filter(|model| !model.is_empty()),
+            policy: judged.map(|_| policy_ref(call)),
+            decision,
+            status: error.status,
+            code: Cow::Borrowed(error.code),
+            reason: error.in_words(),
+            fired: judged.map(|judged| fired(call, judged)).unwrap_or_default(),
+            approval: None,
+            count: 1,
+        },
+    )
+    .await
+}
+
+/// Likewise for a head that could not be read.
+///
+/// # Errors
+/// As [`refusal`].
+pub(super) async fn malformed(core: &Core, peer: SocketAddr, error: &CallError) -> Result<String, CallError> {
+    write_refusal(
+        core,
+        Refusal {
+            at: Moment::now(),
+            request: RequestInfo { address: peer.ip().to_string(), ..RequestInfo::default() },
+            decision: Decision::Reject,
+            status: error.status,
+            code: Cow::Borrowed(error.code),
+            reason: error.in_words(),
+            count: 1,
+            ..Refusal::default()
+        },
+    )
+    .await
+}
+
+async fn write_refusal(core: &Core, refusal: Refusal) -> Result<String, CallError> {
+    let receipt = {
+        let mut producer = core.producer.borrow_mut();
+        let id = producer.new_id();
+        producer.refusal(id, &refusal)
+    };
+    receipt.commit.await.map_err(CallError::no_evidence)?;
+    Ok(receipt.id.to_string())
+}
+
+/// SHA-256 of a body.
+pub(super) fn sha256(bytes: &[u8]) -> [u8; 32] {
+    Sha256::digest(bytes).into()
+}
+
+fn intent(core: &Core, call: &Call, admitted: &Admitted) -> Intent {
+    let judged = call.judged.as_ref();
+    for hit in &admitted.request_hits {
+        core.shared.metrics.masked(&hit.detector);
+    }
+    let upstream = call.upstream.and_then(|index| core.routes.get(index));
+    Intent {
+        at: Moment::now(),
+        caller: caller(call),
+        request: request_info(call),
+        dialect: call.operation.map_or("opaque", Operation::dialect).to_owned(),
+        operation: call.operation.map_or("opaque", Operation::endpoint).to_owned(),
+        model: judged.map(|judged| judged.model.clone()).filter(|model| !model.is_empty()),
+        upstream: upstream.map(|route| route.config.name.clone()).unwrap_or_default(),
+        policy: policy_ref(call),
+        decision: if admitted.approval.is_some() { Decision::Approved } else { Decision::Allow },
+        fired: judged.map(|judged| fired(call, judged)).unwrap_or_default(),
+        masks: admitted.request_hits.iter().map(mask_hit).collect(),
+        coverage: if call.operation.is_some() && admitted.body.is_some() {
+            admitted.request_coverage.iter().map(channel_coverage).collect()
+        } else {
+            vec![(Cow::Borrowed("body"), Coverage::Opaque)]
+        },
+        approval: admitted.approval.as_ref().and_then(|approval| approval.id.parse().ok()),
+        parent: None,
+        body: admitted.raw_digest.map_or(RequestBody::Follows, RequestBody::Whole),
+    }
+}
+
+fn fired(call: &Call, judged: &super::judge::Judged) -> Vec<String> {
+    let decision = &judged.decision;
+    let mut names = call.rule_names(&decision.fired);
+    names.extend(call.rule_names(&decision.shadow_fired).into_iter().map(|name| format!("shadow:{name}")));
+    names.extend(call.rule_names(&decision.errors).into_iter().map(|name| format!("error:{name}")));
+    if let Verdict::Deny(denial) = &decision.verdict
+        && denial.rule.is_none()
+    {
+        names.push("default-deny".to_owned());
+    }
+    names
+}
+
+fn caller(call: &Call) -> Caller {
+    let Some(identity) = &call.caller else { return Caller::default() };
+    Caller {
+        subject: identity.subject.clone(),
+        issuer: identity.issuer.clone(),
+        client: identity.client_id.clone().unwrap_or_default(),
+        kind: match identity.kind {
+            identity::CallerKind::User => CallerKind::User,
+            identity::CallerKind::Service => CallerKind::Service,
+        },
+        groups: identity.groups.clone(),
+        tenant: identity.tenant.clone(),
+        token_id: identity.token_id.clone().unwrap_or_default(),
+    }
+}
+
+/// The path is text that a caller chose, so it is masked like a body before it is stored (DESIGN §4.4).
+fn request_info(call: &Call) -> RequestInfo {
+    RequestInfo {
+        address: call.peer.ip().to_string(),
+        method: call.head.method.clone(),
+        host: call.head.host().to_owned(),
+        path: mask_text(&call.head.target),
+        trace: call.trace.id(),
+    }
+}
+
+/// Every built-in detector over a text that stands in no body.
+fn mask_text(text: &str) -> String {
+    let mut findings: Vec<_> = detect::names().filter_map(|name| detect::find(name, text)).flatten().collect();
+    findings.sort_by_key(|finding| (finding.range.start, std::cmp::Reverse(finding.range.end)));
+    let (mut out, mut at) = (String::with_capacity(text.len()), 0);
+    for finding in findings {
+        if finding.range.start >= at {
+            out.push_str(text.get(at..finding.range.start).unwrap_or_default());
+            out.push_str(&format!("[{}]", finding.detector.to_uppercase()));
+        }
+        at = at.max(finding.range.end);
+    }
+    out.push_str(text.get(at..).unwrap_or_default());
+    out
+}
+
+fn policy_ref(call: &Call) -> PolicyRef {
+    let program = call.policy.compiled.program();
+    let mut sha256 = [0; 32];
+    // A digest that is not 64 hexadecimal digits stays all zero, which no text has.
+    let _ = hex::decode_to_slice(&program.digest, &mut sha256);
+    PolicyRef { name: program.name.clone(), version: program.version.to_string(), sha256 }
+}
+
+fn mask_hit(hit: &Hit) -> MaskHit {
+    MaskHit {
+        rule: hit.rule.to_string(),
+        detector: hit.detector.to_string(),
+        tier: match hit.tier {
+            redact::Tier::Validated => "V",
+            redact::Tier::Custom => "custom",
+            redact::Tier::Path => "path",
+        }
+        .to_owned(),
+        pointer: hit.pointer.clone(),
+        offset: hit.offset,
+        length: u64::from(hit.length),
+        action: hit.action.to_owned(),
+    }
+}
+
+fn channel_coverage(channel: &redact::ChannelCoverage) -> (Cow<'static, str>, Coverage) {
+    let coverage = match channel.coverage {
+        redact::Coverage::Scanned => Coverage::Scanned,
+        redact::Coverage::Opaque => Coverage::Opaque,
+    };
+    (Cow::Owned(channel.channel.to_string()), coverage)
+}
+
+/// Whether the recorded copy of the request is to be written, and from what.
+pub(super) fn request_copy(call: &Call, admitted: &Admitted) -> Option<Vec<u8>> {
+    let (operation, body) = (call.operation?, admitted.body.as_deref()?);
+    if !call.keeps_payload() || body.is_empty() {
+        return None;
+    }
+    let copy = redact::redact_request(operation, &admitted.plans.recorded_request, body);
+    Some(copy.map_or_else(|_| b"[could not be masked, so not recorded]".to_vec(), |copy| copy.body.into_owned()))
+}

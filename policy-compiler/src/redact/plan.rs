@@ -1,0 +1,312 @@
+//! Which masks meet which text.
+
+use super::Tier;
+use super::channel::Use;
+use super::paths::{StreamChannel, is_channel_path};
+use super::text::{TextMasks, WholeMask};
+use super::transform::Transform;
+use crate::detect::{Builtin, Pattern, Rules, builtin_named, builtins};
+use crate::json::{Document, Duplicate, NodeId};
+use policy_lang::program::{JsonPath, Mask, Matcher, Selector, Side, Transform as MaskTransform};
+use std::sync::Arc;
+
+/// What stands in the place of a regex hit or a whole value.
+const MASKED: &str = "[MASKED]";
+/// The rule named by the hits of the recorded copy's own detectors (DECISIONS 15).
+const RECORD_RULE: &str = "record";
+
+/// The masks of one call and one side, compiled. Cheap to clone; one plan serves any number of calls and threads.
+///
+/// Making a plan compiles its regexes, so plans are kept with the policy, by the set of masks that a decision names.
+#[derive(Clone, Debug)]
+pub struct MaskPlan {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    side: Side,
+    masks: Vec<PlannedMask>,
+    everywhere: bool,
+    /// The masks of a text that no path selects.
+    of_texts: TextMasks,
+}
+
+#[derive(Debug)]
+struct PlannedMask {
+    rule: Arc<str>,
+    /// `None`: every text of the dialect.
+    path: Option<JsonPath>,
+    uses: Vec<Use>,
+    whole: Option<WholeMask>,
+}
+
+/// Why masks cannot be carried out.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PlanError {
+    /// A regex does not compile within the limits.
+    #[error("rule {rule}: the regex cannot be used for masking: {message}")]
+    Regex {
+        /// Whose it is.
+        rule: String,
+        /// What is wrong with it.
+        message: String,
+    },
+    /// There is no such detector.
+    #[error("rule {rule}: there is no detector {name}")]
+    Detector {
+        /// Whose it is.
+        rule: String,
+        /// What it asked for.
+        name: String,
+    },
+}
+
+impl MaskPlan {
+    /// The masks that change what is delivered: those of `side` that are not for the recorded copy only.
+    ///
+    /// # Errors
+    /// [`PlanError`]
+    pub fn new<'m>(
+        side: Side,
+        masks: impl IntoIterator<Item = (&'m str, &'m Mask)>,
+    ) -> Result<Self, PlanError> {
+        let masks = masks.into_iter().filter(|(_, mask)| !mask.record_only);
+        Ok(Self::with(side, planned(side, masks)?, false))
+    }
+
+    /// The masks of the recorded copy: those of `side` that are for it only, and every built-in detector of tier V over
+    /// every string, member name and number of the body (DECISIONS 15).
+    ///
+    /// # Errors
+    /// [`PlanError`]
+    pub fn recorded<'m>(
+        side: Side,
+        masks: impl IntoIterator<Item = (&'m str, &'m Mask)>,
+    ) -> Result<Self, PlanError> {
+        let masks = masks.into_iter().filter(|(_, mask)| mask.record_only);
+        let mut planned = planned(side, masks)?;
+        let rule: Arc<str> = Arc::from(RECORD_RULE);
+        planned.push(PlannedMask {
+            rule: Arc::clone(&rule),
+            path: None,
+            uses: builtins()
+                .iter()
+                .flat_map(|builtin| uses_of(builtin, &rule, &MaskTransform::Label))
+                .collect(),
+            whole: None,
+        });
+        Ok(Self::with(side, planned, true))
+    }
+
+    /// Masks nothing.
+    #[must_use]
+    pub fn empty(side: Side) -> Self {
+        Self::with(side, Vec::new(), false)
+    }
+
+    fn with(side: Side, masks: Vec<PlannedMask>, everywhere: bool) -> Self {
+        let of_texts = combine(masks.iter().filter(|mask| mask.path.is_none()));
+        Self {
+            inner: Arc::new(Inner {
+                side,
+                masks,
+                everywhere,
+                of_texts,
+            }),
+        }
+    }
+
+    /// Whether nothing is masked.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.inner.masks.is_empty()
+    }
+
+    /// The side that it is for.
+    #[must_use]
+    pub fn side(&self) -> Side {
+        self.inner.side
+    }
+
+    /// The rule of a mask whose path no stream channel carries: a call that it meets must not be streamed (DECISIONS 9).
+    #[must_use]
+    pub fn stream_unmappable(&self) -> Option<&str> {
+        if self.inner.side == Side::Request {
+            return None;
+        }
+        self.inner.masks.iter().find_map(|mask| {
+            let path = mask.path.as_ref()?;
+            (!is_channel_path(path)).then_some(&*mask.rule)
+        })
+    }
+
+    /// Whether every string, member name and number is looked at.
+    pub(crate) fn everywhere(&self) -> bool {
+        self.inner.everywhere
+    }
+
+    /// The masks with a path, by their number.
+    pub(crate) fn selected(
+        &self,
+        document: &Document<'_>,
+    ) -> Result<Vec<(usize, Vec<NodeId>)>, Duplicate> {
+        let mut selected = Vec::new();
+        for (number, mask) in self.inner.masks.iter().enumerate() {
+            if let Some(path) = &mask.path {
+                selected.push((number, document.select(path)?));
+            }
+        }
+        Ok(selected)
+    }
+
+    /// What stands in the place of a value that is no text, if that mask replaces whole values.
+    pub(crate) fn whole_replacement(&self, number: usize) -> Option<(&WholeMask, &[u8])> {
+        let whole = self.inner.masks.get(number)?.whole.as_ref()?;
+        Some(match &whole.transform {
+            Transform::Literal(literal) => (whole, literal.as_bytes()),
+            Transform::Label(_) | Transform::Last4 => (whole, MASKED.as_bytes()),
+        })
+    }
+
+    /// The masks that meet a text: those for all texts if it is one of the dialect's, and those with these numbers.
+    pub(crate) fn of_text(&self, dialect_text: bool, numbers: &[usize]) -> TextMasks {
+        if numbers.is_empty() && dialect_text {
+            return self.inner.of_texts.clone();
+        }
+        combine(
+            self.inner
+                .masks
+                .iter()
+                .enumerate()
+                .filter(|(number, mask)| {
+                    (dialect_text && mask.path.is_none()) || numbers.contains(number)
+                })
+                .map(|(_, mask)| mask),
+        )
+    }
+
+    /// The masks that meet a channel of a stream.
+    pub(crate) fn of_channel(&self, channel: &StreamChannel) -> TextMasks {
+        let numbers: Vec<usize> = self
+            .inner
+            .masks
+            .iter()
+            .enumerate()
+            .filter(|(_, mask)| mask.path.as_ref().is_some_and(|path| channel.is_at(path)))
+            .map(|(number, _)| number)
+            .collect();
+        self.of_text(true, &numbers)
+    }
+}
+
+fn planned<'m>(
+    side: Side,
+    masks: impl Iterator<Item = (&'m str, &'m Mask)>,
+) -> Result<Vec<PlannedMask>, PlanError> {
+    masks
+        .filter(|(_, mask)| mask.side == side)
+        .map(|(rule, mask)| plan_mask(rule, mask))
+        .collect()
+}
+
+fn plan_mask(rule: &str, mask: &Mask) -> Result<PlannedMask, PlanError> {
+    let name: Arc<str> = Arc::from(rule);
+    let mut uses = Vec::new();
+    for matcher in &mask.matchers {
+        match matcher {
+            Matcher::Detector(detector) => {
+                let builtin = builtin_named(detector).ok_or_else(|| PlanError::Detector {
+                    rule: rule.to_owned(),
+                    name: detector.clone(),
+                })?;
+                uses.extend(uses_of(builtin, &name, &mask.transform));
+            }
+            Matcher::Regex(source) => {
+                let pattern =
+                    Pattern::new(source, Rules::REGEX).map_err(|message| PlanError::Regex {
+                        rule: rule.to_owned(),
+                        message,
+                    })?;
+                uses.push(Use {
+                    pattern: Arc::new(pattern),
+                    rule: Arc::clone(&name),
+                    detector: Arc::from("regex"),
+                    tier: Tier::Custom,
+                    transform: transform(&mask.transform, MASKED),
+                });
+            }
+        }
+    }
+    let whole = mask.matchers.is_empty().then(|| WholeMask {
+        rule: Arc::clone(&name),
+        transform: transform(&mask.transform, MASKED),
+    });
+    Ok(PlannedMask {
+        rule: name,
+        path: match &mask.selector {
+            Selector::Text => None,
+            Selector::Path(path) => Some(path.clone()),
+        },
+        uses,
+        whole,
+    })
+}
+
+/// The patterns of a detector. `last4` of a kind that it does not hide is carried out as the more destructive label.
+pub(super) fn uses_of(builtin: &Builtin, rule: &Arc<str>, wanted: &MaskTransform) -> Vec<Use> {
+    let detector: Arc<str> = Arc::from(builtin.name);
+    builtin
+        .patterns
+        .iter()
+        .map(|pattern| Use {
+            pattern: Arc::clone(pattern),
+            rule: Arc::clone(rule),
+            detector: Arc::clone(&detector),
+            tier: Tier::Validated,
+            transform: match wanted {
+                MaskTransform::Last4 if !builtin.takes_last4 => Transform::Label(builtin.label),
+                wanted => transform(wanted, builtin.label),
+            },
+        })
+        .collect()
+}
+
+fn transform(wanted: &MaskTransform, label: &'static str) -> Transform {
+    match wanted {
+        MaskTransform::Label => Transform::Label(label),
+        MaskTransform::Last4 => Transform::Last4,
+        MaskTransform::Literal(literal) => Transform::Literal(Arc::from(literal.as_str())),
+    }
+}
+
+/// Several masks on one text. A pattern that two of them ask for runs once, with the more destructive transform.
+fn combine<'m>(masks: impl Iterator<Item = &'m PlannedMask>) -> TextMasks {
+    let mut uses: Vec<Use> = Vec::new();
+    let mut whole: Option<WholeMask> = None;
+    for mask in masks {
+        for usage in &mask.uses {
+            match uses
+                .iter_mut()
+                .find(|known| Arc::ptr_eq(&known.pattern, &usage.pattern))
+            {
+                Some(known) if usage.transform.mildness() < known.transform.mildness() => {
+                    *known = usage.clone();
+                }
+                Some(_) => {}
+                None => uses.push(usage.clone()),
+            }
+        }
+        if let Some(candidate) = &mask.whole
+            && whole
+                .as_ref()
+                .is_none_or(|known| candidate.transform.mildness() < known.transform.mildness())
+        {
+            whole = Some(candidate.clone());
+        }
+    }
+    TextMasks {
+        uses: uses.into(),
+        whole,
+    }
+}
