@@ -4,7 +4,7 @@
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use policy_compiler::dialect::Operation::ChatCompletions;
 use policy_compiler::redact::{MaskPlan, StreamOutput, StreamRedactor, redact_answer};
-use policy_lang::program::{Mask, Matcher, Selector, Side, Transform};
+use policy_lang::{Mask, Matcher, Selector, Side, Transform};
 use std::hint::black_box;
 
 const CLEAN: &str = "The patient was seen on Monday and reported no further pain. We agreed on a follow-up in 6 weeks, \

@@ -9,8 +9,8 @@ use policy_compiler::redact::{
     ChannelCoverage, Coverage, MaskPlan, PlanError, RedactError, Tier, redact_answer,
     redact_request,
 };
-use policy_lang::facts::{BodyView, JsonValue};
-use policy_lang::program::{JsonPath, Mask, Matcher, PathSegment, Selector, Side, Transform};
+use policy_lang::{BodyView, JsonValue};
+use policy_lang::{JsonPath, Mask, Matcher, PathSegment, Selector, Side, Transform};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 

@@ -3,7 +3,7 @@
 
 use policy_compiler::dialect::Operation::ChatCompletions;
 use policy_compiler::redact::{MaskPlan, RedactError, StreamOutput, StreamRedactor, redact_answer};
-use policy_lang::program::{JsonPath, Mask, Matcher, PathSegment, Selector, Side, Transform};
+use policy_lang::{JsonPath, Mask, Matcher, PathSegment, Selector, Side, Transform};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;

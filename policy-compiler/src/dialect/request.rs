@@ -2,8 +2,8 @@
 
 use super::slots::{Slots, TextKind, prompt_slots};
 use crate::json::{Document, Duplicate, JsonError, Kind, NodeId};
-use policy_lang::facts::{BodyView, JsonValue, Unreadable};
-use policy_lang::program::JsonPath;
+use policy_lang::{BodyView, JsonValue, Unreadable};
+use policy_lang::JsonPath;
 use std::borrow::Cow;
 
 /// Choices that one call may ask for.

@@ -8,7 +8,7 @@ use super::text::{TextMasks, TextRedactor};
 use super::transform::Transform;
 use crate::detect::{Pattern, Rules, builtins};
 use crate::dialect::TextKind;
-use policy_lang::program::Transform as Wanted;
+use policy_lang::Transform as Wanted;
 use proptest::prelude::*;
 use std::sync::Arc;
 

@@ -1,7 +1,7 @@
 //! Channels of a stream, and the paths of the non-streamed form that lead to them (DECISIONS 9).
 
 use crate::dialect::TextKind;
-use policy_lang::program::{JsonPath, PathSegment};
+use policy_lang::{JsonPath, PathSegment};
 
 /// A text that a stream carries in pieces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

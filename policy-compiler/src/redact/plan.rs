@@ -7,7 +7,7 @@ use super::text::{TextMasks, WholeMask};
 use super::transform::Transform;
 use crate::detect::{Builtin, Pattern, Rules, builtin_named, builtins};
 use crate::json::{Document, Duplicate, NodeId};
-use policy_lang::program::{JsonPath, Mask, Matcher, Selector, Side, Transform as MaskTransform};
+use policy_lang::{JsonPath, Mask, Matcher, Selector, Side, Transform as MaskTransform};
 use std::sync::Arc;
 
 /// What stands in the place of a regex hit or a whole value.
