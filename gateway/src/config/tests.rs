@@ -52,13 +52,13 @@ fn the_example_file_is_good() {
 
 #[test]
 fn an_unknown_key_is_an_error_with_a_suggestion() {
-    insta::assert_snapshot!(errors(&GOOD.replace("address =", "adress =")), @"");
+    insta::assert_snapshot!(errors(&GOOD.replace("address =", "adress =")));
 }
 
 #[test]
 fn a_missing_key_and_broken_syntax_name_the_place() {
-    insta::assert_snapshot!(errors(&GOOD.replace("name = \"chat\"", "")), @"");
-    insta::assert_snapshot!(errors("data = \n"), @"");
+    insta::assert_snapshot!(errors(&GOOD.replace("name = \"chat\"", "")));
+    insta::assert_snapshot!(errors("data = \n"));
 }
 
 #[test]
@@ -87,20 +87,20 @@ key = "abc"
 [approvals]
 hold = "soon"
 "#;
-    insta::assert_snapshot!(errors(text), @"");
-    insta::assert_snapshot!(errors(&text.replace("head_timeout = 10\n", "")), @"");
+    insta::assert_snapshot!(errors(text));
+    insta::assert_snapshot!(errors(&text.replace("head_timeout = 10\n", "")));
 }
 
 #[test]
 fn two_upstreams_may_share_neither_name_nor_path() {
     let twice =
         format!("{GOOD}[[upstream]]\nname = \"chat\"\nendpoints = [\"http://h:1\"]\nmatch = {{ path = \"/v1/\" }}\n");
-    insta::assert_snapshot!(errors(&twice), @"");
+    insta::assert_snapshot!(errors(&twice));
 }
 
 #[test]
 fn a_missing_file_says_so() {
-    insta::assert_snapshot!(load(Path::new("no-such-file.toml")).unwrap_err().to_string(), @"");
+    insta::assert_snapshot!(load(Path::new("no-such-file.toml")).unwrap_err().to_string());
 }
 
 #[test]

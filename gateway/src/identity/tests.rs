@@ -13,6 +13,9 @@ use std::rc::Rc;
 const NOW: u64 = 1_700_000_000;
 const ISSUER: &str = "https://idp.example.com";
 
+/// What stands before the PKCS#1 key in a PKCS#8 one of 2048 bits (RFC 5958); the signing side reads PKCS#1.
+const PKCS8_RSA_PREFIX_BYTES: usize = 26;
+
 /// One key pair of each kind, published under its own `kid`.
 struct Idp {
     ed: (EncodingKey, Value),
@@ -40,7 +43,7 @@ impl Idp {
         Self {
             ed: (EncodingKey::from_ed_der(ed_pkcs8.as_ref()), ed_jwk),
             ec: (EncodingKey::from_ec_der(ec_pkcs8.as_ref()), ec_jwk),
-            rsa: (EncodingKey::from_rsa_der(rsa_pkcs8.as_ref()), rsa_jwk),
+            rsa: (EncodingKey::from_rsa_der(&rsa_pkcs8.as_ref()[PKCS8_RSA_PREFIX_BYTES..]), rsa_jwk),
         }
     }
 
