@@ -36,30 +36,10 @@ impl Journal {
     ) -> Result<RecordId, EvidenceError> {
         let receipt = self.with(|producer| producer.note(note));
         receipt.commit.await?;
-        let mut ordinal = 0;
-        for (media_type, text) in attachments {
-            self.attach(receipt.id, &mut ordinal, media_type, &text).await?;
-        }
-        Ok(receipt.id)
-    }
-
-    /// `ordinal` counts the chunks of all attachments of one note.
-    async fn attach(
-        &self,
-        note: RecordId,
-        ordinal: &mut u64,
-        media_type: &str,
-        text: &str,
-    ) -> Result<(), EvidenceError> {
-        for piece in text.as_bytes().chunks(MAX_CHUNK_BYTES) {
-            let chunk = PayloadChunk {
-                role: Role::Attachment,
-                media_type: media_type.to_owned(),
-                frames: vec![Frame { dt_us: 0, bytes: piece.to_vec() }],
-            };
+        for (ordinal, chunk) in (0..).zip(chunks(&attachments)) {
             let mut tries = 0;
-            let receipt = loop {
-                match self.with(|producer| producer.attach(note, *ordinal, &chunk)) {
+            let attached = loop {
+                match self.with(|producer| producer.attach(receipt.id, ordinal, &chunk)) {
                     Err(EvidenceError::QueueFull) if tries < QUEUE_TRIES_MAX => {
                         tries += 1;
                         tokio::time::sleep(QUEUE_PAUSE).await;
@@ -67,10 +47,9 @@ impl Journal {
                     other => break other?,
                 }
             };
-            *ordinal += 1;
-            receipt.commit.await?;
+            attached.commit.await?;
         }
-        Ok(())
+        Ok(receipt.id)
     }
 
     fn with<T>(&self, write: impl FnOnce(&mut Producer) -> T) -> T {
@@ -150,8 +129,9 @@ impl Control {
         note.details = vec![("binding".into(), Detail::Digest(ask.binding))];
         note.details.extend(ask.rules.into_iter().map(|rule| ("rule".into(), Detail::Name(rule))));
         note.details.extend(ask.requirements.into_iter().map(|own| ("group".into(), Detail::Name(own.group))));
-        note.text = format!("{} on {}", ask.model, ask.endpoint);
-        self.journal.note(&note, vec![("text/plain", ask.preview)]).await.map(drop)
+        // In the note itself, not attached: so it lies under the caller's key, and goes when the caller is erased.
+        note.text = format!("{} on {}\n{}", ask.model, ask.endpoint, ask.preview);
+        self.journal.note(&note, Vec::new()).await.map(drop)
     }
 }
 
@@ -170,6 +150,18 @@ pub(super) async fn record_approvals(control: Arc<Control>, mut events: mpsc::Re
             tracing::error!(%error, "a request for approval could not be written to the evidence");
         }
     }
+}
+
+fn chunks(attachments: &[(&'static str, String)]) -> Vec<PayloadChunk> {
+    let mut chunks = Vec::new();
+    for (media_type, text) in attachments {
+        chunks.extend(text.as_bytes().chunks(MAX_CHUNK_BYTES).map(|piece| PayloadChunk {
+            role: Role::Attachment,
+            media_type: (*media_type).to_owned(),
+            frames: vec![Frame { dt_us: 0, bytes: piece.to_vec() }],
+        }));
+    }
+    chunks
 }
 
 /// A verified person as the evidence names them.
