@@ -181,12 +181,17 @@ impl Committer {
     }
 
     fn update_room(&mut self) {
-        match self.writer.room() {
-            Ok(room) => self.shared.room.store(room, Ordering::Relaxed),
-            Err(error) => {
-                tracing::warn!(%error, "the next segment could not be made; it will be tried again");
-                self.shared.remember(&error);
-            }
+        let news = self.shared.segment_news.swap(false, Ordering::SeqCst);
+        let (room, error) = self.writer.room();
+        self.shared.room.store(room, Ordering::Relaxed);
+        if news || error.is_some() {
+            self.shared
+                .segment_failed
+                .store(error.is_some(), Ordering::Relaxed);
+        }
+        if let Some(error) = error {
+            tracing::warn!(%error, "the next segment could not be made; it will be tried again");
+            self.shared.remember(&error);
         }
     }
 }

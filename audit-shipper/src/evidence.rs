@@ -193,11 +193,16 @@ impl Evidence {
         } = recovered;
         let first_segment = position.segment;
         let first = first_records(options, node, &position, &tree, &open_calls, torn_bytes)?;
+        let woken = Arc::clone(&shared);
         let mut writer = Writer::new(
             layout.wal(),
             options.segment_bytes,
             options.durability,
             position,
+            move || {
+                woken.segment_news.store(true, Ordering::SeqCst);
+                woken.committer.wake();
+            },
         )?;
         let direct_io = writer.uses_direct_io();
         for items in first.chunks(FIRST_RECORDS_PER_BLOCK) {
@@ -212,9 +217,7 @@ impl Evidence {
             }
         }
         shared.durable.store(tree.size(), Ordering::Release);
-        shared
-            .room
-            .store(writer.room().unwrap_or(0), Ordering::Relaxed);
+        shared.room.store(writer.room().0, Ordering::Relaxed);
         let verifier_key = key.verifier.to_string();
         let (sender, receiver) = sync_channel(DERIVED_BACKLOG_BLOCKS);
         let mut derived = Derived {

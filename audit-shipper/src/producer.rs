@@ -160,7 +160,14 @@ impl Producer {
         let full = if self.is_stalled() {
             Some(("the disk that holds the evidence does not answer", 5))
         } else if self.free_room() < SLOTS_PER_CALL as u64 * BYTES_PER_SLOT {
-            Some(("the disk that holds the evidence is full", 30))
+            Some(if self.shared.segment_failed.load(Ordering::Relaxed) {
+                (
+                    "the disk that holds the evidence is full or cannot be written",
+                    30,
+                )
+            } else {
+                ("room for more evidence is being made", 1)
+            })
         } else if self.free_slots() < SLOTS_PER_CALL {
             Some(("the evidence queue is full", 1))
         } else {

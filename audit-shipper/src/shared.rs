@@ -40,6 +40,10 @@ pub(crate) struct Shared {
     pub(crate) lost_total: AtomicU64,
     /// Bytes left in the segments that are ready.
     pub(crate) room: AtomicU64,
+    /// Set when a segment was made or could not be made, until the committer has looked.
+    pub(crate) segment_news: AtomicBool,
+    /// Whether the last try to make a segment failed.
+    pub(crate) segment_failed: AtomicBool,
     /// Slots promised on all lanes.
     pub(crate) promised: AtomicU64,
     /// When the write now under way began, in µs of the monotonic clock; 0 if there is none.
@@ -61,6 +65,8 @@ impl Shared {
             signed: AtomicU64::new(0),
             lost_total: AtomicU64::new(0),
             room: AtomicU64::new(0),
+            segment_news: AtomicBool::new(false),
+            segment_failed: AtomicBool::new(false),
             promised: AtomicU64::new(0),
             write_began_us: AtomicU64::new(0),
         }

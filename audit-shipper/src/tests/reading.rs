@@ -119,3 +119,26 @@ fn without_keys_the_page_says_so() {
             .contains("encrypted fields stay empty")
     );
 }
+
+#[test]
+fn verifying_beside_a_busy_gateway_never_cries_wolf() {
+    for durability in [crate::Durability::Strict, crate::Durability::Crash] {
+        let mut bench = Bench::new();
+        bench.options.durability = durability;
+        let evidence = bench.open();
+        let mut producer = evidence.producer(0).unwrap();
+        let stop = std::sync::atomic::AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                    call(&mut producer);
+                }
+            });
+            let reports: Vec<_> = (0..3).map(|_| bench.verify()).collect();
+            stop.store(true, std::sync::atomic::Ordering::Relaxed);
+            for (verdict, report) in reports {
+                assert_eq!(verdict, Verdict::Sound, "{report}");
+            }
+        });
+    }
+}

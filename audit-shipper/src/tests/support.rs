@@ -236,39 +236,39 @@ pub(super) fn chunk(role: Role, text: &str) -> PayloadChunk {
     }
 }
 
-/// Writes a whole call and waits for each record.
+/// Writes a whole call and waits for each record; waits for room where there is none, as the gateway does.
 pub(super) fn call(producer: &mut Producer) -> RecordId {
-    let mut permit = producer.admit().unwrap();
+    let mut permit = until_room(|| producer.admit().ok());
     let id = permit.id();
-    producer
-        .intent(&mut permit, &intent())
-        .commit
-        .wait_blocking()
-        .unwrap();
-    let question = chunk(
-        Role::Request,
-        "{\"messages\":[{\"content\":\"my number is [US_SSN], says wombat\"}]}",
-    );
-    producer
-        .payload(&mut permit, &question)
-        .unwrap()
-        .commit
-        .wait_blocking()
-        .unwrap();
-    let answer = chunk(
-        Role::Response,
-        "data: {\"x\":\"hello\"}\n\ndata: [DONE]\n\n",
-    );
-    producer
-        .payload(&mut permit, &answer)
-        .unwrap()
-        .commit
-        .wait_blocking()
-        .unwrap();
-    producer
-        .outcome(permit, &outcome())
-        .commit
-        .wait_blocking()
-        .unwrap();
+    let receipt = producer.intent(&mut permit, &intent());
+    receipt.commit.wait_blocking().unwrap();
+    for (role, text) in [
+        (
+            Role::Request,
+            "{\"messages\":[{\"content\":\"my number is [US_SSN], says wombat\"}]}",
+        ),
+        (
+            Role::Response,
+            "data: {\"x\":\"hello\"}\n\ndata: [DONE]\n\n",
+        ),
+    ] {
+        let chunk = chunk(role, text);
+        let receipt = until_room(|| match producer.payload(&mut permit, &chunk) {
+            Err(EvidenceError::QueueFull) => None,
+            other => Some(other.unwrap()),
+        });
+        receipt.commit.wait_blocking().unwrap();
+    }
+    let receipt = producer.outcome(permit, &outcome());
+    receipt.commit.wait_blocking().unwrap();
     id
+}
+
+fn until_room<T>(mut attempt: impl FnMut() -> Option<T>) -> T {
+    loop {
+        if let Some(value) = attempt() {
+            return value;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(1));
+    }
 }

@@ -130,6 +130,7 @@ impl Scanner {
             }));
         }
         let mut look = self.look(self.offset)?;
+        let nothing_at_first = matches!(look, Look::Nothing);
         let mut later = None;
         if !matches!(look, Look::Good(_)) {
             later = self.find_later()?;
@@ -142,6 +143,15 @@ impl Scanner {
             }
         }
         match (look, later) {
+            // The log grew while it was read. Stop at what was its end: a reader must not chase a busy writer for ever.
+            (Look::Good(_), Some(_)) if nothing_at_first => {
+                self.ended = true;
+                Ok(Found::End(End {
+                    segment: self.segment,
+                    offset: self.offset,
+                    torn_bytes: 0,
+                }))
+            }
             (Look::Good(block), _) => Ok(self.accept(block)),
             (Look::Nothing, Some((segment, offset, header)))
                 if self.follows(segment, offset, &header)? =>

@@ -175,7 +175,11 @@ pub(crate) struct Supply {
 }
 
 impl Supply {
-    pub(crate) fn start(wal: PathBuf, bytes: u64) -> Result<Self, EvidenceError> {
+    pub(crate) fn start(
+        wal: PathBuf,
+        bytes: u64,
+        on_segment: impl Fn() + Send + 'static,
+    ) -> Result<Self, EvidenceError> {
         let (orders, incoming) = channel::<u32>();
         let (outgoing, ready) = channel();
         let thread = std::thread::Builder::new()
@@ -188,6 +192,7 @@ impl Supply {
                     {
                         return;
                     }
+                    on_segment();
                 }
             })
             .map_err(|e| EvidenceError::io("start a thread for", Path::new("segments"), &e))?;

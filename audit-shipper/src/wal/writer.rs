@@ -41,12 +41,14 @@ pub(crate) struct Writer {
 }
 
 impl Writer {
-    /// Continues at a position whose segment exists and is zero from there on.
+    /// Continues at a position whose segment exists and is zero from there on. `on_segment` is called, on another thread, when
+    /// a segment was made or could not be made.
     pub(crate) fn new(
         wal: PathBuf,
         segment_bytes: u64,
         durability: Durability,
         at: Position,
+        on_segment: impl Fn() + Send + 'static,
     ) -> Result<Self, EvidenceError> {
         let segment = Segment::open(&wal, at.segment, durability, at.offset)?;
         if durability == Durability::Strict && !segment.direct {
@@ -54,7 +56,7 @@ impl Writer {
                 "this file system has no O_DIRECT: evidence goes through the page cache, each write synchronous"
             );
         }
-        let mut supply = Supply::start(wal.clone(), segment_bytes)?;
+        let mut supply = Supply::start(wal.clone(), segment_bytes, on_segment)?;
         supply.order(at.segment + 1);
         let overhead = HEADER_BYTES + END_MARK.len() + BLOCK_ALIGN;
         let half = usize::try_from(segment_bytes / 2).unwrap_or(usize::MAX);
@@ -85,18 +87,17 @@ impl Writer {
         self.segment.direct
     }
 
-    /// Bytes left in segments that exist.
-    pub(crate) fn room(&mut self) -> Result<u64, EvidenceError> {
+    /// Bytes left in segments that exist, and why the next one could not be made, if a try just failed.
+    pub(crate) fn room(&mut self) -> (u64, Option<EvidenceError>) {
         let left = self.segment.bytes.saturating_sub(self.at.offset);
-        let next = self.supply.poll();
-        if !matches!(next, Ok(true)) {
-            self.supply.order(self.at.segment + 1);
+        match self.supply.poll() {
+            Ok(true) => (left + self.segment.bytes, None),
+            Ok(false) => {
+                self.supply.order(self.at.segment + 1);
+                (left, None)
+            }
+            Err(error) => (left, Some(error)),
         }
-        Ok(if next? {
-            left + self.segment.bytes
-        } else {
-            left
-        })
     }
 
     /// Writes the items as one block; when this returns they are as durable as was asked for. After an error the writer

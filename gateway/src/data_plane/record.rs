@@ -49,7 +49,7 @@ pub(crate) struct OpenCall {
 }
 
 impl OpenCall {
-    /// Queues the recorded copy of the request and the INTENT. The call may go upstream when the commit resolves.
+    /// Queues the INTENT and the recorded copy of the request. The call may go upstream when the commit resolves.
     ///
     /// # Errors
     /// No permit, or no room for the copy: without evidence no call (DESIGN §4.1).
@@ -73,15 +73,15 @@ impl OpenCall {
             media_type: String::new(),
         };
         open.outcome.request_bytes = admitted.body.as_ref().map_or(0, |body| body.len() as u64);
-        if let Some(copy) = request_copy(call, admitted) {
-            let media_type = call.head.fields.text("content-type").unwrap_or_default();
-            open.record_whole(Role::Request, &copy, media_type).await?;
-        }
         let intent = intent(core, call, admitted);
         let Some(permit) = &mut open.permit else { return Err(CallError::no_evidence("the permit is gone")) };
         let receipt = core.producer.borrow_mut().intent(permit, &intent);
         core.shared.metrics.forwarded();
         open.written = true;
+        if let Some(copy) = request_copy(call, admitted) {
+            let media_type = call.head.fields.text("content-type").unwrap_or_default();
+            open.record_whole(Role::Request, &copy, media_type).await?;
+        }
         Ok((open, receipt.commit))
     }
 
