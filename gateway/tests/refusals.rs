@@ -172,9 +172,7 @@ fn an_upstream_that_breaks_off() {
 
 #[test]
 fn an_answer_that_cannot_be_masked_is_withheld() {
-    let packed =
-        b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Encoding: br\r\nContent-Length: 3\r\n\r\nabc"
-            .to_vec();
+    let packed = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Encoding: br\r\nContent-Length: 3\r\n\r\nabc".to_vec();
     let (answer, _) = with_upstream(fixed_upstream(packed, 1), false);
     insta::assert_snapshot!(format!("{} {}", answer.status, answer.text()), @"");
 }

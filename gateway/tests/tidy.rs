@@ -45,9 +45,7 @@ fn rooms_import_only_what_they_may() {
         let manifest = std::fs::read_to_string(root().join(room).join("Cargo.toml")).unwrap();
         let manifest = manifest.split_once("[package]").unwrap().1;
         for other in rooms.iter().filter(|other| **other != room) {
-            let imports = manifest
-                .lines()
-                .any(|line| line.starts_with(&format!("{other}.")) || line.starts_with(&format!("{other} =")));
+            let imports = manifest.lines().any(|line| line.starts_with(&format!("{other}.")) || line.starts_with(&format!("{other} =")));
             assert!(!imports || allowed.contains(other), "{room} imports {other}");
         }
     }

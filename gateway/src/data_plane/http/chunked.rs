@@ -150,17 +150,7 @@ mod tests {
 
     #[test]
     fn refuses_sloppy_chunks() {
-        for bad in [
-            "\r\n",
-            "x\r\n",
-            "-1\r\n",
-            "5\nhello",
-            "1\r\nab",
-            "1\r\na\nb",
-            "1000000000000000000\r\n",
-            "0x5\r\n",
-            "5;\n",
-        ] {
+        for bad in ["\r\n", "x\r\n", "-1\r\n", "5\nhello", "1\r\nab", "1\r\na\nb", "1000000000000000000\r\n", "0x5\r\n", "5;\n"] {
             assert!(decode(bad.as_bytes()).is_err(), "{bad:?}");
         }
     }
