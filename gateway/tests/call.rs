@@ -233,11 +233,11 @@ fn a_drain_lets_streams_finish() {
     let token = gateway.token("alice", "ml-apps");
     let mut client = Client::connect(gateway.address);
     client.send(chat_request(&token, &chat_body("m", "hi", true)).as_bytes());
-    assert!(client.wait_for("The number"));
+    assert!(client.wait_for("data: "));
     let mut idle = Client::connect(gateway.address);
     gateway.signal(libc::SIGTERM);
     let answer = client.answer();
     assert!(answer.text().trim_end().ends_with("[DONE]"), "{}", answer.text());
     assert!(idle.is_closed());
-    assert_eq!(gateway.stop(), Some(0));
+    assert_eq!(gateway.wait(), Some(0));
 }

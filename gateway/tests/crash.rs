@@ -27,7 +27,8 @@ fn nothing_that_was_acknowledged_is_lost() {
     let data = directory.path().join("data");
     let mock = mock_model::spawn(MockOptions {
         say: Some("The number on file is 536-22-8145.".to_owned()),
-        between_tokens: Duration::from_millis(3),
+        chunk: 6,
+        between_tokens: Duration::from_millis(5),
         journal: Journal::in_memory(),
         ..MockOptions::default()
     })
@@ -50,7 +51,7 @@ fn nothing_that_was_acknowledged_is_lost() {
             })
             .collect();
         // Not always at the same point of the streams' lives.
-        std::thread::sleep(Duration::from_millis(400 + (round as u64 * 137) % 900));
+        std::thread::sleep(Duration::from_millis(700 + (round as u64 * 137) % 900));
         gateway.kill_dash_nine();
         stop.store(true, Ordering::Relaxed);
         for client in clients {

@@ -121,8 +121,11 @@ fn one_connection_carries_refusals_and_answers() {
     for _ in 0..3 {
         assert_eq!(client.chat(&house.token, &chat_body("secret-model", "hi", false)).status, 403);
         assert_eq!(client.chat(&house.token, &chat_body("m", "hi", false)).status, 200);
-        assert_eq!(client.chat("bad", &chat_body("m", "hi", false)).status, 401);
     }
+    // Who was not identified is not listened to: the body stays unread, so the connection ends.
+    let unidentified = client.chat("bad", &chat_body("m", "hi", false));
+    assert_eq!((unidentified.status, unidentified.field("connection").as_deref()), (401, Some("close")));
+    assert!(client.is_closed());
 }
 
 #[test]

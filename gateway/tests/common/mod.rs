@@ -130,8 +130,13 @@ impl Gateway {
     }
 
     /// Drains and ends; returns the exit code.
-    pub fn stop(mut self) -> Option<i32> {
+    pub fn stop(self) -> Option<i32> {
         self.signal(libc::SIGTERM);
+        self.wait()
+    }
+
+    /// Waits for the end; returns the exit code.
+    pub fn wait(mut self) -> Option<i32> {
         let status = self.child.wait().unwrap();
         self.reader.take().unwrap().join().unwrap();
         status.code()
@@ -308,7 +313,7 @@ impl Client {
 }
 
 fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
-    haystack.windows(needle.len()).position(|window| window == needle)
+    memchr::memmem::find(haystack, needle)
 }
 
 pub fn chat_request(token: &str, body: &str) -> String {
