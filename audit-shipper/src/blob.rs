@@ -41,11 +41,7 @@ pub(crate) struct RecordKey {
 
 impl RecordKey {
     pub(crate) fn new(id: RecordId, subject_key: Arc<SubjectKey>) -> Self {
-        Self {
-            id,
-            data_key: random(),
-            subject_key,
-        }
+        Self { id, data_key: random(), subject_key }
     }
 
     /// A digest that can be checked only with this record's key, and not at all once that is erased.
@@ -57,18 +53,10 @@ impl RecordKey {
         let bound_to = bound_to(self.id, kind);
         let mut blob = vec![VERSION];
         blob.extend_from_slice(&self.subject_key.id);
-        blob.extend_from_slice(&crypto::seal(
-            &self.subject_key.key,
-            &bound_to,
-            &self.data_key,
-        )?);
+        blob.extend_from_slice(&crypto::seal(&self.subject_key.key, &bound_to, &self.data_key)?);
         blob.extend_from_slice(&crypto::seal(&self.data_key, &bound_to, text)?);
         if blob.len() > MAX_BLOB_BYTES {
-            return Err(EvidenceError::TooLarge {
-                what: "a blob",
-                actual: blob.len(),
-                limit: MAX_BLOB_BYTES,
-            });
+            return Err(EvidenceError::TooLarge { what: "a blob", actual: blob.len(), limit: MAX_BLOB_BYTES });
         }
         Ok(blob)
     }
@@ -96,19 +84,12 @@ pub(crate) fn open(
     let malformed = || EvidenceError::Malformed("this is not a blob of a known version".to_owned());
     let rest = blob.strip_prefix(&[VERSION]).ok_or_else(malformed)?;
     let (key_id, rest) = rest.split_first_chunk::<16>().ok_or_else(malformed)?;
-    let (wrapped, sealed) = rest
-        .split_first_chunk::<WRAPPED_BYTES>()
-        .ok_or_else(malformed)?;
-    let key = keys
-        .get(key_id)
-        .ok_or_else(|| EvidenceError::Keys("its key is not in the keystore".to_owned()))?;
+    let (wrapped, sealed) = rest.split_first_chunk::<WRAPPED_BYTES>().ok_or_else(malformed)?;
+    let key = keys.get(key_id).ok_or_else(|| EvidenceError::Keys("its key is not in the keystore".to_owned()))?;
     let bound_to = bound_to(id, kind);
     let data_key = crypto::open(key, &bound_to, wrapped)?;
     let data_key = data_key.try_into().map_err(|_| malformed())?;
-    Ok(Opened {
-        text: crypto::open(&data_key, &bound_to, sealed)?,
-        data_key,
-    })
+    Ok(Opened { text: crypto::open(&data_key, &bound_to, sealed)?, data_key })
 }
 
 fn commitment(data_key: &[u8; KEY_BYTES], what: &str, parts: &[&[u8]]) -> Digest32 {
@@ -117,12 +98,7 @@ fn commitment(data_key: &[u8; KEY_BYTES], what: &str, parts: &[&[u8]]) -> Digest
 }
 
 fn bound_to(id: RecordId, kind: &str) -> Vec<u8> {
-    [
-        b"sallyport blob v1 ".as_slice(),
-        &id.0.to_be_bytes(),
-        kind.as_bytes(),
-    ]
-    .concat()
+    [b"sallyport blob v1 ".as_slice(), &id.0.to_be_bytes(), kind.as_bytes()].concat()
 }
 
 /// What an envelope says: everything that is personal, free text, or chosen by a caller or an upstream.
@@ -173,12 +149,7 @@ impl<'a> Envelope<'a> {
         self.subject = text(&caller.subject);
         self.tenant = text(&caller.tenant);
         self.token = text(&caller.token_id);
-        self.groups = caller
-            .groups
-            .iter()
-            .take(MAX_GROUPS)
-            .map(|group| clip(group, MAX_GROUP_BYTES))
-            .collect();
+        self.groups = caller.groups.iter().take(MAX_GROUPS).map(|group| clip(group, MAX_GROUP_BYTES)).collect();
     }
 
     pub(crate) fn set_request(&mut self, request: &'a RequestInfo) {
@@ -205,15 +176,13 @@ impl<'a> Envelope<'a> {
     /// control characters) is cut: first lists, then texts. Counts in the leaf tell that there was more.
     pub(crate) fn encode(mut self) -> Result<Vec<u8>, EvidenceError> {
         loop {
-            let bytes =
-                serde_json::to_vec(&self).map_err(|e| EvidenceError::Malformed(e.to_string()))?;
+            let bytes = serde_json::to_vec(&self).map_err(|e| EvidenceError::Malformed(e.to_string()))?;
             if bytes.len() + SEALING_BYTES <= MAX_BLOB_BYTES {
                 return Ok(bytes);
             }
             if self.masks.is_empty() && self.fired.is_empty() && self.groups.is_empty() {
                 self.shorten_texts();
-                return serde_json::to_vec(&self)
-                    .map_err(|e| EvidenceError::Malformed(e.to_string()));
+                return serde_json::to_vec(&self).map_err(|e| EvidenceError::Malformed(e.to_string()));
             }
             self.masks.truncate(self.masks.len() / 2);
             self.fired.truncate(self.fired.len() / 2);
@@ -259,23 +228,14 @@ mod tests {
 
     #[test]
     fn a_blob_opens_only_for_its_record_and_with_its_key() {
-        let subject_key = Arc::new(SubjectKey {
-            id: [3; 16],
-            key: random(),
-        });
+        let subject_key = Arc::new(SubjectKey { id: [3; 16], key: random() });
         let key = RecordKey::new(RecordId(1), Arc::clone(&subject_key));
         let blob = key.seal("intent", b"alice").unwrap();
         let keys = HashMap::from([(subject_key.id, subject_key.key)]);
         let opened = open(&keys, RecordId(1), "intent", &blob).unwrap();
         assert_eq!(opened.text, b"alice");
-        assert_eq!(
-            opened.commitment("model", &[b"m"]),
-            key.commitment("model", &[b"m"])
-        );
-        assert_ne!(
-            opened.commitment("model", &[b"m"]),
-            opened.commitment("body", &[b"m"])
-        );
+        assert_eq!(opened.commitment("model", &[b"m"]), key.commitment("model", &[b"m"]));
+        assert_ne!(opened.commitment("model", &[b"m"]), opened.commitment("body", &[b"m"]));
         assert!(open(&keys, RecordId(2), "intent", &blob).is_err());
         assert!(open(&keys, RecordId(1), "outcome", &blob).is_err());
         assert!(open(&HashMap::new(), RecordId(1), "intent", &blob).is_err());
@@ -284,23 +244,10 @@ mod tests {
     #[test]
     fn an_envelope_keeps_its_bound_whatever_is_put_in() {
         let huge = "\u{1}".repeat(16 << 10);
-        let caller = Caller {
-            subject: huge.clone(),
-            groups: vec![huge.clone(); 1000],
-            ..Caller::default()
-        };
-        let masks = vec![
-            MaskHit {
-                pointer: huge.clone(),
-                ..MaskHit::default()
-            };
-            5000
-        ];
+        let caller = Caller { subject: huge.clone(), groups: vec![huge.clone(); 1000], ..Caller::default() };
+        let masks = vec![MaskHit { pointer: huge.clone(), ..MaskHit::default() }; 5000];
         let fired = vec![huge.clone(); 100];
-        let mut envelope = Envelope {
-            text: note_text(&huge),
-            ..Envelope::default()
-        };
+        let mut envelope = Envelope { text: note_text(&huge), ..Envelope::default() };
         envelope.set_caller(&caller);
         envelope.set_masks(&masks);
         envelope.set_fired(&fired);

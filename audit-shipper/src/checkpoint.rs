@@ -29,12 +29,7 @@ pub(crate) struct Checkpoint {
 
 impl Checkpoint {
     fn text(&self) -> String {
-        format!(
-            "{}\n{}\n{}\n",
-            self.origin,
-            self.size,
-            BASE64.encode(self.root)
-        )
+        format!("{}\n{}\n{}\n", self.origin, self.size, BASE64.encode(self.root))
     }
 
     /// The signed note, ready to be published.
@@ -58,10 +53,7 @@ impl Checkpoint {
         else {
             return Err("the line does not have three fields".to_owned());
         };
-        let note = format!(
-            "{name}\n{size}\n{root}\n\n— {name} {signature}\n",
-            name = key.name
-        );
+        let note = format!("{name}\n{size}\n{root}\n\n— {name} {signature}\n", name = key.name);
         Self::open(note.as_bytes(), key)
     }
 
@@ -73,20 +65,14 @@ impl Checkpoint {
         let all = std::str::from_utf8(bytes).map_err(|_| "it is not UTF-8".to_owned())?;
         let (body, signatures) = all.split_once("\n\n").ok_or("it has no signature")?;
         let mut lines = body.split('\n');
-        let (Some(origin), Some(size), Some(root), None) =
-            (lines.next(), lines.next(), lines.next(), lines.next())
+        let (Some(origin), Some(size), Some(root), None) = (lines.next(), lines.next(), lines.next(), lines.next())
         else {
             return Err("it does not have three lines".to_owned());
         };
-        let root = BASE64
-            .decode(root)
-            .ok()
-            .and_then(|root| root.try_into().ok());
+        let root = BASE64.decode(root).ok().and_then(|root| root.try_into().ok());
         let checkpoint = Self {
             origin: origin.to_owned(),
-            size: size
-                .parse()
-                .map_err(|_| "its size is not a number".to_owned())?,
+            size: size.parse().map_err(|_| "its size is not a number".to_owned())?,
             root: root.ok_or("its root is not a hash")?,
         };
         let signature = signatures
@@ -129,26 +115,15 @@ impl VerifierKey {
 
     /// Reads a file that holds a verifier key or a signer key.
     pub(crate) fn load(path: &Path) -> Result<Self, EvidenceError> {
-        let text =
-            std::fs::read_to_string(path).map_err(|e| EvidenceError::io("read", path, &e))?;
+        let text = std::fs::read_to_string(path).map_err(|e| EvidenceError::io("read", path, &e))?;
         let text = text.trim();
-        if text.starts_with(SIGNER_PREFIX) {
-            SigningKey::parse(text).map(|key| key.verifier)
-        } else {
-            text.parse()
-        }
+        if text.starts_with(SIGNER_PREFIX) { SigningKey::parse(text).map(|key| key.verifier) } else { text.parse() }
     }
 }
 
 impl fmt::Display for VerifierKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{}+{}+{}",
-            self.name,
-            hex::encode(self.hash()),
-            encoded(&self.public)
-        )
+        write!(f, "{}+{}+{}", self.name, hex::encode(self.hash()), encoded(&self.public))
     }
 }
 
@@ -158,11 +133,7 @@ impl FromStr for VerifierKey {
     fn from_str(text: &str) -> Result<Self, EvidenceError> {
         let (name, public) = parse_key(text)?;
         let key = Self { name, public };
-        if key.to_string() == text {
-            Ok(key)
-        } else {
-            Err(not_a_key())
-        }
+        if key.to_string() == text { Ok(key) } else { Err(not_a_key()) }
     }
 }
 
@@ -180,11 +151,7 @@ impl fmt::Debug for SigningKey {
 
 impl SigningKey {
     /// Reads the key; makes it if `may_create` and the file is not there.
-    pub(crate) fn load_or_create(
-        path: &Path,
-        name: &str,
-        may_create: bool,
-    ) -> Result<Self, EvidenceError> {
+    pub(crate) fn load_or_create(path: &Path, name: &str, may_create: bool) -> Result<Self, EvidenceError> {
         let text = match std::fs::read_to_string(path) {
             Ok(text) => text,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound && may_create => {
@@ -216,24 +183,13 @@ impl SigningKey {
         let rest = text.strip_prefix(SIGNER_PREFIX).ok_or_else(not_a_key)?;
         let (name, seed) = parse_key(rest)?;
         let key = Self::from_seed(name, &seed)?;
-        if key.encode()? == format!("{text}\n") {
-            Ok(key)
-        } else {
-            Err(not_a_key())
-        }
+        if key.encode()? == format!("{text}\n") { Ok(key) } else { Err(not_a_key()) }
     }
 
     fn from_seed(name: String, seed: &[u8; 32]) -> Result<Self, EvidenceError> {
         let pair = Ed25519KeyPair::from_seed_unchecked(seed).map_err(|_| not_a_key())?;
-        let public = pair
-            .public_key()
-            .as_ref()
-            .try_into()
-            .map_err(|_| not_a_key())?;
-        Ok(Self {
-            verifier: VerifierKey { name, public },
-            pair,
-        })
+        let public = pair.public_key().as_ref().try_into().map_err(|_| not_a_key())?;
+        Ok(Self { verifier: VerifierKey { name, public }, pair })
     }
 
     fn encode(&self) -> Result<String, EvidenceError> {
@@ -242,11 +198,7 @@ impl SigningKey {
             .map_err(|_| not_a_key())?;
         let seed: &[u8; 32] = seed.as_ref().try_into().map_err(|_| not_a_key())?;
         let hash = hex::encode(self.verifier.hash());
-        Ok(format!(
-            "{SIGNER_PREFIX}{}+{hash}+{}\n",
-            self.verifier.name,
-            encoded(seed)
-        ))
+        Ok(format!("{SIGNER_PREFIX}{}+{hash}+{}\n", self.verifier.name, encoded(seed)))
     }
 }
 
@@ -284,11 +236,7 @@ mod tests {
 
     #[test]
     fn a_checkpoint_reads_like_this() {
-        let checkpoint = Checkpoint {
-            origin: "gw.example.com/ai".to_owned(),
-            size: 42,
-            root: [1; 32],
-        };
+        let checkpoint = Checkpoint { origin: "gw.example.com/ai".to_owned(), size: 42, root: [1; 32] };
         insta::assert_snapshot!(checkpoint.sign(&key()), @"
         gw.example.com/ai
         42
@@ -301,24 +249,14 @@ mod tests {
 
     #[test]
     fn any_changed_byte_is_noticed() {
-        let checkpoint = Checkpoint {
-            origin: "gw.example.com/ai".to_owned(),
-            size: 42,
-            root: [1; 32],
-        };
+        let checkpoint = Checkpoint { origin: "gw.example.com/ai".to_owned(), size: 42, root: [1; 32] };
         let note = checkpoint.sign(&key()).into_bytes();
-        assert_eq!(
-            Checkpoint::open(&note, &key().verifier).unwrap(),
-            checkpoint
-        );
+        assert_eq!(Checkpoint::open(&note, &key().verifier).unwrap(), checkpoint);
         for position in 0..note.len() {
             for bit in 0..8 {
                 let mut changed = note.clone();
                 changed[position] ^= 1 << bit;
-                assert!(
-                    Checkpoint::open(&changed, &key().verifier).is_err(),
-                    "byte {position}, bit {bit}"
-                );
+                assert!(Checkpoint::open(&changed, &key().verifier).is_err(), "byte {position}, bit {bit}");
             }
             assert!(Checkpoint::open(&note[..position], &key().verifier).is_err());
         }
@@ -327,26 +265,14 @@ mod tests {
     #[test]
     fn keys_survive_their_text_form() {
         let text = key().encode().unwrap();
-        assert_eq!(
-            SigningKey::parse(text.trim()).unwrap().verifier,
-            key().verifier
-        );
+        assert_eq!(SigningKey::parse(text.trim()).unwrap().verifier, key().verifier);
         let verifier = key().verifier.to_string();
         assert_eq!(verifier.parse::<VerifierKey>().unwrap(), key().verifier);
-        assert!(
-            verifier
-                .replace("gw.", "gx.")
-                .parse::<VerifierKey>()
-                .is_err()
-        );
+        assert!(verifier.replace("gw.", "gx.").parse::<VerifierKey>().is_err());
         // The key pair in the documentation of Go's golang.org/x/mod/sumdb/note.
-        let signer =
-            "PRIVATE+KEY+PeterNeumann+c74f20a3+AYEKFALVFGyNhPJEMzD1QIDr+Y7hfZx09iUvxdXHKDFz";
+        let signer = "PRIVATE+KEY+PeterNeumann+c74f20a3+AYEKFALVFGyNhPJEMzD1QIDr+Y7hfZx09iUvxdXHKDFz";
         let verifier = "PeterNeumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW";
-        assert_eq!(
-            SigningKey::parse(signer).unwrap().verifier.to_string(),
-            verifier
-        );
+        assert_eq!(SigningKey::parse(signer).unwrap().verifier.to_string(), verifier);
         assert!(verifier.parse::<VerifierKey>().is_ok());
     }
 }

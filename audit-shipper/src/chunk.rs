@@ -43,29 +43,18 @@ pub(crate) fn unpack(compressed: &[u8], role: Role) -> Result<PayloadChunk, Evid
     let packed = zstd::bulk::decompress(compressed, MAX_UNPACKED_BYTES).map_err(|_| malformed())?;
     let rest = packed.strip_prefix(&[VERSION]).ok_or_else(malformed)?;
     let (length, rest) = rest.split_first_chunk::<2>().ok_or_else(malformed)?;
-    let (media_type, mut rest) = rest
-        .split_at_checked(u16::from_le_bytes(*length) as usize)
-        .ok_or_else(malformed)?;
+    let (media_type, mut rest) = rest.split_at_checked(u16::from_le_bytes(*length) as usize).ok_or_else(malformed)?;
     let mut frames = Vec::new();
     while !rest.is_empty() {
         let dt_us = take_varint(&mut rest).ok_or_else(malformed)?;
         let (_direction, after) = rest.split_first().ok_or_else(malformed)?;
         rest = after;
-        let length = take_varint(&mut rest)
-            .and_then(|length| usize::try_from(length).ok())
-            .ok_or_else(malformed)?;
+        let length = take_varint(&mut rest).and_then(|length| usize::try_from(length).ok()).ok_or_else(malformed)?;
         let (bytes, after) = rest.split_at_checked(length).ok_or_else(malformed)?;
         rest = after;
-        frames.push(Frame {
-            dt_us,
-            bytes: bytes.to_vec(),
-        });
+        frames.push(Frame { dt_us, bytes: bytes.to_vec() });
     }
-    Ok(PayloadChunk {
-        role,
-        media_type: String::from_utf8_lossy(media_type).into_owned(),
-        frames,
-    })
+    Ok(PayloadChunk { role, media_type: String::from_utf8_lossy(media_type).into_owned(), frames })
 }
 
 fn push_varint(to: &mut Vec<u8>, value: u64) {

@@ -111,10 +111,7 @@ const PARKED: u8 = 1;
 
 impl Parker {
     pub(crate) fn new() -> Self {
-        Self {
-            state: AtomicU8::new(AWAKE),
-            thread: OnceLock::new(),
-        }
+        Self { state: AtomicU8::new(AWAKE), thread: OnceLock::new() }
     }
 
     /// To be called once, by the thread that will park.
@@ -162,10 +159,7 @@ mod tests {
     #[test]
     fn a_failed_commit_says_why() {
         let commit = CommitCell::ready(Err(EvidenceError::QueueFull));
-        assert_eq!(
-            commit.wait_blocking().unwrap_err().to_string(),
-            "the evidence queue is full"
-        );
+        assert_eq!(commit.wait_blocking().unwrap_err().to_string(), "the evidence queue is full");
     }
 
     #[test]

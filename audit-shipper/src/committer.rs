@@ -53,9 +53,7 @@ impl Committer {
                     return;
                 }
                 let shared = &self.shared;
-                shared
-                    .committer
-                    .park_unless(|| shared.has_work(), LONGEST_SLEEP);
+                shared.committer.park_unless(|| shared.has_work(), LONGEST_SLEEP);
                 continue;
             }
             let block = self.next_block();
@@ -79,9 +77,7 @@ impl Committer {
         let mut bytes: usize = self.gathered.iter().map(|item| item.entries.len()).sum();
         let lanes = shared.lanes.len().max(1);
         self.first_lane = (self.first_lane + 1) % lanes;
-        let (before, from) = shared
-            .lanes
-            .split_at(self.first_lane.min(shared.lanes.len()));
+        let (before, from) = shared.lanes.split_at(self.first_lane.min(shared.lanes.len()));
         for lane in from.iter().chain(before) {
             let lost = lane.lost.swap(0, Ordering::Relaxed);
             if lost > 0
@@ -114,27 +110,15 @@ impl Committer {
 
     fn write(&mut self, block: &[Item]) -> Result<u64, EvidenceError> {
         let durability = self.shared.durability;
-        self.shared
-            .write_began_us
-            .store(Moment::now().mono_us.max(1), Ordering::Relaxed);
-        self.shared
-            .keystore
-            .persist_pending(durability == Durability::Strict)?;
+        self.shared.write_began_us.store(Moment::now().mono_us.max(1), Ordering::Relaxed);
+        self.shared.keystore.persist_pending(durability == Durability::Strict)?;
         self.make_way(block.iter().map(|item| item.entries.len()).sum())?;
         let appended = self.writer.append(block)?;
         self.shared.write_began_us.store(0, Ordering::Relaxed);
         let hashes = block.iter().map(|item| item.leaf_hash).collect();
-        if self
-            .derived
-            .try_send(Written {
-                segment: appended.segment,
-                hashes,
-            })
-            .is_err()
-        {
+        if self.derived.try_send(Written { segment: appended.segment, hashes }).is_err() {
             self.shared.remember(&EvidenceError::Poisoned(
-                "tiles and checkpoints are behind and were stopped; the next start makes them good"
-                    .to_owned(),
+                "tiles and checkpoints are behind and were stopped; the next start makes them good".to_owned(),
             ));
         }
         Ok(appended.first_index)
@@ -157,9 +141,7 @@ impl Committer {
     }
 
     fn acknowledge(&mut self, block: Vec<Item>, first_index: u64) {
-        self.shared
-            .durable
-            .store(first_index + block.len() as u64, Ordering::Release);
+        self.shared.durable.store(first_index + block.len() as u64, Ordering::Release);
         for (index, item) in (first_index..).zip(block) {
             if let Some(cell) = item.cell {
                 cell.resolve(Ok(Committed { index: Some(index) }));
@@ -168,11 +150,7 @@ impl Committer {
     }
 
     fn fail(&self, block: Vec<Item>) {
-        let reason = self
-            .shared
-            .poisoned()
-            .unwrap_or("the committer stopped")
-            .to_owned();
+        let reason = self.shared.poisoned().unwrap_or("the committer stopped").to_owned();
         for item in block {
             if let Some(cell) = item.cell {
                 cell.resolve(Err(EvidenceError::Poisoned(reason.clone())));
@@ -185,9 +163,7 @@ impl Committer {
         let (room, error) = self.writer.room();
         self.shared.room.store(room, Ordering::Relaxed);
         if news || error.is_some() {
-            self.shared
-                .segment_failed
-                .store(error.is_some(), Ordering::Relaxed);
+            self.shared.segment_failed.store(error.is_some(), Ordering::Relaxed);
         }
         if let Some(error) = error {
             tracing::warn!(%error, "the next segment could not be made; it will be tried again");
@@ -202,9 +178,7 @@ struct FailWhatIsLeft(Arc<Shared>);
 impl Drop for FailWhatIsLeft {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            self.0.poison(&EvidenceError::Poisoned(
-                "the committer panicked".to_owned(),
-            ));
+            self.0.poison(&EvidenceError::Poisoned("the committer panicked".to_owned()));
         }
         self.0.ended.store(true, Ordering::SeqCst);
         for lane in &self.0.lanes {

@@ -51,46 +51,26 @@ pub(crate) fn mac(key: &[u8; KEY_BYTES], parts: &[&[u8]]) -> Digest32 {
 }
 
 /// Encrypts: nonce, ciphertext, tag. `bound_to` must be given again to open.
-pub(crate) fn seal(
-    key: &[u8; KEY_BYTES],
-    bound_to: &[u8],
-    text: &[u8],
-) -> Result<Vec<u8>, EvidenceError> {
+pub(crate) fn seal(key: &[u8; KEY_BYTES], bound_to: &[u8], text: &[u8]) -> Result<Vec<u8>, EvidenceError> {
     let nonce = random::<NONCE_LEN>();
     let mut sealed = Vec::with_capacity(text.len() + SEAL_OVERHEAD_BYTES);
     sealed.extend_from_slice(&nonce);
     sealed.extend_from_slice(text);
     let (_, body) = sealed.split_at_mut(NONCE_LEN);
     let tag = cipher(key)?
-        .seal_in_place_separate_tag(
-            Nonce::assume_unique_for_key(nonce),
-            Aad::from(bound_to),
-            body,
-        )
+        .seal_in_place_separate_tag(Nonce::assume_unique_for_key(nonce), Aad::from(bound_to), body)
         .map_err(|_| EvidenceError::Keys("encryption failed".to_owned()))?;
     sealed.extend_from_slice(tag.as_ref());
     Ok(sealed)
 }
 
 /// Opens what [`seal`] made.
-pub(crate) fn open(
-    key: &[u8; KEY_BYTES],
-    bound_to: &[u8],
-    sealed: &[u8],
-) -> Result<Vec<u8>, EvidenceError> {
-    let wrong = || {
-        EvidenceError::Keys(
-            "it does not open with this key: wrong key, or changed bytes".to_owned(),
-        )
-    };
+pub(crate) fn open(key: &[u8; KEY_BYTES], bound_to: &[u8], sealed: &[u8]) -> Result<Vec<u8>, EvidenceError> {
+    let wrong = || EvidenceError::Keys("it does not open with this key: wrong key, or changed bytes".to_owned());
     let (nonce, body) = sealed.split_first_chunk::<NONCE_LEN>().ok_or_else(wrong)?;
     let mut body = body.to_vec();
     let length = cipher(key)?
-        .open_in_place(
-            Nonce::assume_unique_for_key(*nonce),
-            Aad::from(bound_to),
-            &mut body,
-        )
+        .open_in_place(Nonce::assume_unique_for_key(*nonce), Aad::from(bound_to), &mut body)
         .map_err(|_| wrong())?
         .len();
     body.truncate(length);
@@ -119,10 +99,7 @@ mod tests {
             let mut changed = sealed.clone();
             changed[position] ^= 1;
             assert!(open(&key, b"here", &changed).is_err(), "byte {position}");
-            assert!(
-                open(&key, b"here", &sealed[..position]).is_err(),
-                "cut at {position}"
-            );
+            assert!(open(&key, b"here", &sealed[..position]).is_err(), "cut at {position}");
         }
     }
 

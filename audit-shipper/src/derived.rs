@@ -85,9 +85,7 @@ impl Derived {
             self.unsynced_from = newest_segment;
         }
         publish(&self.layout, &self.key, &self.tree)?;
-        self.shared
-            .signed
-            .store(self.tree.size(), Ordering::Relaxed);
+        self.shared.signed.store(self.tree.size(), Ordering::Relaxed);
         Ok(())
     }
 }
@@ -97,11 +95,7 @@ pub(crate) fn publish(layout: &Layout, key: &SigningKey, tree: &Tree) -> Result<
     for (id, hashes) in tree.partial_tiles() {
         write_tile(&layout.tiles(), id, hashes)?;
     }
-    let checkpoint = Checkpoint {
-        origin: key.verifier.name.clone(),
-        size: tree.size(),
-        root: tree.root(),
-    };
+    let checkpoint = Checkpoint { origin: key.verifier.name.clone(), size: tree.size(), root: tree.root() };
     let note = checkpoint.sign(key);
     layout::replace(&layout.checkpoint(), note.as_bytes())?;
     layout::replace(&layout.last_signed(), note.as_bytes())?;
@@ -121,11 +115,7 @@ pub(crate) fn tile_path(tiles: &Path, id: TileId, width: usize) -> PathBuf {
 
 /// Writes a tile. A full one makes the partial ones before it useless; of partial ones the two newest stay, for readers
 /// that hold the checkpoint before this.
-pub(crate) fn write_tile(
-    tiles: &Path,
-    id: TileId,
-    hashes: &[Digest32],
-) -> Result<(), EvidenceError> {
+pub(crate) fn write_tile(tiles: &Path, id: TileId, hashes: &[Digest32]) -> Result<(), EvidenceError> {
     let path = tile_path(tiles, id, hashes.len());
     if let Some(parent) = path.parent() {
         layout::make_directory(parent)?;
@@ -155,17 +145,8 @@ fn remove_old_partials(directory: &Path, below: usize) {
     let Ok(entries) = std::fs::read_dir(directory) else {
         return;
     };
-    let width = |entry: &std::fs::DirEntry| {
-        entry
-            .file_name()
-            .to_str()
-            .and_then(|name| name.parse::<usize>().ok())
-    };
-    let mut widths: Vec<usize> = entries
-        .flatten()
-        .filter_map(|entry| width(&entry))
-        .filter(|&w| w < below)
-        .collect();
+    let width = |entry: &std::fs::DirEntry| entry.file_name().to_str().and_then(|name| name.parse::<usize>().ok());
+    let mut widths: Vec<usize> = entries.flatten().filter_map(|entry| width(&entry)).filter(|&w| w < below).collect();
     widths.sort_unstable();
     widths.pop();
     for width in widths {
@@ -175,10 +156,7 @@ fn remove_old_partials(directory: &Path, below: usize) {
 
 /// Makes this thread yield to all others. On Linux, niceness is a property of the thread.
 fn lower_priority() {
-    #[expect(
-        unsafe_code,
-        reason = "the standard library has no way to set a thread's niceness"
-    )]
+    #[expect(unsafe_code, reason = "the standard library has no way to set a thread's niceness")]
     // SAFETY: setpriority takes plain integers and touches no memory of ours; 0 names the calling thread.
     let result = unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, NICENESS) };
     if result != 0 {

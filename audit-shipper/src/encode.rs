@@ -10,13 +10,11 @@ use crate::crypto::{Digest32, sha256};
 use crate::error::EvidenceError;
 use crate::id::RecordId;
 use crate::leaf::{
-    Hex, Leaf, LeafUsage, PayloadRef, PreviousTree, Shown, Stored, caller_word, decision_word,
-    ended_by_word, name, note_word, role_word,
+    Hex, Leaf, LeafUsage, PayloadRef, PreviousTree, Shown, Stored, caller_word, decision_word, ended_by_word, name,
+    note_word, role_word,
 };
 use crate::merkle::leaf_hash;
-use crate::model::{
-    Detail, Intent, Moment, Note, Outcome, PayloadChunk, Refusal, RequestBody, Role,
-};
+use crate::model::{Detail, Intent, Moment, Note, Outcome, PayloadChunk, Refusal, RequestBody, Role};
 use crate::wal::format::{EntryKind, push_entry};
 
 /// Finish reasons that are enums of the APIs we know; anything else an upstream says is free text.
@@ -88,11 +86,7 @@ impl Tallies {
     }
 }
 
-pub(crate) fn intent(
-    key: &RecordKey,
-    id: RecordId,
-    intent: &Intent,
-) -> Result<Item, EvidenceError> {
+pub(crate) fn intent(key: &RecordKey, id: RecordId, intent: &Intent) -> Result<Item, EvidenceError> {
     let request_sha256 = match intent.body {
         RequestBody::Whole(digest) => hex::encode(digest),
         _ => String::new(),
@@ -141,11 +135,7 @@ pub(crate) fn outcome(
     let known = finish.filter(|reason| FINISH_REASONS.contains(reason));
     let mut envelope = Envelope {
         error: text(&outcome.error),
-        finish: text(if known.is_none() {
-            finish.unwrap_or_default()
-        } else {
-            ""
-        }),
+        finish: text(if known.is_none() { finish.unwrap_or_default() } else { "" }),
         model: text(outcome.model.as_deref().unwrap_or_default()),
         ..Envelope::default()
     };
@@ -153,9 +143,7 @@ pub(crate) fn outcome(
     envelope.request_sha256 = &request_sha256;
     envelope.set_masks(&outcome.masks);
     let mut leaf = Leaf {
-        body: outcome
-            .request_body
-            .map(|digest| hex::encode(key.commitment("body", &[&digest]))),
+        body: outcome.request_body.map(|digest| hex::encode(key.commitment("body", &[&digest]))),
         bytes_in: Some(outcome.request_bytes),
         bytes_out: Some(outcome.response_bytes),
         call: Some(Shown(call)),
@@ -175,11 +163,7 @@ pub(crate) fn outcome(
     sealed(key, leaf, &envelope.encode()?)
 }
 
-pub(crate) fn refusal(
-    key: &RecordKey,
-    id: RecordId,
-    refusal: &Refusal,
-) -> Result<Item, EvidenceError> {
+pub(crate) fn refusal(key: &RecordKey, id: RecordId, refusal: &Refusal) -> Result<Item, EvidenceError> {
     let mut envelope = Envelope {
         model: text(refusal.model.as_deref().unwrap_or_default()),
         reason: text(&refusal.reason),
@@ -208,10 +192,7 @@ pub(crate) fn refusal(
 }
 
 pub(crate) fn note(key: &RecordKey, id: RecordId, note: &Note) -> Result<Item, EvidenceError> {
-    let mut envelope = Envelope {
-        text: note_text(&note.text),
-        ..Envelope::default()
-    };
+    let mut envelope = Envelope { text: note_text(&note.text), ..Envelope::default() };
     envelope.set_caller(&note.actor);
     let details = note.details.iter().map(|(field, detail)| {
         let value = match detail {
@@ -241,19 +222,12 @@ pub(crate) fn payload(
     chunk: &PayloadChunk,
     compressed: &[u8],
 ) -> Result<(Item, u64, Digest32), EvidenceError> {
-    let parts: Vec<&[u8]> = chunk
-        .frames
-        .iter()
-        .map(|frame| frame.bytes.as_slice())
-        .collect();
+    let parts: Vec<&[u8]> = chunk.frames.iter().map(|frame| frame.bytes.as_slice()).collect();
     let bytes = parts.iter().map(|part| part.len() as u64).sum();
     let blob = key.seal("payload", compressed)?;
     let digest = sha256(&[&blob]);
     let leaf = Leaf {
-        blob: Some(Stored {
-            len: blob.len(),
-            sha256: Hex(digest),
-        }),
+        blob: Some(Stored { len: blob.len(), sha256: Hex(digest) }),
         call: Some(Shown(call)),
         events: Some(chunk.frames.len() as u64),
         len: Some(bytes),
@@ -266,12 +240,7 @@ pub(crate) fn payload(
 }
 
 /// An ABORTED for a call whose outcome nobody will write any more.
-pub(crate) fn abort(
-    id: RecordId,
-    call: RecordId,
-    tallies: &Tallies,
-    why: &'static str,
-) -> Result<Item, EvidenceError> {
+pub(crate) fn abort(id: RecordId, call: RecordId, tallies: &Tallies, why: &'static str) -> Result<Item, EvidenceError> {
     let leaf = Leaf {
         call: Some(Shown(call)),
         payloads: tallies.references(),
@@ -293,10 +262,7 @@ pub(crate) fn boot(
     let leaf = Leaf {
         durability: Some(durability),
         epoch: Some(epoch),
-        previous: Some(PreviousTree {
-            root: Hex(root),
-            size,
-        }),
+        previous: Some(PreviousTree { root: Hex(root), size }),
         torn_bytes: Some(torn_bytes),
         version: Some(env!("CARGO_PKG_VERSION")),
         ..Leaf::new("boot", id, Moment::now())
@@ -306,27 +272,14 @@ pub(crate) fn boot(
 
 /// Records that `observe` mode dropped.
 pub(crate) fn gap(id: RecordId, count: u64) -> Result<Item, EvidenceError> {
-    let leaf = Leaf {
-        count: Some(count),
-        why: Some("queue_full"),
-        ..Leaf::new("gap", id, Moment::now())
-    };
+    let leaf = Leaf { count: Some(count), why: Some("queue_full"), ..Leaf::new("gap", id, Moment::now()) };
     item(leaf, None)
 }
 
 fn sealed(key: &RecordKey, leaf: Leaf<'_>, envelope: &[u8]) -> Result<Item, EvidenceError> {
     let blob = key.seal(leaf.t, envelope)?;
-    let stored = Stored {
-        len: blob.len(),
-        sha256: Hex(sha256(&[&blob])),
-    };
-    item(
-        Leaf {
-            blob: Some(stored),
-            ..leaf
-        },
-        Some(&blob),
-    )
+    let stored = Stored { len: blob.len(), sha256: Hex(sha256(&[&blob])) };
+    item(Leaf { blob: Some(stored), ..leaf }, Some(&blob))
 }
 
 fn item(leaf: Leaf<'_>, blob: Option<&[u8]>) -> Result<Item, EvidenceError> {
@@ -336,11 +289,7 @@ fn item(leaf: Leaf<'_>, blob: Option<&[u8]>) -> Result<Item, EvidenceError> {
     if let Some(blob) = blob {
         push_entry(&mut entries, EntryKind::Blob, blob);
     }
-    Ok(Item {
-        entries,
-        leaf_hash: leaf_hash(&leaf),
-        cell: None,
-    })
+    Ok(Item { entries, leaf_hash: leaf_hash(&leaf), cell: None })
 }
 
 fn model_digest(key: &RecordKey, model: Option<&str>) -> Option<Hex> {

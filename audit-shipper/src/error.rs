@@ -69,11 +69,7 @@ pub enum EvidenceError {
 impl EvidenceError {
     /// Wraps an error of the operating system with what was attempted on which file.
     pub(crate) fn io(action: &'static str, path: &Path, error: &std::io::Error) -> Self {
-        Self::Io {
-            action,
-            path: path.to_owned(),
-            reason: error.to_string(),
-        }
+        Self::Io { action, path: path.to_owned(), reason: error.to_string() }
     }
 }
 

@@ -147,20 +147,12 @@ impl Evidence {
         let lock = lock(&layout.lock())?;
         let is_new = layout::segment_numbers(&layout.wal())?.is_empty();
         let was_signed = layout.checkpoint().exists() || layout.last_signed().exists();
-        let key =
-            SigningKey::load_or_create(&options.log_key, &options.origin, is_new && !was_signed)?;
+        let key = SigningKey::load_or_create(&options.log_key, &options.origin, is_new && !was_signed)?;
         let keystore = Keystore::open(&layout.keystore(), &options.keystore, is_new)?;
-        layout::replace(
-            &layout.verifier_key(),
-            format!("{}\n", key.verifier).as_bytes(),
-        )?;
+        layout::replace(&layout.verifier_key(), format!("{}\n", key.verifier).as_bytes())?;
         let recovered = recovery::recover(&layout, &key.verifier)?;
         if is_new {
-            segment::create(
-                &layout.wal(),
-                recovered.position.segment,
-                options.segment_bytes,
-            )?;
+            segment::create(&layout.wal(), recovered.position.segment, options.segment_bytes)?;
         }
         recovery::tidy_segments(&layout, recovered.position.segment, options.segment_bytes)?;
         Self::start(&options, layout, lock, key, keystore, recovered)
@@ -185,25 +177,14 @@ impl Evidence {
             })
             .collect();
         let shared = Arc::new(Shared::new(lanes, options.durability, keystore));
-        let Recovered {
-            position,
-            mut tree,
-            open_calls,
-            torn_bytes,
-        } = recovered;
+        let Recovered { position, mut tree, open_calls, torn_bytes } = recovered;
         let first_segment = position.segment;
         let first = first_records(options, node, &position, &tree, &open_calls, torn_bytes)?;
         let woken = Arc::clone(&shared);
-        let mut writer = Writer::new(
-            layout.wal(),
-            options.segment_bytes,
-            options.durability,
-            position,
-            move || {
-                woken.segment_news.store(true, Ordering::SeqCst);
-                woken.committer.wake();
-            },
-        )?;
+        let mut writer = Writer::new(layout.wal(), options.segment_bytes, options.durability, position, move || {
+            woken.segment_news.store(true, Ordering::SeqCst);
+            woken.committer.wake();
+        })?;
         let direct_io = writer.uses_direct_io();
         for items in first.chunks(FIRST_RECORDS_PER_BLOCK) {
             writer.make_way(items.iter().map(|item| item.entries.len()).sum())?;
@@ -220,13 +201,8 @@ impl Evidence {
         shared.room.store(writer.room().0, Ordering::Relaxed);
         let verifier_key = key.verifier.to_string();
         let (sender, receiver) = sync_channel(DERIVED_BACKLOG_BLOCKS);
-        let mut derived = Derived {
-            shared: Arc::clone(&shared),
-            layout: layout.clone(),
-            key,
-            tree,
-            unsynced_from: first_segment,
-        };
+        let mut derived =
+            Derived { shared: Arc::clone(&shared), layout: layout.clone(), key, tree, unsynced_from: first_segment };
         // So that there is a signature from the first moment on, and a start that cannot sign fails.
         derived.sign(writer.segment())?;
         let committer = Committer {
@@ -260,10 +236,7 @@ impl Evidence {
     /// The producer with this number; each can be taken once.
     #[must_use]
     pub fn producer(&self, number: usize) -> Option<Producer> {
-        let mut producers = self
-            .producers
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut producers = self.producers.lock().unwrap_or_else(PoisonError::into_inner);
         producers.get_mut(number)?.take()
     }
 
@@ -310,23 +283,13 @@ impl Evidence {
         self.shared.closing.store(true, Ordering::SeqCst);
         self.shared.committer.wake();
         // In order: the derived work ends when the committer has.
-        for thread in self
-            .threads
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .drain(..)
-        {
+        for thread in self.threads.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
             let _ = thread.join();
         }
         match self.shared.poisoned() {
             Some(reason) => Err(EvidenceError::Poisoned(reason.to_owned())),
-            None if self.shared.signed.load(Ordering::Relaxed)
-                < self.shared.durable.load(Ordering::Relaxed) =>
-            {
-                let why = self
-                    .shared
-                    .last_error()
-                    .unwrap_or_else(|| "the last checkpoint is missing".to_owned());
+            None if self.shared.signed.load(Ordering::Relaxed) < self.shared.durable.load(Ordering::Relaxed) => {
+                let why = self.shared.last_error().unwrap_or_else(|| "the last checkpoint is missing".to_owned());
                 Err(EvidenceError::Poisoned(why))
             }
             None => Ok(()),
@@ -361,48 +324,25 @@ fn first_records(
     for (call, tallies) in open_calls {
         items.push(encode::abort(ids.next(), *call, tallies, "restart")?);
     }
-    items.push(encode::boot(
-        ids.next(),
-        position.epoch,
-        tree.size(),
-        tree.root(),
-        torn_bytes,
-        durability,
-    )?);
+    items.push(encode::boot(ids.next(), position.epoch, tree.size(), tree.root(), torn_bytes, durability)?);
     Ok(items)
 }
 
 fn check(options: &Options, layout: &Layout) -> Result<(), EvidenceError> {
-    let setting = |what, why: &str| {
-        Err(EvidenceError::Setting {
-            what,
-            why: why.to_owned(),
-        })
-    };
+    let setting = |what, why: &str| Err(EvidenceError::Setting { what, why: why.to_owned() });
     if !(1..=MAX_PRODUCERS).contains(&options.producers) {
         return setting("evidence producers", "between 1 and 254 are possible");
     }
     if !(MIN_QUEUE_SLOTS..=MAX_QUEUE_SLOTS).contains(&options.queue_slots) {
         return setting("evidence queue", "between 4 and 1048576 slots are possible");
     }
-    if options.segment_bytes < MIN_SEGMENT_BYTES
-        || !options.segment_bytes.is_multiple_of(BLOCK_ALIGN as u64)
-    {
-        return setting(
-            "evidence segment size",
-            "it must be a multiple of 4096 and at least 1 MiB",
-        );
+    if options.segment_bytes < MIN_SEGMENT_BYTES || !options.segment_bytes.is_multiple_of(BLOCK_ALIGN as u64) {
+        return setting("evidence segment size", "it must be a multiple of 4096 and at least 1 MiB");
     }
     let evidence = layout.log.parent().unwrap_or(&layout.log);
-    for (what, path) in [
-        ("log key", &options.log_key),
-        ("keystore", &options.keystore),
-    ] {
+    for (what, path) in [("log key", &options.log_key), ("keystore", &options.keystore)] {
         if path.starts_with(evidence) {
-            return setting(
-                what,
-                "it must not lie inside evidence/: whoever copies the evidence would have the key",
-            );
+            return setting(what, "it must not lie inside evidence/: whoever copies the evidence would have the key");
         }
     }
     Ok(())
@@ -423,15 +363,10 @@ fn lock(path: &Path) -> Result<File, EvidenceError> {
             Err(TryLockError::Error(error)) => return Err(EvidenceError::io("lock", path, &error)),
         }
     }
-    Err(EvidenceError::Locked {
-        path: path.to_owned(),
-    })
+    Err(EvidenceError::Locked { path: path.to_owned() })
 }
 
-fn spawn(
-    name: &str,
-    body: impl FnOnce() + Send + 'static,
-) -> Result<JoinHandle<()>, EvidenceError> {
+fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, EvidenceError> {
     std::thread::Builder::new()
         .name(name.to_owned())
         .spawn(body)

@@ -64,10 +64,7 @@ impl FromStr for RecordId {
         let mut value: u128 = 0;
         for byte in text.bytes() {
             let byte = byte.to_ascii_lowercase();
-            let digit = ALPHABET
-                .iter()
-                .position(|&c| c == byte)
-                .ok_or_else(malformed)?;
+            let digit = ALPHABET.iter().position(|&c| c == byte).ok_or_else(malformed)?;
             // 26 × 5 bits are two more than an id has: the first character is at most 7.
             value = value.checked_mul(32).ok_or_else(malformed)? | digit as u128;
         }
@@ -85,11 +82,7 @@ pub(crate) struct IdMaker {
 
 impl IdMaker {
     pub(crate) fn new(node: u16, shard: u8) -> Self {
-        Self {
-            node,
-            shard,
-            sequence: AtomicU32::new(0),
-        }
+        Self { node, shard, sequence: AtomicU32::new(0) }
     }
 
     pub(crate) fn next(&self) -> RecordId {
@@ -124,13 +117,8 @@ mod tests {
 
     #[test]
     fn what_is_not_an_id_is_refused() {
-        for text in [
-            "",
-            "short",
-            "8zzzzzzzzzzzzzzzzzzzzzzzzz",
-            "0000000000000000000000000u",
-            "éééééééééééée",
-        ] {
+        for text in ["", "short", "8zzzzzzzzzzzzzzzzzzzzzzzzz", "0000000000000000000000000u", "éééééééééééée"]
+        {
             assert!(text.parse::<RecordId>().is_err(), "{text}");
         }
     }

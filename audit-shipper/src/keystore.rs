@@ -107,11 +107,7 @@ struct Tail {
 
 impl Keystore {
     /// Opens the keystore. Makes it, and the master key, if `may_create` and they are not there.
-    pub(crate) fn open(
-        path: &Path,
-        master_path: &Path,
-        may_create: bool,
-    ) -> Result<Self, EvidenceError> {
+    pub(crate) fn open(path: &Path, master_path: &Path, may_create: bool) -> Result<Self, EvidenceError> {
         let exists = path.exists();
         let missing = |what: &Path| {
             EvidenceError::Keys(format!(
@@ -136,34 +132,18 @@ impl Keystore {
             layout::write_secret(path, &header)?;
         }
         let loaded = load(path, &master)?;
-        let file = OpenOptions::new()
-            .write(true)
-            .mode(0o600)
-            .open(path)
-            .map_err(|e| EvidenceError::io("open", path, &e))?;
+        let file =
+            OpenOptions::new().write(true).mode(0o600).open(path).map_err(|e| EvidenceError::io("open", path, &e))?;
         // What follows the last good entry was torn by a crash before any record could use it.
-        file.set_len(loaded.end)
-            .and_then(|()| file.sync_all())
-            .map_err(|e| EvidenceError::io("truncate", path, &e))?;
+        file.set_len(loaded.end).and_then(|()| file.sync_all()).map_err(|e| EvidenceError::io("truncate", path, &e))?;
         let entries = loaded.keys.len() as u64;
-        let by_scope = loaded
-            .keys
-            .into_iter()
-            .map(|(scope, key)| (scope, Arc::new(key)))
-            .collect();
+        let by_scope = loaded.keys.into_iter().map(|(scope, key)| (scope, Arc::new(key))).collect();
         Ok(Self {
             path: path.to_owned(),
             master,
             store_id: loaded.store_id,
-            keys: Mutex::new(Keys {
-                by_scope,
-                pending: Vec::new(),
-            }),
-            file: Mutex::new(Tail {
-                file,
-                offset: loaded.end,
-                entries,
-            }),
+            keys: Mutex::new(Keys { by_scope, pending: Vec::new() }),
+            file: Mutex::new(Tail { file, offset: loaded.end, entries }),
         })
     }
 
@@ -173,10 +153,7 @@ impl Keystore {
         if let Some(key) = keys.by_scope.get(scope) {
             return Arc::clone(key);
         }
-        let key = Arc::new(SubjectKey {
-            id: random(),
-            key: random(),
-        });
+        let key = Arc::new(SubjectKey { id: random(), key: random() });
         keys.by_scope.insert(scope.clone(), Arc::clone(&key));
         keys.pending.push((scope.clone(), Arc::clone(&key)));
         key
@@ -184,13 +161,7 @@ impl Keystore {
 
     /// Writes the pending keys; with `durable`, also to the disk itself.
     pub(crate) fn persist_pending(&self, durable: bool) -> Result<(), EvidenceError> {
-        let pending = std::mem::take(
-            &mut self
-                .keys
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .pending,
-        );
+        let pending = std::mem::take(&mut self.keys.lock().unwrap_or_else(PoisonError::into_inner).pending);
         if pending.is_empty() {
             return Ok(());
         }
@@ -203,13 +174,7 @@ impl Keystore {
         }
         tail.file
             .write_all_at(&bytes, tail.offset)
-            .and_then(|()| {
-                if durable {
-                    tail.file.sync_data()
-                } else {
-                    Ok(())
-                }
-            })
+            .and_then(|()| if durable { tail.file.sync_data() } else { Ok(()) })
             .map_err(|e| EvidenceError::io("write", &self.path, &e))?;
         tail.offset += bytes.len() as u64;
         tail.entries = entries;
@@ -219,9 +184,7 @@ impl Keystore {
     /// Brings what was written to the disk itself.
     pub(crate) fn sync(&self) -> Result<(), EvidenceError> {
         let tail = self.file.lock().unwrap_or_else(PoisonError::into_inner);
-        tail.file
-            .sync_data()
-            .map_err(|e| EvidenceError::io("sync", &self.path, &e))
+        tail.file.sync_data().map_err(|e| EvidenceError::io("sync", &self.path, &e))
     }
 
     /// A digest under a key that only this keystore has.
@@ -230,12 +193,7 @@ impl Keystore {
         crypto::mac(&key, parts)
     }
 
-    fn encode(
-        &self,
-        scope: &Scope,
-        key: &SubjectKey,
-        ordinal: u64,
-    ) -> Result<Vec<u8>, EvidenceError> {
+    fn encode(&self, scope: &Scope, key: &SubjectKey, ordinal: u64) -> Result<Vec<u8>, EvidenceError> {
         let entry = Entry {
             id: hex::encode(key.id),
             key: BASE64.encode(key.key),
@@ -259,11 +217,7 @@ pub(crate) fn load_for_reading(
     master_path: &Path,
 ) -> Result<HashMap<KeyId, [u8; KEY_BYTES]>, EvidenceError> {
     let loaded = load(path, &read_master(master_path)?)?;
-    Ok(loaded
-        .keys
-        .into_iter()
-        .map(|(_, key)| (key.id, key.key))
-        .collect())
+    Ok(loaded.keys.into_iter().map(|(_, key)| (key.id, key.key)).collect())
 }
 
 fn read_master(path: &Path) -> Result<[u8; KEY_BYTES], EvidenceError> {
@@ -272,9 +226,7 @@ fn read_master(path: &Path) -> Result<[u8; KEY_BYTES], EvidenceError> {
         .strip_prefix(MASTER_PREFIX)
         .and_then(|encoded| BASE64.decode(encoded).ok())
         .and_then(|key| key.try_into().ok())
-        .ok_or_else(|| {
-            EvidenceError::Keys(format!("{} is not a keystore master key", path.display()))
-        })
+        .ok_or_else(|| EvidenceError::Keys(format!("{} is not a keystore master key", path.display())))
 }
 
 struct Loaded {
@@ -303,15 +255,9 @@ fn load(path: &Path, master: &[u8; KEY_BYTES]) -> Result<Loaded, EvidenceError> 
     // A torn append ends before the length it announces; an entry that is all there, but wrong, was damaged later.
     let later = (at + 1..bytes.len()).any(|position| entry_at(&bytes, position).is_some());
     if later || is_whole(&bytes, at) {
-        return Err(damaged(
-            "an entry is damaged; restore the keystore from its backup",
-        ));
+        return Err(damaged("an entry is damaged; restore the keystore from its backup"));
     }
-    Ok(Loaded {
-        store_id: *store_id,
-        keys,
-        end: at as u64,
-    })
+    Ok(Loaded { store_id: *store_id, keys, end: at as u64 })
 }
 
 /// Whether all the bytes are there that the length at this position announces.
@@ -342,14 +288,7 @@ fn parse_entry(text: &[u8]) -> Option<(Scope, SubjectKey)> {
         id: hex::decode(entry.id).ok()?.try_into().ok()?,
         key: BASE64.decode(entry.key).ok()?.try_into().ok()?,
     };
-    Some((
-        Scope {
-            tenant: entry.tenant,
-            subject: entry.subject,
-            month: entry.month,
-        },
-        key,
-    ))
+    Some((Scope { tenant: entry.tenant, subject: entry.subject, month: entry.month }, key))
 }
 
 fn place(store_id: &[u8; STORE_ID_BYTES], ordinal: u64) -> Vec<u8> {
@@ -369,19 +308,13 @@ mod tests {
 
     impl Bench {
         fn new() -> Self {
-            Self {
-                dir: tempfile::tempdir().unwrap(),
-            }
+            Self { dir: tempfile::tempdir().unwrap() }
         }
         fn file(&self) -> PathBuf {
             self.dir.path().join("keys/log/keystore")
         }
         fn open(&self, may_create: bool) -> Result<Keystore, EvidenceError> {
-            Keystore::open(
-                &self.file(),
-                &self.dir.path().join("keys/master"),
-                may_create,
-            )
+            Keystore::open(&self.file(), &self.dir.path().join("keys/master"), may_create)
         }
     }
 
@@ -413,9 +346,7 @@ mod tests {
         }
         drop(store);
         let whole = std::fs::read(bench.file()).unwrap();
-        let third = entry_at(&whole, entry_at(&whole, HEADER_BYTES).unwrap().1)
-            .unwrap()
-            .1;
+        let third = entry_at(&whole, entry_at(&whole, HEADER_BYTES).unwrap().1).unwrap().1;
         for cut in (third..whole.len()).step_by(7) {
             std::fs::write(bench.file(), &whole[..cut]).unwrap();
             let store = bench.open(false).unwrap();

@@ -22,10 +22,7 @@ pub(crate) struct Layout {
 impl Layout {
     pub(crate) fn new(data: &Path, origin: &str) -> Result<Self, EvidenceError> {
         let name = directory_name(origin)?;
-        Ok(Self {
-            log: data.join("evidence").join(&name),
-            keys: data.join("keys").join(&name),
-        })
+        Ok(Self { log: data.join("evidence").join(&name), keys: data.join("keys").join(&name) })
     }
 
     pub(crate) fn wal(&self) -> PathBuf {
@@ -78,9 +75,7 @@ pub(crate) fn segment_numbers(wal: &Path) -> Result<Vec<u32>, EvidenceError> {
     };
     let mut numbers = Vec::new();
     for entry in entries {
-        let name = entry
-            .map_err(|e| EvidenceError::io("list", wal, &e))?
-            .file_name();
+        let name = entry.map_err(|e| EvidenceError::io("list", wal, &e))?.file_name();
         let number = name.to_str().and_then(|name| name.strip_suffix(".seg"));
         numbers.extend(number.and_then(|number| number.parse::<u32>().ok()));
     }
@@ -91,11 +86,7 @@ pub(crate) fn segment_numbers(wal: &Path) -> Result<Vec<u32>, EvidenceError> {
 /// `gw.example.com/ai` → `gw.example.com+ai`: a plus cannot be part of an origin, so this can be turned back.
 pub(crate) fn directory_name(origin: &str) -> Result<String, EvidenceError> {
     let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | '/' | ':');
-    if origin.is_empty()
-        || origin.len() > MAX_ORIGIN_BYTES
-        || origin.starts_with('.')
-        || !origin.chars().all(allowed)
-    {
+    if origin.is_empty() || origin.len() > MAX_ORIGIN_BYTES || origin.starts_with('.') || !origin.chars().all(allowed) {
         return Err(EvidenceError::Setting {
             what: "evidence origin",
             why: format!(
@@ -117,9 +108,7 @@ pub(crate) fn make_directory(path: &Path) -> Result<(), EvidenceError> {
 
 /// Makes a new entry of a directory survive power loss.
 pub(crate) fn sync_directory(path: &Path) -> Result<(), EvidenceError> {
-    File::open(path)
-        .and_then(|directory| directory.sync_all())
-        .map_err(|e| EvidenceError::io("sync", path, &e))
+    File::open(path).and_then(|directory| directory.sync_all()).map_err(|e| EvidenceError::io("sync", path, &e))
 }
 
 /// Writes a new file that only its owner may read; fails if it exists.
@@ -127,11 +116,7 @@ pub(crate) fn write_secret(path: &Path, content: &[u8]) -> Result<(), EvidenceEr
     let parent = parent_of(path);
     make_directory(parent)?;
     let write = || {
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(path)?;
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
         file.write_all(content)?;
         file.sync_all()
     };
@@ -180,15 +165,7 @@ mod tests {
         let name = directory_name("gw.example.com/ai").unwrap();
         assert_eq!(name, "gw.example.com+ai");
         assert_eq!(origin_of_directory(&name), "gw.example.com/ai");
-        for bad in [
-            "",
-            "..",
-            "a b",
-            "a+b",
-            "a\nb",
-            "../../etc",
-            &"a".repeat(201),
-        ] {
+        for bad in ["", "..", "a b", "a+b", "a\nb", "../../etc", &"a".repeat(201)] {
             assert!(directory_name(bad).is_err(), "{bad:?}");
         }
     }
@@ -201,9 +178,6 @@ mod tests {
         write_secret(&path, b"first").unwrap();
         assert!(write_secret(&path, b"second").is_err());
         assert_eq!(fs::read(&path).unwrap(), b"first");
-        assert_eq!(
-            fs::metadata(&path).unwrap().permissions().mode() & 0o777,
-            0o600
-        );
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
     }
 }

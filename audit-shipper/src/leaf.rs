@@ -8,9 +8,7 @@ use serde::{Serialize, Serializer};
 use crate::crypto::Digest32;
 use crate::error::EvidenceError;
 use crate::id::RecordId;
-use crate::model::{
-    CallerKind, Coverage, Decision, EndedBy, MaskHit, Moment, NoteKind, PolicyRef, Role, Usage,
-};
+use crate::model::{CallerKind, Coverage, Decision, EndedBy, MaskHit, Moment, NoteKind, PolicyRef, Role, Usage};
 use crate::wal::format::MAX_LEAF_BYTES;
 
 /// Version of the leaf format.
@@ -124,21 +122,12 @@ pub(crate) struct Leaf<'a> {
 
 impl<'a> Leaf<'a> {
     pub(crate) fn new(kind: &'a str, id: RecordId, at: Moment) -> Self {
-        Self {
-            id: Shown(id),
-            mono_us: at.mono_us,
-            t: kind,
-            time: rfc3339(at.unix_us),
-            v: VERSION,
-            ..Self::default()
-        }
+        Self { id: Shown(id), mono_us: at.mono_us, t: kind, time: rfc3339(at.unix_us), v: VERSION, ..Self::default() }
     }
 
     /// The bytes to store. Lists that would make the leaf too large are left out: their counts stay, the blob has them whole.
     pub(crate) fn encode(mut self) -> Result<Vec<u8>, EvidenceError> {
-        let encode = |leaf: &Self| {
-            serde_json::to_vec(leaf).map_err(|e| EvidenceError::Malformed(e.to_string()))
-        };
+        let encode = |leaf: &Self| serde_json::to_vec(leaf).map_err(|e| EvidenceError::Malformed(e.to_string()));
         let bytes = encode(&self)?;
         if bytes.len() <= MAX_LEAF_BYTES {
             return Ok(bytes);
@@ -151,11 +140,7 @@ impl<'a> Leaf<'a> {
         if bytes.len() <= MAX_LEAF_BYTES {
             return Ok(bytes);
         }
-        Err(EvidenceError::TooLarge {
-            what: "a leaf",
-            actual: bytes.len(),
-            limit: MAX_LEAF_BYTES,
-        })
+        Err(EvidenceError::TooLarge { what: "a leaf", actual: bytes.len(), limit: MAX_LEAF_BYTES })
     }
 
     pub(crate) fn set_masks(&mut self, masks: &'a [MaskHit]) {
@@ -172,10 +157,7 @@ impl<'a> Leaf<'a> {
         }
     }
 
-    pub(crate) fn set_coverage(
-        &mut self,
-        coverage: &'a [(std::borrow::Cow<'static, str>, Coverage)],
-    ) {
+    pub(crate) fn set_coverage(&mut self, coverage: &'a [(std::borrow::Cow<'static, str>, Coverage)]) {
         if !coverage.is_empty() {
             let word = |coverage: &Coverage| match coverage {
                 Coverage::Scanned => "scanned",
@@ -183,12 +165,7 @@ impl<'a> Leaf<'a> {
                 Coverage::ByReference => "by-reference",
                 Coverage::Unscannable => "unscannable",
             };
-            self.coverage = Some(
-                coverage
-                    .iter()
-                    .map(|(channel, how)| (name(channel), word(how)))
-                    .collect(),
-            );
+            self.coverage = Some(coverage.iter().map(|(channel, how)| (name(channel), word(how))).collect());
         }
     }
 }
@@ -245,11 +222,7 @@ pub(crate) struct LeafPolicy<'a> {
 
 impl<'a> From<&'a PolicyRef> for LeafPolicy<'a> {
     fn from(policy: &'a PolicyRef) -> Self {
-        Self {
-            name: name(&policy.name),
-            sha256: Hex(policy.sha256),
-            version: name(&policy.version),
-        }
+        Self { name: name(&policy.name), sha256: Hex(policy.sha256), version: name(&policy.version) }
     }
 }
 
@@ -315,15 +288,12 @@ pub(crate) fn name(text: &str) -> &str {
 
 /// The longest prefix within the bound that is still text.
 pub(crate) fn clip(text: &str, limit: usize) -> &str {
-    text.get(..text.floor_char_boundary(limit))
-        .unwrap_or_default()
+    text.get(..text.floor_char_boundary(limit)).unwrap_or_default()
 }
 
 /// `2026-11-21T09:41:16.123456Z`
 pub(crate) fn rfc3339(unix_us: u64) -> String {
-    let timestamp = i64::try_from(unix_us)
-        .ok()
-        .and_then(|us| jiff::Timestamp::from_microsecond(us).ok());
+    let timestamp = i64::try_from(unix_us).ok().and_then(|us| jiff::Timestamp::from_microsecond(us).ok());
     format!("{:.6}", timestamp.unwrap_or(jiff::Timestamp::UNIX_EPOCH))
 }
 

@@ -63,11 +63,7 @@ impl TileId {
             number = format!("x{:03}/{number}", rest % 1000);
             rest /= 1000;
         }
-        let partial = if width < TILE_WIDTH {
-            format!(".p/{width}")
-        } else {
-            String::new()
-        };
+        let partial = if width < TILE_WIDTH { format!(".p/{width}") } else { String::new() };
         format!("{}/{number}{partial}", self.level)
     }
 }
@@ -109,13 +105,7 @@ impl Tree {
             if at.hashes.len() < TILE_WIDTH {
                 return;
             }
-            full(
-                TileId {
-                    level,
-                    index: at.full_tiles,
-                },
-                &at.hashes,
-            );
+            full(TileId { level, index: at.full_tiles }, &at.hashes);
             let mut subtree = Frontier::default();
             at.hashes.drain(..).for_each(|hash| subtree.push(hash));
             at.full_tiles += 1;
@@ -125,17 +115,10 @@ impl Tree {
 
     /// The tiles at the right edge that are not full.
     pub(crate) fn partial_tiles(&self) -> impl Iterator<Item = (TileId, &[Digest32])> {
-        self.levels
-            .iter()
-            .enumerate()
-            .filter(|(_, level)| !level.hashes.is_empty())
-            .map(|(number, level)| {
-                let id = TileId {
-                    level: number,
-                    index: level.full_tiles,
-                };
-                (id, level.hashes.as_slice())
-            })
+        self.levels.iter().enumerate().filter(|(_, level)| !level.hashes.is_empty()).map(|(number, level)| {
+            let id = TileId { level: number, index: level.full_tiles };
+            (id, level.hashes.as_slice())
+        })
     }
 }
 
@@ -145,16 +128,8 @@ mod tests {
     use super::*;
 
     /// The leaves and roots of the reference tests of Certificate Transparency (RFC 6962).
-    const LEAVES: [&str; 8] = [
-        "",
-        "00",
-        "10",
-        "2021",
-        "3031",
-        "40414243",
-        "5051525354555657",
-        "606162636465666768696a6b6c6d6e6f",
-    ];
+    const LEAVES: [&str; 8] =
+        ["", "00", "10", "2021", "3031", "40414243", "5051525354555657", "606162636465666768696a6b6c6d6e6f"];
     const ROOTS: [&str; 8] = [
         "6e340b9cffb37a989ca544e6bb780a2c78901d3fb33738768511a30617afa01d",
         "fac54203e7cc696cf0dfcb42c92a1d9dbaf70ad9e621f4bd8d98662f00e3c125",
@@ -169,10 +144,7 @@ mod tests {
     #[test]
     fn roots_are_those_of_rfc_6962() {
         let mut tree = Tree::default();
-        assert_eq!(
-            hex::encode(tree.root()),
-            "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
-        );
+        assert_eq!(hex::encode(tree.root()), "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
         for (leaf, root) in LEAVES.iter().zip(ROOTS) {
             tree.push(leaf_hash(&hex::decode(leaf).unwrap()), |_, _| {});
             assert_eq!(hex::encode(tree.root()), root, "size {}", tree.size());
@@ -191,22 +163,13 @@ mod tests {
         // 70,000 = 273 × 256 + 112; 273 = 1 × 256 + 17.
         assert_eq!(full.iter().filter(|(id, _)| id.level == 0).count(), 273);
         assert_eq!(full.iter().filter(|(id, _)| id.level == 1).count(), 1);
-        let partial: Vec<_> = tree
-            .partial_tiles()
-            .map(|(id, hashes)| (id.level, id.index, hashes.len()))
-            .collect();
+        let partial: Vec<_> = tree.partial_tiles().map(|(id, hashes)| (id.level, id.index, hashes.len())).collect();
         assert_eq!(partial, [(0, 273, 112), (1, 1, 17), (2, 0, 1)]);
         // A level-1 hash is the root of the tile below it.
-        let below = full
-            .iter()
-            .find(|(id, _)| id.level == 0 && id.index == 3)
-            .unwrap();
+        let below = full.iter().find(|(id, _)| id.level == 0 && id.index == 3).unwrap();
         let above = full.iter().find(|(id, _)| id.level == 1).unwrap();
         let mut subtree = Tree::default();
-        below
-            .1
-            .iter()
-            .for_each(|hash| subtree.push(*hash, |_, _| {}));
+        below.1.iter().for_each(|hash| subtree.push(*hash, |_, _| {}));
         assert_eq!(subtree.root(), above.1[3]);
     }
 

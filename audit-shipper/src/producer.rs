@@ -38,10 +38,7 @@ pub struct Receipt {
 
 impl Receipt {
     fn failed(id: RecordId, error: EvidenceError) -> Self {
-        Self {
-            id,
-            commit: CommitCell::ready(Err(error)),
-        }
+        Self { id, commit: CommitCell::ready(Err(error)) }
     }
 }
 
@@ -130,12 +127,7 @@ impl Producer {
     pub(crate) fn new(shared: Arc<Shared>, lane: usize) -> Result<Self, EvidenceError> {
         let compressor = zstd::bulk::Compressor::new(chunk::COMPRESSION_LEVEL)
             .map_err(|error| EvidenceError::Malformed(format!("no compressor: {error}")))?;
-        Ok(Self {
-            shared,
-            lane,
-            keys: HashMap::new(),
-            compressor,
-        })
+        Ok(Self { shared, lane, keys: HashMap::new(), compressor })
     }
 
     /// Asks for the right to write one call.
@@ -144,12 +136,7 @@ impl Producer {
     /// [`Unavailable`] if the queue is full of promises, the disk is, or the log is unhealthy. In `observe` mode a full
     /// queue or disk is no reason: the call then goes unrecorded and is counted in a `gap` record.
     pub fn admit(&mut self) -> Result<Permit, Unavailable> {
-        let unavailable = |reason: String, retry_after_s| {
-            Err(Unavailable {
-                reason,
-                retry_after_s,
-            })
-        };
+        let unavailable = |reason: String, retry_after_s| Err(Unavailable { reason, retry_after_s });
         match self.shared.refusal() {
             Some(EvidenceError::Closed) => {
                 return unavailable("the gateway is shutting down".to_owned(), 1);
@@ -161,10 +148,7 @@ impl Producer {
             Some(("the disk that holds the evidence does not answer", 5))
         } else if self.free_room() < SLOTS_PER_CALL as u64 * BYTES_PER_SLOT {
             Some(if self.shared.segment_failed.load(Ordering::Relaxed) {
-                (
-                    "the disk that holds the evidence is full or cannot be written",
-                    30,
-                )
+                ("the disk that holds the evidence is full or cannot be written", 30)
             } else {
                 ("room for more evidence is being made", 1)
             })
@@ -185,20 +169,14 @@ impl Producer {
     /// An id for a refusal or anything else that has to be named before it is written.
     #[must_use]
     pub fn new_id(&self) -> RecordId {
-        self.shared
-            .lanes
-            .get(self.lane)
-            .map_or(RecordId(0), |lane| lane.ids.next())
+        self.shared.lanes.get(self.lane).map_or(RecordId(0), |lane| lane.ids.next())
     }
 
     /// Writes INTENT under the permit's id. Forward only after its commit is good. A second intent under one permit fails.
     pub fn intent(&mut self, permit: &mut Permit, intent: &Intent) -> Receipt {
         let id = permit.id;
         if permit.intent_written {
-            return Receipt::failed(
-                id,
-                EvidenceError::Malformed("a call has one intent".to_owned()),
-            );
+            return Receipt::failed(id, EvidenceError::Malformed("a call has one intent".to_owned()));
         }
         let scope = scope_of(&intent.caller, intent.at);
         permit.scope = Some(scope.clone());
@@ -221,10 +199,7 @@ impl Producer {
             let error = EvidenceError::Malformed("a call without intent has no outcome".to_owned());
             return Receipt::failed(id, error);
         }
-        let scope = permit
-            .scope
-            .clone()
-            .unwrap_or_else(|| scope_of(&Caller::default(), outcome.at));
+        let scope = permit.scope.clone().unwrap_or_else(|| scope_of(&Caller::default(), outcome.at));
         let key = self.record_key(id, &scope);
         let encoded = encode::outcome(&key, id, permit.id, outcome, &permit.tallies);
         self.write(&mut permit, id, encoded)
@@ -237,18 +212,12 @@ impl Producer {
     /// [`EvidenceError::QueueFull`]: wait and offer the same chunk again (nothing was kept of it);
     /// [`EvidenceError::TooLarge`] above [`crate::MAX_CHUNK_BYTES`] of text or 16,384 frames;
     /// [`EvidenceError::Poisoned`] and [`EvidenceError::Closed`]. In `observe` mode a full queue drops the chunk and counts it.
-    pub fn payload(
-        &mut self,
-        permit: &mut Permit,
-        chunk: &PayloadChunk,
-    ) -> Result<Receipt, EvidenceError> {
+    pub fn payload(&mut self, permit: &mut Permit, chunk: &PayloadChunk) -> Result<Receipt, EvidenceError> {
         if permit.unrecorded {
             return Ok(self.unrecorded(permit));
         }
         let Some(scope) = permit.scope.clone().filter(|_| permit.intent_written) else {
-            return Err(EvidenceError::Malformed(
-                "payload is written after the intent".to_owned(),
-            ));
+            return Err(EvidenceError::Malformed("payload is written after the intent".to_owned()));
         };
         let tally = match chunk.role {
             Role::Response => &mut permit.tallies.response,
@@ -280,17 +249,9 @@ impl Producer {
     ///
     /// # Errors
     /// As [`Self::payload`].
-    pub fn attach(
-        &mut self,
-        note: RecordId,
-        ordinal: u64,
-        chunk: &PayloadChunk,
-    ) -> Result<Receipt, EvidenceError> {
+    pub fn attach(&mut self, note: RecordId, ordinal: u64, chunk: &PayloadChunk) -> Result<Receipt, EvidenceError> {
         let scope = scope_of(&Caller::default(), Moment::now());
-        let chunk = PayloadChunk {
-            role: Role::Attachment,
-            ..chunk.clone()
-        };
+        let chunk = PayloadChunk { role: Role::Attachment, ..chunk.clone() };
         Ok(self.write_chunk(note, &scope, ordinal, &chunk)?.receipt)
     }
 
@@ -304,18 +265,10 @@ impl Producer {
         let text: usize = chunk.frames.iter().map(|frame| frame.bytes.len()).sum();
         for (what, actual, limit) in [
             ("a payload chunk", text, crate::MAX_CHUNK_BYTES),
-            (
-                "a payload chunk's list of frames",
-                chunk.frames.len(),
-                chunk::MAX_EVENTS,
-            ),
+            ("a payload chunk's list of frames", chunk.frames.len(), chunk::MAX_EVENTS),
         ] {
             if actual > limit {
-                return Err(EvidenceError::TooLarge {
-                    what,
-                    actual,
-                    limit,
-                });
+                return Err(EvidenceError::TooLarge { what, actual, limit });
             }
         }
         let id = self.new_id();
@@ -325,10 +278,7 @@ impl Producer {
         if self.free_slots() == 0 || self.free_room() < 2 * text as u64 + BYTES_PER_SLOT {
             if self.shared.durability == Durability::Observe {
                 self.count_lost(1);
-                return Ok(Written {
-                    receipt: acknowledged(id),
-                    tallied: None,
-                });
+                return Ok(Written { receipt: acknowledged(id), tallied: None });
             }
             return Err(EvidenceError::QueueFull);
         }
@@ -339,25 +289,13 @@ impl Producer {
         let key = self.record_key(id, scope);
         let (item, bytes, digest) = encode::payload(&key, id, call, ordinal, chunk, &compressed)?;
         let (item, commit) = self.with_commit(item);
-        let lane = self
-            .shared
-            .lanes
-            .get(self.lane)
-            .ok_or(EvidenceError::Closed)?;
+        let lane = self.shared.lanes.get(self.lane).ok_or(EvidenceError::Closed)?;
         self.shared.push(lane, item)?;
-        Ok(Written {
-            receipt: Receipt { id, commit },
-            tallied: Some((bytes, digest)),
-        })
+        Ok(Written { receipt: Receipt { id, commit }, tallied: Some((bytes, digest)) })
     }
 
     /// Writes a record of a call into one of its promised slots.
-    fn write(
-        &self,
-        permit: &mut Permit,
-        id: RecordId,
-        encoded: Result<Item, EvidenceError>,
-    ) -> Receipt {
+    fn write(&self, permit: &mut Permit, id: RecordId, encoded: Result<Item, EvidenceError>) -> Receipt {
         let item = match self.shared.poisoned() {
             Some(reason) => Err(EvidenceError::Poisoned(reason.to_owned())),
             None => encoded,
@@ -411,9 +349,7 @@ impl Producer {
     fn permit(&self, slots: usize) -> Permit {
         if let Some(lane) = self.shared.lanes.get(self.lane) {
             lane.reserved.fetch_add(slots, Ordering::AcqRel);
-            self.shared
-                .promised
-                .fetch_add(slots as u64, Ordering::AcqRel);
+            self.shared.promised.fetch_add(slots as u64, Ordering::AcqRel);
         }
         Permit {
             shared: Arc::clone(&self.shared),
@@ -444,25 +380,14 @@ impl Producer {
     fn free_slots(&self) -> usize {
         self.shared.lanes.get(self.lane).map_or(0, |lane| {
             let reserved = lane.reserved.load(Ordering::Acquire);
-            lane.queue
-                .capacity()
-                .saturating_sub(lane.queue.len())
-                .saturating_sub(reserved)
+            lane.queue.capacity().saturating_sub(lane.queue.len()).saturating_sub(reserved)
         })
     }
 
     /// Bytes of disk that nobody was promised.
     fn free_room(&self) -> u64 {
-        let promised = self
-            .shared
-            .promised
-            .load(Ordering::Relaxed)
-            .saturating_mul(BYTES_PER_SLOT);
-        self.shared
-            .room
-            .load(Ordering::Relaxed)
-            .saturating_sub(RESERVE_BYTES)
-            .saturating_sub(promised)
+        let promised = self.shared.promised.load(Ordering::Relaxed).saturating_mul(BYTES_PER_SLOT);
+        self.shared.room.load(Ordering::Relaxed).saturating_sub(RESERVE_BYTES).saturating_sub(promised)
     }
 
     fn is_stalled(&self) -> bool {
@@ -490,10 +415,7 @@ struct Written {
 }
 
 fn acknowledged(id: RecordId) -> Receipt {
-    Receipt {
-        id,
-        commit: CommitCell::ready(Ok(Committed { index: None })),
-    }
+    Receipt { id, commit: CommitCell::ready(Ok(Committed { index: None })) }
 }
 
 fn scope_of(caller: &Caller, at: Moment) -> Scope {

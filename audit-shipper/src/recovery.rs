@@ -79,10 +79,7 @@ impl LeafLinks {
 
     /// The blob's digest.
     pub(crate) fn blob_sha256(&self) -> Option<Digest32> {
-        hex::decode(&self.blob.as_ref()?.sha256)
-            .ok()?
-            .try_into()
-            .ok()
+        hex::decode(&self.blob.as_ref()?.sha256).ok()?.try_into().ok()
     }
 }
 
@@ -101,10 +98,7 @@ pub(crate) fn recover(layout: &Layout, key: &VerifierKey) -> Result<Recovered, E
             Found::End(end) => break end,
         }
     };
-    if let Some(checkpoint) = signed
-        .iter()
-        .find(|checkpoint| checkpoint.size > recovered.tree.size())
-    {
+    if let Some(checkpoint) = signed.iter().find(|checkpoint| checkpoint.size > recovered.tree.size()) {
         return Err(EvidenceError::RolledBack(format!(
             "{} records were signed, {} are there",
             checkpoint.size,
@@ -132,16 +126,12 @@ pub(crate) fn recover(layout: &Layout, key: &VerifierKey) -> Result<Recovered, E
 }
 
 /// The newest checkpoint in the log, and its copy outside.
-fn signed_checkpoints(
-    layout: &Layout,
-    key: &VerifierKey,
-) -> Result<Vec<Checkpoint>, EvidenceError> {
+fn signed_checkpoints(layout: &Layout, key: &VerifierKey) -> Result<Vec<Checkpoint>, EvidenceError> {
     let mut checkpoints = Vec::new();
     for path in [layout.checkpoint(), layout.last_signed()] {
         if let Some(note) = layout::read_if_there(&path)? {
-            let checkpoint = Checkpoint::open(&note, key).map_err(|why| {
-                EvidenceError::Damaged(format!("the checkpoint {}: {why}", path.display()))
-            })?;
+            let checkpoint = Checkpoint::open(&note, key)
+                .map_err(|why| EvidenceError::Damaged(format!("the checkpoint {}: {why}", path.display())))?;
             checkpoints.push(checkpoint);
         }
     }
@@ -160,9 +150,8 @@ fn take_block(
         if entry.kind == EntryKind::Blob {
             continue;
         }
-        let links = LeafLinks::parse(entry.data).ok_or_else(|| {
-            EvidenceError::Damaged(format!("record #{} is not a leaf", tree.size()))
-        })?;
+        let links = LeafLinks::parse(entry.data)
+            .ok_or_else(|| EvidenceError::Damaged(format!("record #{} is not a leaf", tree.size())))?;
         follow(&links, open);
         let mut failed = None;
         tree.push(leaf_hash(entry.data), |id, hashes| {
@@ -173,9 +162,7 @@ fn take_block(
         if let Some(error) = failed {
             return Err(error);
         }
-        if let Some(checkpoint) = signed
-            .iter()
-            .find(|signed| signed.size == tree.size() && signed.root != tree.root())
+        if let Some(checkpoint) = signed.iter().find(|signed| signed.size == tree.size() && signed.root != tree.root())
         {
             return Err(EvidenceError::RolledBack(format!(
                 "the first {} records are not the ones that were signed",
@@ -238,18 +225,11 @@ fn cut_torn_tail(layout: &Layout, end: &End) -> Result<(), EvidenceError> {
         "a write that was never acknowledged is cut off");
     let cut = || {
         let file = File::options().write(true).open(&path)?;
-        let zeros = vec![
-            0;
-            usize::try_from(end.torn_bytes)
-                .unwrap_or(usize::MAX)
-                .min(1 << 20)
-        ];
+        let zeros = vec![0; usize::try_from(end.torn_bytes).unwrap_or(usize::MAX).min(1 << 20)];
         let mut at = end.offset;
         let until = end.offset + end.torn_bytes;
         while at < until {
-            let step = zeros
-                .len()
-                .min(usize::try_from(until - at).unwrap_or(usize::MAX));
+            let step = zeros.len().min(usize::try_from(until - at).unwrap_or(usize::MAX));
             file.write_all_at(zeros.get(..step).unwrap_or_default(), at)?;
             at += step as u64;
         }
@@ -264,10 +244,7 @@ fn tidy_checkpoint_log(layout: &Layout) -> Result<(), EvidenceError> {
     let Some(bytes) = layout::read_if_there(&path)? else {
         return Ok(());
     };
-    let whole = bytes
-        .iter()
-        .rposition(|&byte| byte == b'\n')
-        .map_or(0, |position| position + 1);
+    let whole = bytes.iter().rposition(|&byte| byte == b'\n').map_or(0, |position| position + 1);
     if whole == bytes.len() {
         return Ok(());
     }
@@ -279,31 +256,18 @@ fn tidy_checkpoint_log(layout: &Layout) -> Result<(), EvidenceError> {
 }
 
 /// Brings the last segment back to its size and removes half-made ones.
-pub(crate) fn tidy_segments(
-    layout: &Layout,
-    end_segment: u32,
-    segment_bytes: u64,
-) -> Result<(), EvidenceError> {
+pub(crate) fn tidy_segments(layout: &Layout, end_segment: u32, segment_bytes: u64) -> Result<(), EvidenceError> {
     let wal = layout.wal();
     let path = wal.join(segment_name(end_segment));
-    let file = File::options()
-        .write(true)
-        .open(&path)
-        .map_err(|e| EvidenceError::io("open", &path, &e))?;
-    let length = file
-        .metadata()
-        .map_err(|e| EvidenceError::io("inspect", &path, &e))?
-        .len();
+    let file = File::options().write(true).open(&path).map_err(|e| EvidenceError::io("open", &path, &e))?;
+    let length = file.metadata().map_err(|e| EvidenceError::io("inspect", &path, &e))?.len();
     if length < segment_bytes {
         file.set_len(segment_bytes)
             .and_then(|()| file.sync_all())
             .map_err(|e| EvidenceError::io("extend", &path, &e))?;
     }
     // Segments behind the end hold no good block (the scan has looked); they are made anew, in the size of this start.
-    for number in layout::segment_numbers(&wal)?
-        .into_iter()
-        .filter(|&number| number > end_segment)
-    {
+    for number in layout::segment_numbers(&wal)?.into_iter().filter(|&number| number > end_segment) {
         let path = wal.join(segment_name(number));
         fs::remove_file(&path).map_err(|e| EvidenceError::io("remove", &path, &e))?;
     }

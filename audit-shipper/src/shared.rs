@@ -85,17 +85,11 @@ impl Shared {
 
     /// Keeps an error for the status.
     pub(crate) fn remember(&self, error: &EvidenceError) {
-        *self
-            .last_error
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner) = Some(error.to_string());
+        *self.last_error.lock().unwrap_or_else(PoisonError::into_inner) = Some(error.to_string());
     }
 
     pub(crate) fn last_error(&self) -> Option<String> {
-        self.last_error
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.last_error.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// The error that a record gets now.
@@ -103,25 +97,18 @@ impl Shared {
         if let Some(reason) = self.poisoned() {
             return Some(EvidenceError::Poisoned(reason.to_owned()));
         }
-        self.closing
-            .load(Ordering::Relaxed)
-            .then_some(EvidenceError::Closed)
+        self.closing.load(Ordering::Relaxed).then_some(EvidenceError::Closed)
     }
 
     /// Whether the committer has something to do.
     pub(crate) fn has_work(&self) -> bool {
         self.closing.load(Ordering::SeqCst)
-            || self
-                .lanes
-                .iter()
-                .any(|lane| !lane.queue.is_empty() || lane.lost.load(Ordering::Relaxed) > 0)
+            || self.lanes.iter().any(|lane| !lane.queue.is_empty() || lane.lost.load(Ordering::Relaxed) > 0)
     }
 
     /// Queues a record. None if it went in; else why not.
     pub(crate) fn push(&self, lane: &Lane, item: Item) -> Result<(), EvidenceError> {
-        lane.queue
-            .push(item)
-            .map_err(|_| EvidenceError::QueueFull)?;
+        lane.queue.push(item).map_err(|_| EvidenceError::QueueFull)?;
         self.committer.wake();
         // The committer may have looked for the last time before the record went in.
         if self.ended.load(Ordering::SeqCst) {

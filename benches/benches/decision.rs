@@ -7,9 +7,7 @@
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use policy_compiler::{CompileOptions, Engine, compile, compile_with};
 use policy_lang::schema::{IntField, StrField};
-use policy_lang::{
-    Atom, AtomId, CompareOp, Condition, Effect, Facts, HeaderView, Nothing, Program, Rule, StrSet,
-};
+use policy_lang::{Atom, AtomId, CompareOp, Condition, Effect, Facts, HeaderView, Nothing, Program, Rule, StrSet};
 use std::hint::black_box;
 use std::sync::Arc;
 
@@ -22,13 +20,9 @@ fn decisions(criterion: &mut Criterion) {
         let program = Arc::new(program(rules));
         let native = compile(Arc::clone(&program));
         assert_eq!(native.engine(), &Engine::Native);
-        let options = CompileOptions {
-            interpreter_only: true,
-        };
+        let options = CompileOptions { interpreter_only: true };
         let interpreter = compile_with(program, options);
-        let callers: Vec<Caller> = (0..CALLS)
-            .map(|number| Caller::new(number, rules))
-            .collect();
+        let callers: Vec<Caller> = (0..CALLS).map(|number| Caller::new(number, rules)).collect();
         for (engine, policy) in [("native", native), ("interpreter", interpreter)] {
             let mut next = callers.iter().cycle();
             group.bench_function(BenchmarkId::new(engine, rules), |bencher| {
@@ -65,64 +59,36 @@ fn program(count: u32) -> Program {
         let first = u32::try_from(atoms.len()).unwrap();
         atoms.push(Atom::StrIn {
             field: StrField::Model,
-            set: set((0..4)
-                .map(|offset| format!("model-{}", number + offset))
-                .collect()),
+            set: set((0..4).map(|offset| format!("model-{}", number + offset)).collect()),
         });
         atoms.push(Atom::InGroup(format!("group-{}", number % 100)));
-        atoms.push(Atom::StrIn {
-            field: StrField::Endpoint,
-            set: set(vec![format!("/v1/operation-{}", number % 10)]),
-        });
+        atoms.push(Atom::StrIn { field: StrField::Endpoint, set: set(vec![format!("/v1/operation-{}", number % 10)]) });
         atoms.push(match number % 10 {
             0 => Atom::HeaderPresent(format!("x-team-{}", number % 20)),
             5 => Atom::StrIn {
                 field: StrField::Subject,
-                set: StrSet {
-                    literals: Vec::new(),
-                    globs: vec![format!("svc-{number}-*")],
-                },
+                set: StrSet { literals: Vec::new(), globs: vec![format!("svc-{number}-*")] },
             },
-            _ => Atom::Int {
-                field: IntField::RequestSize,
-                op: CompareOp::Gt,
-                value: i64::from(number) * 100,
-            },
+            _ => Atom::Int { field: IntField::RequestSize, op: CompareOp::Gt, value: i64::from(number) * 100 },
         });
-        let [model, group, endpoint, last] =
-            [0, 1, 2, 3].map(|n| Condition::Atom(AtomId(first + n)));
-        let condition = Condition::All(vec![
-            Condition::Any(vec![model, endpoint]),
-            Condition::Any(vec![group, last]),
-        ]);
+        let [model, group, endpoint, last] = [0, 1, 2, 3].map(|n| Condition::Atom(AtomId(first + n)));
+        let condition = Condition::All(vec![Condition::Any(vec![model, endpoint]), Condition::Any(vec![group, last])]);
         rules.push(Rule {
             name: format!("rule.{number:05}"),
             shadow: false,
             condition,
             effects: vec![if number % 4 == 0 {
-                Effect::Deny {
-                    text: "Not here.".to_owned(),
-                    status: 403,
-                }
+                Effect::Deny { text: "Not here.".to_owned(), status: 403 }
             } else {
                 Effect::Allow
             }],
         });
     }
-    Program {
-        name: "bench".to_owned(),
-        version: 1,
-        digest: "00".to_owned(),
-        rules,
-        atoms,
-    }
+    Program { name: "bench".to_owned(), version: 1, digest: "00".to_owned(), rules, atoms }
 }
 
 fn set(literals: Vec<String>) -> StrSet {
-    StrSet {
-        literals,
-        globs: Vec::new(),
-    }
+    StrSet { literals, globs: Vec::new() }
 }
 
 struct Caller {
@@ -139,9 +105,7 @@ impl Caller {
             model: format!("model-{}", number * rules / CALLS),
             endpoint: format!("/v1/operation-{}", number % 12),
             subject: format!("svc-{}-agent", number * 5),
-            groups: (0..8)
-                .map(|n| format!("group-{}", number + n * 13))
-                .collect(),
+            groups: (0..8).map(|n| format!("group-{}", number + n * 13)).collect(),
             size: i64::from(number) * 64,
         }
     }

@@ -9,7 +9,8 @@ use std::hint::black_box;
 
 const CLEAN: &str = "The patient was seen on Monday and reported no further pain. We agreed on a follow-up in 6 weeks, \
     with 20 mg of the usual medication once per day. ";
-const DENSE: &str = "Bob (bob@example.com, 415-555-2671) paid with 4111 1111 1111 1111; SSN 536-22-8145, call +1 415 555 2671. ";
+const DENSE: &str =
+    "Bob (bob@example.com, 415-555-2671) paid with 4111 1111 1111 1111; SSN 536-22-8145, call +1 415 555 2671. ";
 const TEXT_BYTES: usize = 64 * 1024;
 const DELTA_CHARS: usize = 4;
 
@@ -35,10 +36,7 @@ fn whole_answers(criterion: &mut Criterion) {
     let plan = plan();
     let mut group = criterion.benchmark_group("redact_answer");
     for (name, of) in [("clean", CLEAN), ("dense", DENSE)] {
-        let body = format!(
-            r#"{{"choices":[{{"message":{{"content":"{}"}}}}]}}"#,
-            text(of)
-        );
+        let body = format!(r#"{{"choices":[{{"message":{{"content":"{}"}}}}]}}"#, text(of));
         group.throughput(Throughput::Bytes(body.len() as u64));
         group.bench_with_input(BenchmarkId::new("mask", name), &body, |bencher, body| {
             bencher.iter(|| redact_answer(ChatCompletions, &plan, black_box(body.as_bytes())));
@@ -64,23 +62,17 @@ fn streams(criterion: &mut Criterion) {
             })
             .collect();
         group.throughput(Throughput::Elements(events.len() as u64));
-        group.bench_with_input(
-            BenchmarkId::new("events", name),
-            &events,
-            |bencher, events| {
-                bencher.iter(|| {
-                    let mut redactor = StreamRedactor::new(ChatCompletions, plan.clone(), 1);
-                    let mut out = StreamOutput::default();
-                    for event in events {
-                        redactor
-                            .push(black_box(event.as_bytes()), &mut out)
-                            .expect("a good event");
-                        out.ready.clear();
-                    }
-                    redactor.finish(&mut out)
-                });
-            },
-        );
+        group.bench_with_input(BenchmarkId::new("events", name), &events, |bencher, events| {
+            bencher.iter(|| {
+                let mut redactor = StreamRedactor::new(ChatCompletions, plan.clone(), 1);
+                let mut out = StreamOutput::default();
+                for event in events {
+                    redactor.push(black_box(event.as_bytes()), &mut out).expect("a good event");
+                    out.ready.clear();
+                }
+                redactor.finish(&mut out)
+            });
+        });
     }
     group.finish();
 }

@@ -58,7 +58,10 @@ fn a_streamed_answer_comes_back_masked_and_is_found_again() {
     let (code, found) = audit(&data, &["search", "decision:deny"]);
     assert!(code == 0 && found.contains(&denied.request_id()) && !found.contains(&whole.request_id()), "{found}");
     let (code, story) = audit(&data, &["show", &streamed.request_id()]);
-    assert!(code == 0 && story.contains("[US_SSN]") && story.contains("alice") && story.contains("data.mask-answers"), "{story}");
+    assert!(
+        code == 0 && story.contains("[US_SSN]") && story.contains("alice") && story.contains("data.mask-answers"),
+        "{story}"
+    );
     assert!(!story.contains("536-22-8145"), "{story}");
     let (code, verdict) = audit(&data, &["verify"]);
     assert_eq!(code, 0, "{verdict}");
@@ -78,8 +81,11 @@ fn a_card_number_in_a_prompt_never_reaches_the_disk() {
     assert_eq!(answer.status, 200, "{}", answer.text());
     let data = gateway.data.clone();
     let id = answer.request_id();
-    let path = chat_request(&token, &chat_body("m", "x", false))
-        .replacen("/v1/chat/completions", "/v1/chat/completions?card=4111111111111111", 1);
+    let path = chat_request(&token, &chat_body("m", "x", false)).replacen(
+        "/v1/chat/completions",
+        "/v1/chat/completions?card=4111111111111111",
+        1,
+    );
     client.send(path.as_bytes());
     assert_eq!(client.answer().status, 200);
     assert_eq!(gateway.stop(), Some(0));
@@ -135,7 +141,8 @@ fn a_call_waits_for_a_person_and_the_approval_is_used_once() {
     let alice = gateway.token("alice", "ml-apps");
     let admin = format!("http://{}", gateway.admin);
     let approvals = |token: &str, args: &[&str]| {
-        let output = common::binary().arg("approvals").args(args).args(["--admin", &admin, "--token", token]).output().unwrap();
+        let output =
+            common::binary().arg("approvals").args(args).args(["--admin", &admin, "--token", token]).output().unwrap();
         let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
         (output.status.code().unwrap(), text)
     };
@@ -207,7 +214,8 @@ fn editing_the_policy_changes_verdicts_without_a_failed_call() {
         client.chat(&token, &chat_body("m", "hi", false)).status.to_string()
     };
     for round in 0..3 {
-        std::fs::write(&policy, format!("{POLICY}\nrule deny.round{round} {{ when model == \"m\" deny \"closed\" }}")).unwrap();
+        std::fs::write(&policy, format!("{POLICY}\nrule deny.round{round} {{ when model == \"m\" deny \"closed\" }}"))
+            .unwrap();
         wait_until(status_now, |status| status == "403");
         // A broken file keeps the last good set.
         std::fs::write(&policy, "rule broken {").unwrap();
@@ -227,7 +235,8 @@ fn editing_the_policy_changes_verdicts_without_a_failed_call() {
 #[test]
 fn a_drain_lets_streams_finish() {
     let directory = tempfile::tempdir().unwrap();
-    let options = MockOptions { say: Some(SAY.repeat(4)), between_tokens: Duration::from_millis(20), ..MockOptions::default() };
+    let options =
+        MockOptions { say: Some(SAY.repeat(4)), between_tokens: Duration::from_millis(20), ..MockOptions::default() };
     let mock = mock_model::spawn(options).unwrap();
     let gateway = start(directory.path(), &mock);
     let token = gateway.token("alice", "ml-apps");

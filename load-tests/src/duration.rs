@@ -14,9 +14,7 @@ pub fn parse(text: &str) -> Result<Duration, String> {
     if text == "0" {
         return Ok(Duration::ZERO);
     }
-    let unit_at = text
-        .find(|c: char| c.is_ascii_alphabetic())
-        .unwrap_or(text.len());
+    let unit_at = text.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(text.len());
     let (number, unit) = text.split_at(unit_at);
     let seconds_per_unit = match unit {
         "ns" => 1e-9,
@@ -27,15 +25,10 @@ pub fn parse(text: &str) -> Result<Duration, String> {
         "h" => 3600.0,
         "" => return Err(format!("`{text}` needs a unit: ns, us, ms, s, m or h")),
         other => {
-            return Err(format!(
-                "`{other}` is not a unit of time: use ns, us, ms, s, m or h"
-            ));
+            return Err(format!("`{other}` is not a unit of time: use ns, us, ms, s, m or h"));
         }
     };
-    let number: f64 = number
-        .trim()
-        .parse()
-        .map_err(|_| format!("`{text}` does not start with a number"))?;
+    let number: f64 = number.trim().parse().map_err(|_| format!("`{text}` does not start with a number"))?;
     let seconds = number * seconds_per_unit;
     if !(0.0..=LONGEST_SECONDS).contains(&seconds) {
         return Err(format!("`{text}` is not between 0 and one year"));
@@ -92,12 +85,7 @@ mod tests {
 
     #[test]
     fn shows_three_digits() {
-        for (ns, shown) in [
-            (812, "812 ns"),
-            (45_300, "45.3 µs"),
-            (20_100_000, "20.1 ms"),
-            (3_210_000_000, "3.21 s"),
-        ] {
+        for (ns, shown) in [(812, "812 ns"), (45_300, "45.3 µs"), (20_100_000, "20.1 ms"), (3_210_000_000, "3.21 s")] {
             assert_eq!(display_ns(ns), shown);
         }
     }

@@ -11,28 +11,14 @@ use load_tests::mock_model::{Fail, FailKind, Journal, MockHandle, MockOptions, s
 const STALL: Duration = Duration::from_millis(400);
 
 fn mock(fail: Option<(u64, FailKind)>) -> MockHandle {
-    let fail = fail.map(|(every, how)| Fail {
-        every: NonZeroU64::new(every).unwrap(),
-        how,
-    });
-    spawn(MockOptions {
-        fail,
-        ..MockOptions::default()
-    })
-    .unwrap()
+    let fail = fail.map(|(every, how)| Fail { every: NonZeroU64::new(every).unwrap(), how });
+    spawn(MockOptions { fail, ..MockOptions::default() }).unwrap()
 }
 
 fn plan(mock: &MockHandle, arrivals: Arrivals, stream: bool) -> Plan {
     let target = Target::new(&format!("{}/v1/chat/completions", mock.url())).unwrap();
-    let body = format!(
-        r#"{{"model":"m","stream":{stream},"messages":[{{"role":"user","content":"hi"}}]}}"#
-    );
-    let mut plan = Plan::new(
-        target,
-        arrivals,
-        Duration::from_millis(500),
-        Bytes::from(body),
-    );
+    let body = format!(r#"{{"model":"m","stream":{stream},"messages":[{{"role":"user","content":"hi"}}]}}"#);
+    let mut plan = Plan::new(target, arrivals, Duration::from_millis(500), Bytes::from(body));
     plan.stream = stream;
     plan
 }
@@ -42,10 +28,7 @@ fn open(rate: f64, connections: Option<usize>) -> Arrivals {
 }
 
 fn assert_all_accounted_for(report: &Report) {
-    assert_eq!(
-        report.due,
-        report.ok + report.other_status + report.failed + report.dropped
-    );
+    assert_eq!(report.due, report.ok + report.other_status + report.failed + report.dropped);
     assert_eq!(report.unaccounted, 0);
 }
 
@@ -59,10 +42,7 @@ fn a_stall_shows_in_corrected_percentiles() {
     let (corrected, uncorrected) = report.slower_than(100_000_000);
     // The stall covers 400 of the 500 ms, so most requests after it waited for more than 100 ms.
     assert!(uncorrected >= 2, "{report}");
-    assert!(
-        corrected >= 2 * uncorrected,
-        "corrected {corrected}, uncorrected {uncorrected}\n{report}"
-    );
+    assert!(corrected >= 2 * uncorrected, "corrected {corrected}, uncorrected {uncorrected}\n{report}");
 }
 
 #[test]
@@ -108,14 +88,7 @@ fn statuses_are_told_apart_and_warmup_is_left_out() {
     let report = run(plan.clone()).unwrap();
     assert_all_accounted_for(&report);
     assert_eq!((report.due, mock.requests_seen()), (50, 60));
-    assert_eq!(
-        (
-            report.statuses[&200],
-            report.statuses[&503],
-            report.other_status
-        ),
-        (25, 25, 25)
-    );
+    assert_eq!((report.statuses[&200], report.statuses[&503], report.other_status), (25, 25, 25));
     plan.accept = vec![503];
     assert_eq!(run(plan).unwrap().ok, 50);
 }
@@ -125,10 +98,7 @@ fn closed_model_keeps_its_callers_busy() {
     let mock = mock(Some((1, FailKind::Stall(Duration::from_millis(5)))));
     let report = run(plan(&mock, Arrivals::Closed { concurrency: 3 }, false)).unwrap();
     assert_all_accounted_for(&report);
-    assert!(
-        report.ok >= 3 && report.ok == mock.requests_seen(),
-        "{report}"
-    );
+    assert!(report.ok >= 3 && report.ok == mock.requests_seen(), "{report}");
     assert!(report.warnings.iter().any(|w| w.contains("closed model")));
 }
 
@@ -140,41 +110,21 @@ fn a_dead_server_is_a_failure_per_request() {
     let report = run(plan).unwrap();
     assert_all_accounted_for(&report);
     assert_eq!((report.due, report.failed), (50, 50));
-    assert_eq!(
-        report.failures.get("connect: connection refused"),
-        Some(&50)
-    );
+    assert_eq!(report.failures.get("connect: connection refused"), Some(&50));
 }
 
 #[test]
 fn headers_and_journal() {
-    let server = spawn(MockOptions {
-        journal: Journal::in_memory(),
-        ..MockOptions::default()
-    })
-    .unwrap();
+    let server = spawn(MockOptions { journal: Journal::in_memory(), ..MockOptions::default() }).unwrap();
     let path = std::env::temp_dir().join(format!("load-journal-{}", std::process::id()));
     let mut plan = plan(&server, open(100.0, None), false);
     plan.journal = Some(path.clone());
-    plan.headers.push((
-        "authorization".parse().unwrap(),
-        "Bearer t".parse().unwrap(),
-    ));
+    plan.headers.push(("authorization".parse().unwrap(), "Bearer t".parse().unwrap()));
     run(plan).unwrap();
     let lines = std::fs::read_to_string(&path).unwrap();
     std::fs::remove_file(&path).unwrap();
-    assert_eq!(
-        lines
-            .lines()
-            .filter(|line| line.ends_with(" - 200"))
-            .count(),
-        50
-    );
+    assert_eq!(lines.lines().filter(|line| line.ends_with(" - 200")).count(), 50);
     let entries = server.journal().entries();
     assert_eq!(entries.len(), 50);
-    assert!(
-        entries
-            .iter()
-            .all(|e| e.header("authorization") == Some("Bearer t") && e.header("host").is_some())
-    );
+    assert!(entries.iter().all(|e| e.header("authorization") == Some("Bearer t") && e.header("host").is_some()));
 }

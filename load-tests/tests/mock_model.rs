@@ -11,21 +11,11 @@ use serde_json::{Value, json};
 const SSN: &str = "536-22-8145";
 
 fn mock(options: MockOptions) -> MockHandle {
-    spawn(MockOptions {
-        say: Some(format!("The number on file is {SSN}.")),
-        ..options
-    })
-    .unwrap()
+    spawn(MockOptions { say: Some(format!("The number on file is {SSN}.")), ..options }).unwrap()
 }
 
 /// Sends one request on a connection of its own; returns status, head and raw body.
-fn call(
-    mock: &MockHandle,
-    method: &str,
-    path: &str,
-    headers: &str,
-    body: &str,
-) -> (u16, String, String) {
+fn call(mock: &MockHandle, method: &str, path: &str, headers: &str, body: &str) -> (u16, String, String) {
     let mut socket = TcpStream::connect(mock.addr()).unwrap();
     let length = body.len();
     write!(
@@ -38,46 +28,29 @@ fn call(
     let _ = socket.read_to_end(&mut answer);
     let answer = String::from_utf8_lossy(&answer).into_owned();
     let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
-    let status = head
-        .split(' ')
-        .nth(1)
-        .and_then(|code| code.parse().ok())
-        .unwrap_or(0);
+    let status = head.split(' ').nth(1).and_then(|code| code.parse().ok()).unwrap_or(0);
     (status, head.to_owned(), body.to_owned())
 }
 
 fn chat(mock: &MockHandle, body: &Value) -> (u16, String, String) {
-    call(
-        mock,
-        "POST",
-        "/v1/chat/completions",
-        "content-type: application/json\r\n",
-        &body.to_string(),
-    )
+    call(mock, "POST", "/v1/chat/completions", "content-type: application/json\r\n", &body.to_string())
 }
 
 /// The `data:` payloads of a chunked event stream. The sizes of chunks stand on lines of their own.
 fn events(body: &str) -> Vec<&str> {
-    body.lines()
-        .filter_map(|line| line.strip_prefix("data: "))
-        .collect()
+    body.lines().filter_map(|line| line.strip_prefix("data: ")).collect()
 }
 
 #[test]
 fn whole_answer_repeats_the_question_and_says_the_text() {
     let mock = mock(MockOptions::default());
-    let (status, head, body) = chat(
-        &mock,
-        &json!({"model": "any-model", "messages": [{"role": "user", "content": "How are you?"}]}),
-    );
+    let (status, head, body) =
+        chat(&mock, &json!({"model": "any-model", "messages": [{"role": "user", "content": "How are you?"}]}));
     assert_eq!(status, 200);
     assert!(head.contains("application/json"), "{head}");
     let answer: Value = serde_json::from_str(&body).unwrap();
     let content = answer["choices"][0]["message"]["content"].as_str().unwrap();
-    assert!(
-        content.contains("How are you?") && content.ends_with(&format!("{SSN}.")),
-        "{content}"
-    );
+    assert!(content.contains("How are you?") && content.ends_with(&format!("{SSN}.")), "{content}");
     assert_eq!(answer["object"], "chat.completion");
     assert_eq!(answer["model"], "any-model");
     assert!(answer["id"].as_str().unwrap().starts_with("chatcmpl-"));
@@ -95,18 +68,10 @@ fn stream_splits_the_number_and_loses_nothing() {
     assert!(head.contains("text/event-stream"), "{head}");
     let events = events(&body);
     assert_eq!(events.last(), Some(&"[DONE]"));
-    let chunks: Vec<Value> = events[..events.len() - 1]
-        .iter()
-        .map(|e| serde_json::from_str(e).unwrap())
-        .collect();
+    let chunks: Vec<Value> = events[..events.len() - 1].iter().map(|e| serde_json::from_str(e).unwrap()).collect();
     assert_eq!(chunks[0]["choices"][0]["delta"]["role"], "assistant");
     assert_eq!(chunks.last().unwrap()["choices"], json!([]));
-    assert!(
-        chunks.last().unwrap()["usage"]["total_tokens"]
-            .as_u64()
-            .unwrap()
-            > 0
-    );
+    assert!(chunks.last().unwrap()["usage"]["total_tokens"].as_u64().unwrap() > 0);
     for index in 0..2 {
         let text: String = chunks
             .iter()
@@ -117,10 +82,8 @@ fn stream_splits_the_number_and_loses_nothing() {
             .collect();
         assert!(text.ends_with(&format!("{SSN}.")), "{text}");
     }
-    let finished = chunks
-        .iter()
-        .flat_map(|c| c["choices"].as_array().unwrap())
-        .filter(|c| c["finish_reason"] == "stop");
+    let finished =
+        chunks.iter().flat_map(|c| c["choices"].as_array().unwrap()).filter(|c| c["finish_reason"] == "stop");
     assert_eq!(finished.count(), 2);
     assert!(!body.contains(SSN), "no event may carry the whole number");
 }
@@ -144,10 +107,7 @@ fn errors_have_openai_shape() {
 
 #[test]
 fn models_and_health() {
-    let mock = mock(MockOptions {
-        models: vec!["a".to_owned(), "b".to_owned()],
-        ..MockOptions::default()
-    });
+    let mock = mock(MockOptions { models: vec!["a".to_owned(), "b".to_owned()], ..MockOptions::default() });
     let (status, _, body) = call(&mock, "GET", "/v1/models", "", "");
     let models: Value = serde_json::from_str(&body).unwrap();
     assert_eq!((status, &models["data"][1]["id"]), (200, &json!("b")));
@@ -157,18 +117,9 @@ fn models_and_health() {
 
 #[test]
 fn journal_in_memory_has_what_arrived() {
-    let mock = mock(MockOptions {
-        journal: Journal::in_memory(),
-        ..MockOptions::default()
-    });
+    let mock = mock(MockOptions { journal: Journal::in_memory(), ..MockOptions::default() });
     let body = json!({"model": "m", "messages": []}).to_string();
-    call(
-        &mock,
-        "POST",
-        "/v1/chat/completions",
-        "X-Sallyport-Request-Id: abc\r\nauthorization: Bearer k\r\n",
-        &body,
-    );
+    call(&mock, "POST", "/v1/chat/completions", "X-Sallyport-Request-Id: abc\r\nauthorization: Bearer k\r\n", &body);
     let entries = mock.journal().entries();
     assert_eq!(entries.len(), 1);
     assert_eq!(entries[0].request_id(), Some("abc"));
@@ -179,13 +130,14 @@ fn journal_in_memory_has_what_arrived() {
 #[test]
 fn journal_file_gets_a_line_when_the_head_is_complete() {
     let path = std::env::temp_dir().join(format!("mock-journal-{}", std::process::id()));
-    let mock = mock(MockOptions {
-        journal: Journal::to_file(&path).unwrap(),
-        ..MockOptions::default()
-    });
+    let mock = mock(MockOptions { journal: Journal::to_file(&path).unwrap(), ..MockOptions::default() });
     let mut socket = TcpStream::connect(mock.addr()).unwrap();
     // The body is promised and never sent: the server cannot answer, yet the line must be there.
-    write!(socket, "POST /v1/chat/completions HTTP/1.1\r\nhost: m\r\ncontent-length: 9\r\nx-sallyport-request-id: r-1\r\n\r\n").unwrap();
+    write!(
+        socket,
+        "POST /v1/chat/completions HTTP/1.1\r\nhost: m\r\ncontent-length: 9\r\nx-sallyport-request-id: r-1\r\n\r\n"
+    )
+    .unwrap();
     while mock.requests_seen() < 1 || std::fs::read_to_string(&path).unwrap().is_empty() {
         std::thread::yield_now();
     }
@@ -193,61 +145,35 @@ fn journal_file_gets_a_line_when_the_head_is_complete() {
     assert_eq!(status, 200);
     let lines = std::fs::read_to_string(&path).unwrap();
     std::fs::remove_file(&path).unwrap();
-    let ids: Vec<&str> = lines
-        .lines()
-        .map(|line| line.split_once(' ').unwrap().1)
-        .collect();
+    let ids: Vec<&str> = lines.lines().map(|line| line.split_once(' ').unwrap().1).collect();
     assert_eq!(ids, ["r-1", "-"]);
 }
 
 #[test]
 fn fails_on_every_nth_chat() {
     let every = NonZeroU64::new(2).unwrap();
-    let failing = mock(MockOptions {
-        fail: Some(Fail {
-            every,
-            how: FailKind::Status(503),
-        }),
-        ..MockOptions::default()
-    });
+    let failing =
+        mock(MockOptions { fail: Some(Fail { every, how: FailKind::Status(503) }), ..MockOptions::default() });
     let body = json!({"model": "m", "messages": []});
     let codes: Vec<u16> = (0..4).map(|_| chat(&failing, &body).0).collect();
     assert_eq!(codes, [200, 503, 200, 503]);
 
     let every = NonZeroU64::MIN;
-    let cutting = mock(MockOptions {
-        fail: Some(Fail {
-            every,
-            how: FailKind::CutAfter(2),
-        }),
-        ..MockOptions::default()
-    });
-    let (status, _, body) = chat(
-        &cutting,
-        &json!({"model": "m", "stream": true, "messages": []}),
-    );
+    let cutting =
+        mock(MockOptions { fail: Some(Fail { every, how: FailKind::CutAfter(2) }), ..MockOptions::default() });
+    let (status, _, body) = chat(&cutting, &json!({"model": "m", "stream": true, "messages": []}));
     assert_eq!(status, 200);
-    assert!(
-        events(&body).len() <= 2 && !body.contains("[DONE]"),
-        "{body}"
-    );
+    assert!(events(&body).len() <= 2 && !body.contains("[DONE]"), "{body}");
 }
 
 #[test]
 fn shutdown_does_not_wait_for_open_streams() {
     let slow = std::time::Duration::from_secs(3600);
-    let mock = mock(MockOptions {
-        first_token: slow,
-        ..MockOptions::default()
-    });
+    let mock = mock(MockOptions { first_token: slow, ..MockOptions::default() });
     let mut socket = TcpStream::connect(mock.addr()).unwrap();
     let body = json!({"model": "m", "stream": true, "messages": []}).to_string();
-    write!(
-        socket,
-        "POST /v1/chat/completions HTTP/1.1\r\nhost: m\r\ncontent-length: {}\r\n\r\n{body}",
-        body.len()
-    )
-    .unwrap();
+    write!(socket, "POST /v1/chat/completions HTTP/1.1\r\nhost: m\r\ncontent-length: {}\r\n\r\n{body}", body.len())
+        .unwrap();
     while mock.requests_seen() < 1 {
         std::thread::yield_now();
     }

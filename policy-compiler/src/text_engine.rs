@@ -53,15 +53,8 @@ impl PolicyTextEngine {
     ///
     /// # Errors
     /// [`TextEngineError::Regex`] for the first regex that does not compile.
-    pub fn new(
-        program: &Program,
-        detectors: Arc<dyn DetectorScan>,
-    ) -> Result<Self, TextEngineError> {
-        let mut engine = Self {
-            regexes: HashMap::new(),
-            literals: HashMap::new(),
-            detectors,
-        };
+    pub fn new(program: &Program, detectors: Arc<dyn DetectorScan>) -> Result<Self, TextEngineError> {
+        let mut engine = Self { regexes: HashMap::new(), literals: HashMap::new(), detectors };
         for test in program.atoms.iter().filter_map(text_test) {
             match test {
                 TextTest::Matches(pattern) if !engine.regexes.contains_key(pattern) => {
@@ -118,26 +111,17 @@ impl fmt::Debug for PolicyTextEngine {
 
 fn text_test(atom: &Atom) -> Option<&TextTest> {
     match atom {
-        Atom::Text(test)
-        | Atom::Json {
-            test: JsonTest::Text(test),
-            ..
-        } => Some(test),
+        Atom::Text(test) | Atom::Json { test: JsonTest::Text(test), .. } => Some(test),
         _ => None,
     }
 }
 
 fn compile(pattern: &str) -> Result<Regex, TextEngineError> {
-    let config = Regex::config()
-        .nfa_size_limit(Some(REGEX_NFA_BYTES_MAX))
-        .hybrid_cache_capacity(REGEX_CACHE_BYTES_MAX);
+    let config = Regex::config().nfa_size_limit(Some(REGEX_NFA_BYTES_MAX)).hybrid_cache_capacity(REGEX_CACHE_BYTES_MAX);
     Regex::builder()
         .configure(config)
         .build(pattern)
-        .map_err(|error| TextEngineError::Regex {
-            pattern: pattern.to_owned(),
-            reason: reason(&error),
-        })
+        .map_err(|error| TextEngineError::Regex { pattern: pattern.to_owned(), reason: reason(&error) })
 }
 
 /// The innermost cause says what is wrong; the outer ones only say where it was noticed.
@@ -167,21 +151,10 @@ mod tests {
     fn engine(tests: &[TextTest]) -> Result<PolicyTextEngine, TextEngineError> {
         let mut atoms: Vec<Atom> = tests.iter().cloned().map(Atom::Text).collect();
         if let Some(Atom::Text(last)) = atoms.pop() {
-            let path = JsonPath {
-                segments: Vec::new(),
-            };
-            atoms.push(Atom::Json {
-                path,
-                test: JsonTest::Text(last),
-            });
+            let path = JsonPath { segments: Vec::new() };
+            atoms.push(Atom::Json { path, test: JsonTest::Text(last) });
         }
-        let program = Program {
-            name: "texts".to_owned(),
-            version: 1,
-            digest: String::new(),
-            rules: Vec::new(),
-            atoms,
-        };
+        let program = Program { name: "texts".to_owned(), version: 1, digest: String::new(), rules: Vec::new(), atoms };
         PolicyTextEngine::new(&program, Arc::new(Digits))
     }
 
@@ -190,15 +163,9 @@ mod tests {
         let regex = TextTest::Matches("(?i)(dump|print).{0,40}weights".to_owned());
         let literal = TextTest::Contains("ignore previous".to_owned());
         let engine = engine(&[regex.clone(), literal.clone()]).unwrap();
-        assert_eq!(
-            engine.test(&regex, "please DUMP all the weights"),
-            Some(true)
-        );
+        assert_eq!(engine.test(&regex, "please DUMP all the weights"), Some(true));
         assert_eq!(engine.test(&regex, "please lift the weights"), Some(false));
-        assert_eq!(
-            engine.test(&literal, "now ignore previous orders"),
-            Some(true)
-        );
+        assert_eq!(engine.test(&literal, "now ignore previous orders"), Some(true));
         assert_eq!(engine.test(&literal, "now ignore"), Some(false));
         let other = TextTest::Contains("something else".to_owned());
         assert_eq!(engine.test(&other, "something else"), None);
@@ -213,10 +180,7 @@ mod tests {
         };
         assert_eq!(finds(&["us_ssn"], "SSN 536-22-8145"), Some(true));
         assert_eq!(finds(&["us_ssn"], "no number"), Some(false));
-        assert_eq!(
-            finds(&["nonsense", "us_ssn"], "SSN 536-22-8145"),
-            Some(true)
-        );
+        assert_eq!(finds(&["nonsense", "us_ssn"], "SSN 536-22-8145"), Some(true));
         assert_eq!(finds(&["nonsense", "us_ssn"], "no number"), None);
         assert_eq!(finds(&[], "anything"), Some(false));
     }

@@ -2,12 +2,10 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use policy_compiler::dialect::{
-    ChatRequest, ErrorKind, Operation, RequestError, error_body, method_of, normalised_path, route,
-    stream_error_event,
+    ChatRequest, ErrorKind, Operation, RequestError, error_body, method_of, normalised_path, route, stream_error_event,
 };
 use policy_compiler::redact::{
-    ChannelCoverage, Coverage, MaskPlan, PlanError, RedactError, Tier, redact_answer,
-    redact_request,
+    ChannelCoverage, Coverage, MaskPlan, PlanError, RedactError, Tier, redact_answer, redact_request,
 };
 use policy_lang::{BodyView, JsonValue};
 use policy_lang::{JsonPath, Mask, Matcher, PathSegment, Selector, Side, Transform};
@@ -32,10 +30,7 @@ fn mask(selector: Selector, detectors: &[&str], transform: Transform) -> Mask {
         side: Side::Request,
         record_only: false,
         selector,
-        matchers: detectors
-            .iter()
-            .map(|name| Matcher::Detector((*name).to_owned()))
-            .collect(),
+        matchers: detectors.iter().map(|name| Matcher::Detector((*name).to_owned())).collect(),
         transform,
     }
 }
@@ -165,10 +160,7 @@ fn every_text_of_a_prompt_is_masked_and_nothing_else() {
 #[test]
 fn escapes_hide_nothing() {
     let body = r#"{ "messages" : [ {"c\u006fntent":"a\u0035\u0033\u0036-22-8145\n"} ] }"#;
-    assert_eq!(
-        redacted(&all_text(), body),
-        r#"{ "messages" : [ {"c\u006fntent":"a[US_SSN]\n"} ] }"#
-    );
+    assert_eq!(redacted(&all_text(), body), r#"{ "messages" : [ {"c\u006fntent":"a[US_SSN]\n"} ] }"#);
 }
 
 #[test]
@@ -176,10 +168,7 @@ fn paths_mask_any_value() {
     let whole = |text: &str, transform| plan(&[mask(Selector::Path(path(text)), &[], transform)]);
     let body = r#"{"a":"text","b":[1,true,null,{"c":"d"}],"n":4111111111111111}"#;
     let cases = [
-        (
-            whole("$.a", Transform::Label),
-            r#"{"a":"[MASKED]","b":[1,true,null,{"c":"d"}],"n":4111111111111111}"#,
-        ),
+        (whole("$.a", Transform::Label), r#"{"a":"[MASKED]","b":[1,true,null,{"c":"d"}],"n":4111111111111111}"#),
         (
             whole("$.a", Transform::Literal("\"x\"".to_owned())),
             r#"{"a":"\"x\"","b":[1,true,null,{"c":"d"}],"n":4111111111111111}"#,
@@ -188,24 +177,11 @@ fn paths_mask_any_value() {
             whole("$.b.*", Transform::Label),
             r#"{"a":"text","b":["[MASKED]","[MASKED]",null,"[MASKED]"],"n":4111111111111111}"#,
         ),
+        (whole("$.b", Transform::Label), r#"{"a":"text","b":"[MASKED]","n":4111111111111111}"#),
+        (whole("$.n", Transform::Last4), r#"{"a":"text","b":[1,true,null,{"c":"d"}],"n":"************1111"}"#),
+        (whole("$.a", Transform::Last4), r#"{"a":"****","b":[1,true,null,{"c":"d"}],"n":4111111111111111}"#),
         (
-            whole("$.b", Transform::Label),
-            r#"{"a":"text","b":"[MASKED]","n":4111111111111111}"#,
-        ),
-        (
-            whole("$.n", Transform::Last4),
-            r#"{"a":"text","b":[1,true,null,{"c":"d"}],"n":"************1111"}"#,
-        ),
-        (
-            whole("$.a", Transform::Last4),
-            r#"{"a":"****","b":[1,true,null,{"c":"d"}],"n":4111111111111111}"#,
-        ),
-        (
-            plan(&[mask(
-                Selector::Path(path("$.n")),
-                &["credit_card"],
-                Transform::Label,
-            )]),
+            plan(&[mask(Selector::Path(path("$.n")), &["credit_card"], Transform::Label)]),
             r#"{"a":"text","b":[1,true,null,{"c":"d"}],"n":"[CREDIT_CARD]"}"#,
         ),
         (whole("$.absent.x", Transform::Label), body),
@@ -214,15 +190,8 @@ fn paths_mask_any_value() {
         assert_eq!(redacted(&plan, body), expected);
     }
     // Below a path that holds more than a text, every text is searched.
-    let below = plan(&[mask(
-        Selector::Path(path("$.messages")),
-        &["us_ssn"],
-        Transform::Label,
-    )]);
-    assert_eq!(
-        redacted(&below, r#"{"messages":[{"id":"536-22-8145"}]}"#),
-        r#"{"messages":[{"id":"[US_SSN]"}]}"#
-    );
+    let below = plan(&[mask(Selector::Path(path("$.messages")), &["us_ssn"], Transform::Label)]);
+    assert_eq!(redacted(&below, r#"{"messages":[{"id":"536-22-8145"}]}"#), r#"{"messages":[{"id":"[US_SSN]"}]}"#);
 }
 
 #[test]
@@ -233,50 +202,25 @@ fn the_more_destructive_transform_wins() {
         text("us_ssn", Transform::Literal("(gone)".to_owned())),
         text("us_ssn", Transform::Label),
     ]);
-    assert_eq!(
-        redacted(&both, r#"{"user":"536-22-8145"}"#),
-        r#"{"user":"(gone)"}"#
-    );
-    let overlap = plan(&[
-        text("credit_card", Transform::Last4),
-        text("email", Transform::Label),
-    ]);
-    assert_eq!(
-        redacted(&overlap, r#"{"user":"4111111111111111@example.com"}"#),
-        r#"{"user":"[EMAIL]"}"#
-    );
+    assert_eq!(redacted(&both, r#"{"user":"536-22-8145"}"#), r#"{"user":"(gone)"}"#);
+    let overlap = plan(&[text("credit_card", Transform::Last4), text("email", Transform::Label)]);
+    assert_eq!(redacted(&overlap, r#"{"user":"4111111111111111@example.com"}"#), r#"{"user":"[EMAIL]"}"#);
 }
 
 #[test]
 fn hits_name_the_place_and_never_the_value() {
     let body = br#"{"messages":[{"content":"SSN 536-22-8145"}],"metadata":{"secret name":"bob@example.com"}}"#;
-    let hits = redact_request(Operation::ChatCompletions, &all_text(), body)
-        .unwrap()
-        .hits;
+    let hits = redact_request(Operation::ChatCompletions, &all_text(), body).unwrap().hits;
     let places: Vec<_> = hits
         .iter()
         .map(|hit| {
-            (
-                hit.detector.as_ref(),
-                hit.pointer.as_str(),
-                hit.channel.as_str(),
-                hit.offset,
-                hit.length,
-                hit.tier,
-            )
+            (hit.detector.as_ref(), hit.pointer.as_str(), hit.channel.as_str(), hit.offset, hit.length, hit.tier)
         })
         .collect();
     assert_eq!(
         places,
         [
-            (
-                "us_ssn",
-                "/messages/0/content",
-                "messages[0].content",
-                4,
-                11,
-                Tier::Validated
-            ),
+            ("us_ssn", "/messages/0/content", "messages[0].content", 4, 11, Tier::Validated),
             ("email", "/metadata/*", "metadata", 0, 15, Tier::Validated),
         ]
     );
@@ -291,60 +235,29 @@ fn without_a_hit_the_bytes_are_the_same() {
 
 #[test]
 fn what_cannot_be_masked_is_an_error() {
-    let result =
-        |body: &str| redact_request(Operation::ChatCompletions, &all_text(), body.as_bytes()).err();
+    let result = |body: &str| redact_request(Operation::ChatCompletions, &all_text(), body.as_bytes()).err();
     assert!(matches!(result("{"), Some(RedactError::Json(_))));
     assert!(matches!(result("{} x"), Some(RedactError::Json(_))));
-    assert_eq!(
-        result(r#"{"user":"a","\u0075ser":"b"}"#),
-        Some(RedactError::Duplicate)
-    );
-    assert_eq!(
-        result(r#"{"messages":[{"content":"a","content":"b"}]}"#),
-        Some(RedactError::Duplicate)
-    );
+    assert_eq!(result(r#"{"user":"a","\u0075ser":"b"}"#), Some(RedactError::Duplicate));
+    assert_eq!(result(r#"{"messages":[{"content":"a","content":"b"}]}"#), Some(RedactError::Duplicate));
     let bad = mask(Selector::Text, &["no_such"], Transform::Label);
-    assert!(matches!(
-        MaskPlan::new(Side::Request, [("r", &bad)]),
-        Err(PlanError::Detector { .. })
-    ));
-    let bad = Mask {
-        matchers: vec![Matcher::Regex("(".to_owned())],
-        ..bad
-    };
-    assert!(matches!(
-        MaskPlan::new(Side::Request, [("r", &bad)]),
-        Err(PlanError::Regex { .. })
-    ));
+    assert!(matches!(MaskPlan::new(Side::Request, [("r", &bad)]), Err(PlanError::Detector { .. })));
+    let bad = Mask { matchers: vec![Matcher::Regex("(".to_owned())], ..bad };
+    assert!(matches!(MaskPlan::new(Side::Request, [("r", &bad)]), Err(PlanError::Regex { .. })));
 }
 
 #[test]
 fn a_plan_takes_only_what_is_for_it() {
-    let response = Mask {
-        side: Side::Response,
-        ..mask(Selector::Text, &ALL, Transform::Label)
-    };
-    let record = Mask {
-        record_only: true,
-        ..mask(Selector::Text, &ALL, Transform::Label)
-    };
+    let response = Mask { side: Side::Response, ..mask(Selector::Text, &ALL, Transform::Label) };
+    let record = Mask { record_only: true, ..mask(Selector::Text, &ALL, Transform::Label) };
     assert!(plan(&[response, record.clone()]).is_empty());
     assert!(!MaskPlan::recorded(Side::Request, []).unwrap().is_empty());
     let recorded = MaskPlan::recorded(
         Side::Request,
-        [(
-            "r",
-            &Mask {
-                matchers: vec![Matcher::Regex("w[a-z]+d".to_owned())],
-                ..record
-            },
-        )],
+        [("r", &Mask { matchers: vec![Matcher::Regex("w[a-z]+d".to_owned())], ..record })],
     )
     .unwrap();
-    assert_eq!(
-        redacted(&recorded, r#"{"user":"a word 536-22-8145"}"#),
-        r#"{"user":"a [MASKED] [US_SSN]"}"#
-    );
+    assert_eq!(redacted(&recorded, r#"{"user":"a word 536-22-8145"}"#), r#"{"user":"a [MASKED] [US_SSN]"}"#);
 }
 
 #[test]
@@ -355,23 +268,11 @@ fn the_recorded_copy_has_no_card_anywhere() {
             r#"{"x":{"y":["4111111111111111"]},"n":4111111111111111}"#,
             r#"{"x":{"y":["[CREDIT_CARD]"]},"n":"[CREDIT_CARD]"}"#,
         ),
-        (
-            r#"{"4111-1111-1111-1111":0,"\u0034111111111111111":1}"#,
-            r#"{"[CREDIT_CARD]":0,"[CREDIT_CARD]":1}"#,
-        ),
-        (
-            r#"{"messages":[{"content":"\u0034111 1111 1111 1111"}]}"#,
-            r#"{"messages":[{"content":"[CREDIT_CARD]"}]}"#,
-        ),
-        (
-            r#"{"a":1,"a":"4111111111111111"}"#,
-            r#"{"a":1,"a":"[CREDIT_CARD]"}"#,
-        ),
+        (r#"{"4111-1111-1111-1111":0,"\u0034111111111111111":1}"#, r#"{"[CREDIT_CARD]":0,"[CREDIT_CARD]":1}"#),
+        (r#"{"messages":[{"content":"\u0034111 1111 1111 1111"}]}"#, r#"{"messages":[{"content":"[CREDIT_CARD]"}]}"#),
+        (r#"{"a":1,"a":"4111111111111111"}"#, r#"{"a":1,"a":"[CREDIT_CARD]"}"#),
         ("card=4111111111111111&x", "card=[CREDIT_CARD]&x"),
-        (
-            r#"{"broken":4111111111111111"#,
-            r#"{"broken":[CREDIT_CARD]"#,
-        ),
+        (r#"{"broken":4111111111111111"#, r#"{"broken":[CREDIT_CARD]"#),
     ] {
         assert_eq!(redacted(&recorded, body), expected);
     }
@@ -384,33 +285,20 @@ fn the_recorded_copy_has_no_card_anywhere() {
 fn answers_are_masked_and_read() {
     let plan = MaskPlan::new(
         Side::Response,
-        [(
-            "r",
-            &Mask {
-                side: Side::Response,
-                ..mask(Selector::Text, &ALL, Transform::Label)
-            },
-        )],
+        [("r", &Mask { side: Side::Response, ..mask(Selector::Text, &ALL, Transform::Label) })],
     )
     .unwrap();
     let body = json!({ "model": "m", "choices": [{ "finish_reason": "stop", "logprobs": { "content": [] },
         "message": { "content": "bob@example.com" } }], "usage": { "prompt_tokens": 1, "completion_tokens": 2, "total_tokens": 3 } }).to_string();
-    let (redacted, info) =
-        redact_answer(Operation::ChatCompletions, &plan, body.as_bytes()).unwrap();
+    let (redacted, info) = redact_answer(Operation::ChatCompletions, &plan, body.as_bytes()).unwrap();
     let masked = String::from_utf8(redacted.body.into_owned()).unwrap();
-    assert!(
-        masked.contains("[EMAIL]") && masked.contains(r#""logprobs":null"#),
-        "{masked}"
-    );
+    assert!(masked.contains("[EMAIL]") && masked.contains(r#""logprobs":null"#), "{masked}");
     assert_eq!(info.model.as_deref(), Some("m"));
     assert_eq!(info.finish_reason.as_deref(), Some("stop"));
     assert_eq!(info.usage.unwrap().total, 3);
     let error = br#"{"error":{"message":"no: 536-22-8145"}}"#;
     let (redacted, _) = redact_answer(Operation::ChatCompletions, &plan, error).unwrap();
-    assert_eq!(
-        redacted.body.as_ref(),
-        br#"{"error":{"message":"no: [US_SSN]"}}"#
-    );
+    assert_eq!(redacted.body.as_ref(), br#"{"error":{"message":"no: [US_SSN]"}}"#);
 }
 
 #[test]
@@ -418,15 +306,7 @@ fn requests_as_policies_see_them() {
     let body = br#"{"model":"m","stream":true,"n":3,"stream_options":{"include_usage":true},
         "messages":[{"role":"user","content":"hi"},{"tool_calls":[{"function":{"arguments":"{\"a\":\"\\u0034\"}"}}]}]}"#;
     let request = ChatRequest::parse(body).unwrap();
-    assert_eq!(
-        (
-            request.model(),
-            request.stream(),
-            request.choices(),
-            request.include_usage()
-        ),
-        ("m", true, 3, true)
-    );
+    assert_eq!((request.model(), request.stream(), request.choices(), request.include_usage()), ("m", true, 3, true));
     assert_eq!(request.texts().unwrap(), ["hi", "4", r#"{"a":"\u0034"}"#]);
     let values = |text: &str| {
         let mut values = Vec::new();
@@ -448,46 +328,21 @@ fn requests_as_policies_see_them() {
 #[test]
 fn requests_that_two_readers_could_read_differently_are_refused() {
     let parse = |body: &str| ChatRequest::parse(body.as_bytes()).err();
-    assert_eq!(
-        parse(r#"{"model":"a","model":"b"}"#),
-        Some(RequestError::Duplicate)
-    );
-    assert_eq!(
-        parse(r#"{"model":"a","m\u006fdel":"b"}"#),
-        Some(RequestError::Duplicate)
-    );
-    assert_eq!(
-        parse(r#"{"stream":false,"stream":true}"#),
-        Some(RequestError::Duplicate)
-    );
-    assert_eq!(
-        parse(r#"{"messages":[],"messages":[]}"#),
-        Some(RequestError::Duplicate)
-    );
+    assert_eq!(parse(r#"{"model":"a","model":"b"}"#), Some(RequestError::Duplicate));
+    assert_eq!(parse(r#"{"model":"a","m\u006fdel":"b"}"#), Some(RequestError::Duplicate));
+    assert_eq!(parse(r#"{"stream":false,"stream":true}"#), Some(RequestError::Duplicate));
+    assert_eq!(parse(r#"{"messages":[],"messages":[]}"#), Some(RequestError::Duplicate));
     assert_eq!(
         parse(r#"{"stream_options":{"include_usage":true,"include_usage":false}}"#),
         Some(RequestError::Duplicate)
     );
-    assert_eq!(
-        parse(r#"{"stream":"true"}"#),
-        Some(RequestError::Member("stream"))
-    );
+    assert_eq!(parse(r#"{"stream":"true"}"#), Some(RequestError::Member("stream")));
     assert_eq!(parse(r#"{"model":1}"#), Some(RequestError::Member("model")));
-    assert_eq!(
-        parse(r#"{"model":"\ud800"}"#),
-        Some(RequestError::Member("model"))
-    );
+    assert_eq!(parse(r#"{"model":"\ud800"}"#), Some(RequestError::Member("model")));
     for n in ["0", "129", "1.0", "-1", "\"1\""] {
-        assert_eq!(
-            parse(&format!(r#"{{"n":{n}}}"#)),
-            Some(RequestError::Member("n")),
-            "{n}"
-        );
+        assert_eq!(parse(&format!(r#"{{"n":{n}}}"#)), Some(RequestError::Member("n")), "{n}");
     }
-    assert_eq!(
-        parse(r#"{"messages":"hi"}"#),
-        Some(RequestError::Member("messages"))
-    );
+    assert_eq!(parse(r#"{"messages":"hi"}"#), Some(RequestError::Member("messages")));
     assert_eq!(parse("[]"), Some(RequestError::NotAnObject));
     assert!(matches!(parse("{} {}"), Some(RequestError::Json(_))));
     assert!(matches!(parse(""), Some(RequestError::Json(_))));
@@ -496,12 +351,9 @@ fn requests_that_two_readers_could_read_differently_are_refused() {
 #[test]
 fn routes() {
     let chat = Some(Operation::ChatCompletions);
-    for target in [
-        "/v1/chat/completions",
-        "//v1/chat/completions/",
-        "/v1/chat/completions?x=1",
-        "/v1/%63hat/completions",
-    ] {
+    for target in
+        ["/v1/chat/completions", "//v1/chat/completions/", "/v1/chat/completions?x=1", "/v1/%63hat/completions"]
+    {
         assert_eq!(route("POST", target), chat, "{target}");
     }
     assert_eq!(route("GET", "/v1/models"), Some(Operation::ListModels));

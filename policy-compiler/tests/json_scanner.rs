@@ -1,9 +1,7 @@
 //! The scanner against serde_json.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use policy_compiler::json::{
-    DEPTH_MAX, Document, JsonErrorKind, Kind, NodeId, unescape, write_string,
-};
+use policy_compiler::json::{DEPTH_MAX, Document, JsonErrorKind, Kind, NodeId, unescape, write_string};
 use proptest::prelude::*;
 use serde_json::Value;
 
@@ -15,19 +13,11 @@ fn value(document: &Document<'_>, node: NodeId) -> Value {
         Kind::False => Value::Bool(false),
         Kind::String => Value::String(document.string(node).unwrap().into_owned()),
         Kind::Number => serde_json::from_slice(document.raw(node)).unwrap(),
-        Kind::Array => document
-            .children(node)
-            .map(|child| value(document, child))
-            .collect(),
+        Kind::Array => document.children(node).map(|child| value(document, child)).collect(),
         Kind::Object => Value::Object(
             document
                 .children(node)
-                .map(|child| {
-                    (
-                        document.key(child).unwrap().into_owned(),
-                        value(document, child),
-                    )
-                })
+                .map(|child| (document.key(child).unwrap().into_owned(), value(document, child)))
                 .collect(),
         ),
     }
@@ -44,9 +34,7 @@ fn agree(text: &[u8]) {
         (Ok(_), Err(error)) => {
             let message = error.to_string();
             assert!(
-                message.contains("surrogate")
-                    || message.contains("hex escape")
-                    || message.contains("out of range"),
+                message.contains("surrogate") || message.contains("hex escape") || message.contains("out of range"),
                 "{message}: {}",
                 String::from_utf8_lossy(text)
             );
@@ -60,9 +48,7 @@ fn json() -> impl Strategy<Value = Value> {
         Just(Value::Null),
         any::<bool>().prop_map(Value::from),
         any::<i64>().prop_map(Value::from),
-        any::<f64>()
-            .prop_filter("finite", |x| x.is_finite())
-            .prop_map(Value::from),
+        any::<f64>().prop_filter("finite", |x| x.is_finite()).prop_map(Value::from),
         any::<String>().prop_map(Value::from),
         "[\"\\\\\u{0}-\u{1f}é😀]{0,9}".prop_map(Value::from),
     ];
@@ -136,14 +122,8 @@ fn what_is_refused_and_where() {
     assert_eq!(offence(b"[1,]"), (3, JsonErrorKind::Byte));
     assert_eq!(offence(b"{\"a\":1"), (6, JsonErrorKind::End));
     assert_eq!(offence("\u{feff}{}".as_bytes()), (0, JsonErrorKind::Byte));
-    assert!(
-        Document::parse("[".repeat(DEPTH_MAX).as_bytes())
-            .is_err_and(|error| error.kind == JsonErrorKind::End)
-    );
-    assert_eq!(
-        offence("[".repeat(DEPTH_MAX + 1).as_bytes()),
-        (DEPTH_MAX, JsonErrorKind::Depth)
-    );
+    assert!(Document::parse("[".repeat(DEPTH_MAX).as_bytes()).is_err_and(|error| error.kind == JsonErrorKind::End));
+    assert_eq!(offence("[".repeat(DEPTH_MAX + 1).as_bytes()), (DEPTH_MAX, JsonErrorKind::Depth));
 }
 
 #[test]

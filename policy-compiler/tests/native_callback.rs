@@ -3,8 +3,7 @@
 
 use policy_compiler::{CompiledPolicy, Engine, compile};
 use policy_lang::{
-    Atom, AtomId, Condition, Effect, Facts, HeaderView, Nothing, Program, Rule, TextEngine,
-    TextTest, Truth,
+    Atom, AtomId, Condition, Effect, Facts, HeaderView, Nothing, Program, Rule, TextEngine, TextTest, Truth,
 };
 use std::cell::Cell;
 use std::sync::Arc;
@@ -32,10 +31,7 @@ struct Nested<'a>(&'a CompiledPolicy);
 
 impl TextEngine for Nested<'_> {
     fn test(&self, _test: &TextTest, _text: &str) -> Option<bool> {
-        let truths = self
-            .0
-            .trace(&facts(&Counting(Cell::new(0)), &Nothing))
-            .truths;
+        let truths = self.0.trace(&facts(&Counting(Cell::new(0)), &Nothing)).truths;
         Some(truths.iter().all(|truth| *truth == Truth::True))
     }
 }
@@ -83,10 +79,7 @@ fn a_decision_inside_a_decision_disturbs_neither() {
     let body = OneText(["x".into()]);
     let counting = Counting(Cell::new(0));
     let nested = Nested(&inner);
-    let facts = Facts {
-        body: &body,
-        ..facts(&counting, &nested)
-    };
+    let facts = Facts { body: &body, ..facts(&counting, &nested) };
     assert_eq!(outer.trace(&facts).truths, vec![Truth::True; 100]);
     assert_eq!(counting.0.get(), 1);
 }

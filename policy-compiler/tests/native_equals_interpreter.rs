@@ -7,8 +7,7 @@ use native_support::{Call, calls, engine, model, program, programs};
 use policy_compiler::{CompiledPolicy, Engine, compile};
 use policy_lang::schema::{IntField, StrField};
 use policy_lang::{
-    Atom, AtomId, CompareOp, Condition, Effect, Facts, Program, Rule, StrSet, TextTest, interpret,
-    trace,
+    Atom, AtomId, CompareOp, Condition, Effect, Facts, Program, Rule, StrSet, TextTest, interpret, trace,
 };
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
@@ -60,25 +59,12 @@ fn on_a_thousand_models_and_groups() {
     }
     for number in 0..40 {
         let literals = (number..1_000).step_by(number + 2).map(model).collect();
-        let set = StrSet {
-            literals,
-            globs: Vec::new(),
-        };
-        atoms.push(Atom::StrIn {
-            field: StrField::Model,
-            set,
-        });
+        let set = StrSet { literals, globs: Vec::new() };
+        atoms.push(Atom::StrIn { field: StrField::Model, set });
     }
     let rules = (0..atoms.len()).map(|id| {
         let atom = Condition::Atom(AtomId(u32::try_from(id).unwrap()));
-        rule(
-            id,
-            if id % 2 == 0 {
-                atom
-            } else {
-                Condition::Not(Box::new(atom))
-            },
-        )
+        rule(id, if id % 2 == 0 { atom } else { Condition::Not(Box::new(atom)) })
     });
     let policy = native(program(rules.collect(), atoms));
     for number in 0..1_000 {
@@ -94,29 +80,14 @@ fn at_the_edges_of_numbers() {
     let mut atoms = Vec::new();
     let edges = [i64::MIN, i64::MIN + 1, -1, 0, 1, i64::MAX - 1, i64::MAX];
     for value in edges {
-        for op in [
-            CompareOp::Eq,
-            CompareOp::Lt,
-            CompareOp::Le,
-            CompareOp::Gt,
-            CompareOp::Ge,
-        ] {
-            atoms.push(Atom::Int {
-                field: IntField::RequestSize,
-                op,
-                value,
-            });
+        for op in [CompareOp::Eq, CompareOp::Lt, CompareOp::Le, CompareOp::Gt, CompareOp::Ge] {
+            atoms.push(Atom::Int { field: IntField::RequestSize, op, value });
         }
     }
-    let rules = (0..atoms.len())
-        .map(|id| rule(id, Condition::Atom(AtomId(u32::try_from(id).unwrap()))))
-        .collect();
+    let rules = (0..atoms.len()).map(|id| rule(id, Condition::Atom(AtomId(u32::try_from(id).unwrap())))).collect();
     let policy = native(program(rules, atoms));
     for value in edges {
-        let call = Call {
-            ints: [Some(value), None],
-            ..Call::default()
-        };
+        let call = Call { ints: [Some(value), None], ..Call::default() };
         agree_on(&policy, &call);
     }
     agree_on(&policy, &Call::default());
@@ -132,19 +103,11 @@ fn a_program_without_rules_denies() {
 fn a_condition_of_thousands_of_parts_is_compiled() {
     let texts = TextTest::Contains("ab".to_owned());
     let atoms = vec![Atom::InGroup("g1".to_owned()), Atom::Text(texts)];
-    let parts: Vec<Condition> = (0..4_000)
-        .map(|number| Condition::Atom(AtomId(number % 2)))
-        .collect();
-    let rules = vec![
-        rule(0, Condition::Any(parts.clone())),
-        rule(1, Condition::All(parts)),
-    ];
+    let parts: Vec<Condition> = (0..4_000).map(|number| Condition::Atom(AtomId(number % 2))).collect();
+    let rules = vec![rule(0, Condition::Any(parts.clone())), rule(1, Condition::All(parts))];
     let policy = native(program(rules, atoms));
     for groups in [vec![], vec!["g1".to_owned()]] {
-        let call = Call {
-            groups,
-            ..Call::default()
-        };
+        let call = Call { groups, ..Call::default() };
         agree_on(&policy, &call);
     }
 }
@@ -166,12 +129,7 @@ fn agree(policy: &CompiledPolicy, facts: &Facts<'_>) -> Result<(), TestCaseError
 }
 
 fn rule(number: usize, condition: Condition) -> Rule {
-    Rule {
-        name: format!("rule.{number:04}"),
-        shadow: false,
-        condition,
-        effects: vec![Effect::Allow],
-    }
+    Rule { name: format!("rule.{number:04}"), shadow: false, condition, effects: vec![Effect::Allow] }
 }
 
 fn renumber(condition: &mut Condition, first: u32) {

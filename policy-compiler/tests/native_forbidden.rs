@@ -10,8 +10,7 @@ use std::sync::Arc;
 #[test]
 fn without_executable_pages_the_interpreter_judges() {
     // SAFETY: prctl with these arguments reads no memory of ours; it only forbids this process to make pages executable later.
-    let forbidden =
-        unsafe { libc::prctl(libc::PR_SET_MDWE, libc::PR_MDWE_REFUSE_EXEC_GAIN, 0, 0, 0) };
+    let forbidden = unsafe { libc::prctl(libc::PR_SET_MDWE, libc::PR_MDWE_REFUSE_EXEC_GAIN, 0, 0, 0) };
     if forbidden != 0 {
         eprintln!("this kernel cannot forbid executable pages (before 6.3): nothing to test");
         return;

@@ -23,10 +23,7 @@ fn two_hundred_policies_come_and_go() {
     come_and_go(20);
     let (mappings, size_kib) = (executable_mappings(), size_kib());
     let kept = compile(Arc::clone(&program));
-    assert!(
-        executable_mappings() > mappings,
-        "the count sees native code"
-    );
+    assert!(executable_mappings() > mappings, "the count sees native code");
     drop(kept);
     come_and_go(200);
     assert_eq!(executable_mappings(), mappings);
@@ -37,21 +34,14 @@ fn two_hundred_policies_come_and_go() {
 /// Anonymous executable mappings of this process: native code has no file.
 fn executable_mappings() -> usize {
     let maps = read_to_string("/proc/self/maps").unwrap();
-    let fields = maps
-        .lines()
-        .map(|line| line.split_whitespace().collect::<Vec<_>>());
-    fields
-        .filter(|fields| fields[1].contains('x') && fields.len() == 5)
-        .count()
+    let fields = maps.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+    fields.filter(|fields| fields[1].contains('x') && fields.len() == 5).count()
 }
 
 /// Address space of this process.
 fn size_kib() -> u64 {
     let status = read_to_string("/proc/self/status").unwrap();
-    let line = status
-        .lines()
-        .find(|line| line.starts_with("VmSize:"))
-        .unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmSize:")).unwrap();
     line.split_whitespace().nth(1).unwrap().parse().unwrap()
 }
 
@@ -67,9 +57,6 @@ fn program() -> Program {
         version: 1,
         digest: "00".to_owned(),
         rules: (0..80).map(rule).collect(),
-        atoms: vec![
-            Atom::InGroup("g".to_owned()),
-            Atom::HeaderPresent("x-team".to_owned()),
-        ],
+        atoms: vec![Atom::InGroup("g".to_owned()), Atom::HeaderPresent("x-team".to_owned())],
     }
 }

@@ -11,20 +11,11 @@ use std::collections::BTreeMap;
 const DETECTORS: [&str; 4] = ["credit_card", "email", "phone", "us_ssn"];
 
 fn mask(selector: Selector, matchers: Vec<Matcher>, transform: Transform) -> Mask {
-    Mask {
-        side: Side::Response,
-        record_only: false,
-        selector,
-        matchers,
-        transform,
-    }
+    Mask { side: Side::Response, record_only: false, selector, matchers, transform }
 }
 
 fn detectors() -> Vec<Matcher> {
-    DETECTORS
-        .iter()
-        .map(|name| Matcher::Detector((*name).to_owned()))
-        .collect()
+    DETECTORS.iter().map(|name| Matcher::Detector((*name).to_owned())).collect()
 }
 
 fn plan(masks: &[Mask]) -> MaskPlan {
@@ -93,10 +84,7 @@ fn collect(stream: &str) -> BTreeMap<String, String> {
     let mut texts: BTreeMap<String, String> = BTreeMap::new();
     let normalised = stream.replace("\r\n", "\n").replace('\r', "\n");
     for block in normalised.trim_start_matches('\u{feff}').split("\n\n") {
-        let data: Vec<&str> = block
-            .lines()
-            .filter_map(|line| line.strip_prefix("data:"))
-            .collect();
+        let data: Vec<&str> = block.lines().filter_map(|line| line.strip_prefix("data:")).collect();
         let data = data.join("\n");
         if data.is_empty() || data.trim() == "[DONE]" {
             continue;
@@ -106,20 +94,14 @@ fn collect(stream: &str) -> BTreeMap<String, String> {
             let delta = &choice["delta"];
             let mut add = |name: String, text: &Value| {
                 if let Some(text) = text.as_str() {
-                    texts
-                        .entry(format!("{}.{name}", choice["index"]))
-                        .or_default()
-                        .push_str(text);
+                    texts.entry(format!("{}.{name}", choice["index"])).or_default().push_str(text);
                 }
             };
             for name in ["content", "refusal", "reasoning", "reasoning_content"] {
                 add(name.to_owned(), &delta[name]);
             }
             for call in delta["tool_calls"].as_array().into_iter().flatten() {
-                add(
-                    format!("tool{}", call["index"]),
-                    &call["function"]["arguments"],
-                );
+                add(format!("tool{}", call["index"]), &call["function"]["arguments"]);
             }
         }
     }
@@ -127,14 +109,10 @@ fn collect(stream: &str) -> BTreeMap<String, String> {
 }
 
 fn masked_whole(plan: &MaskPlan, content: &str) -> String {
-    let body =
-        json!({ "choices": [{ "index": 0, "message": { "content": content } }] }).to_string();
+    let body = json!({ "choices": [{ "index": 0, "message": { "content": content } }] }).to_string();
     let (redacted, _) = redact_answer(ChatCompletions, plan, body.as_bytes()).unwrap();
     let value: Value = serde_json::from_slice(&redacted.body).unwrap();
-    value["choices"][0]["message"]["content"]
-        .as_str()
-        .unwrap()
-        .to_owned()
+    value["choices"][0]["message"]["content"].as_str().unwrap().to_owned()
 }
 
 fn fragment() -> impl Strategy<Value = String> {
@@ -158,10 +136,7 @@ fn cut<'t>(text: &'t str, sizes: &[usize]) -> Vec<&'t str> {
     let mut pieces = Vec::new();
     let mut rest = text;
     for &size in sizes {
-        let at = rest
-            .char_indices()
-            .nth(size)
-            .map_or(rest.len(), |(at, _)| at);
+        let at = rest.char_indices().nth(size).map_or(rest.len(), |(at, _)| at);
         let (piece, behind) = rest.split_at(at);
         pieces.push(piece);
         rest = behind;
@@ -261,15 +236,9 @@ fn a_number_in_pieces_is_masked_and_the_last_event_is_held() {
     let stream = content_stream(&["SSN ", "53", "6-2", "2-81", "45", " ok"]);
     let (ready, held, redactor) = whole_stream(&all_text(), &stream);
     assert_eq!(collect(&ready)["0.content"], "SSN [US_SSN] ok");
-    assert_eq!(
-        held,
-        format!("{}data: [DONE]\n\n", chunk(&json!({}), Some("stop")))
-    );
+    assert_eq!(held, format!("{}data: [DONE]\n\n", chunk(&json!({}), Some("stop"))));
     let hit = &redactor.hits()[0];
-    assert_eq!(
-        (hit.rule.as_ref(), hit.detector.as_ref()),
-        ("rule", "us_ssn")
-    );
+    assert_eq!((hit.rule.as_ref(), hit.detector.as_ref()), ("rule", "us_ssn"));
     assert_eq!(hit.pointer, "/choices/0/message/content");
     assert_eq!(hit.channel, "choices[0].content");
     assert_eq!((hit.offset, hit.length, hit.action), (4, 11, "label"));
@@ -297,8 +266,8 @@ fn what_is_held_at_the_end_comes_in_one_event_before_the_finish_reason() {
 
 #[test]
 fn a_finish_event_with_content_takes_the_rest_itself() {
-    let stream = chunk(&json!({ "content": "SSN 536-22-" }), None)
-        + &chunk(&json!({ "content": "8145" }), Some("stop"));
+    let stream =
+        chunk(&json!({ "content": "SSN 536-22-" }), None) + &chunk(&json!({ "content": "8145" }), Some("stop"));
     let (ready, held, _) = whole_stream(&all_text(), &stream);
     assert_eq!(collect(&ready)["0.content"], "SSN ");
     assert_eq!(collect(&held)["0.content"], "[US_SSN]");
@@ -309,10 +278,7 @@ fn without_a_finish_reason_done_or_the_end_flush() {
     for tail in ["data: [DONE]\n\n", "", ": bye\n\n", "data: [DONE]"] {
         let stream = chunk(&json!({ "content": "x 536-22-8145" }), None) + tail;
         let (ready, held, _) = whole_stream(&all_text(), &stream);
-        assert_eq!(
-            collect(&format!("{ready}{held}"))["0.content"],
-            "x [US_SSN]"
-        );
+        assert_eq!(collect(&format!("{ready}{held}"))["0.content"], "x [US_SSN]");
         assert!(format!("{ready}{held}").ends_with(tail) || tail == ": bye\n\n");
     }
 }
@@ -322,15 +288,10 @@ fn choices_and_fields_do_not_mix() {
     let delta = |choice: u32, delta: Value, finish: Option<&str>| json!({ "index": choice, "delta": delta, "finish_reason": finish });
     let stream = event(
         &json!({ "choices": [delta(0, json!({ "content": "536-22", "refusal": "536-22" }), None), delta(1, json!({ "content": "536-22-81" }), None)] }),
-    ) + &event(
-        &json!({ "choices": [delta(1, json!({ "content": "45" }), Some("stop"))] }),
-    ) + &event(
-        &json!({ "choices": [delta(0, json!({ "content": "-8145", "refusal": "!" }), None)] }),
-    ) + &event(
-        &json!({ "choices": [delta(0, json!({}), Some("length"))], "usage": null }),
-    ) + &event(
-        &json!({ "choices": [], "usage": { "prompt_tokens": 3, "completion_tokens": 4, "total_tokens": 7 } }),
-    );
+    ) + &event(&json!({ "choices": [delta(1, json!({ "content": "45" }), Some("stop"))] }))
+        + &event(&json!({ "choices": [delta(0, json!({ "content": "-8145", "refusal": "!" }), None)] }))
+        + &event(&json!({ "choices": [delta(0, json!({}), Some("length"))], "usage": null }))
+        + &event(&json!({ "choices": [], "usage": { "prompt_tokens": 3, "completion_tokens": 4, "total_tokens": 7 } }));
     let (ready, held, redactor) = feed(&all_text(), 2, [stream.as_bytes()]).unwrap();
     let texts = collect(&format!("{ready}{held}"));
     assert_eq!(texts["0.content"], "[US_SSN]");
@@ -344,9 +305,7 @@ fn choices_and_fields_do_not_mix() {
 
 #[test]
 fn surrogates_split_between_events_are_put_together() {
-    let piece = |text: &str| {
-        format!(r#"data: {{"choices":[{{"index":0,"delta":{{"content":"{text}"}}}}]}}"#) + "\n\n"
-    };
+    let piece = |text: &str| format!(r#"data: {{"choices":[{{"index":0,"delta":{{"content":"{text}"}}}}]}}"#) + "\n\n";
     let stream = piece(r"a\ud83d") + &piece(r"\ude00b") + &piece(r"c\u0034");
     let (ready, held, _) = whole_stream(&all_text(), &stream);
     assert_eq!(collect(&format!("{ready}{held}"))["0.content"], "a😀bc4");
@@ -360,10 +319,7 @@ fn framing_is_kept() {
     let data = r#"{"choices":[{"index":0,
 "delta":{"content":"SSN 536-22-8145,"}}]}"#;
     let lines: Vec<String> = data.lines().map(|line| format!("data:{line}")).collect();
-    let stream = format!(
-        "\u{feff}: hello\revent: message\r{}\rid: 7\r\r: ping\r\r",
-        lines.join("\r")
-    );
+    let stream = format!("\u{feff}: hello\revent: message\r{}\rid: 7\r\r: ping\r\r", lines.join("\r"));
     let (ready, _, _) = whole_stream(&all_text(), &stream);
     assert_eq!(
         ready,
@@ -373,10 +329,8 @@ fn framing_is_kept() {
 
 #[test]
 fn echoes_of_a_masked_answer_are_dropped() {
-    let stream = event(
-        &json!({ "choices": [{ "index": 0, "delta": { "content": "hi" },
-        "logprobs": { "content": [{ "token": "536-22-8145" }] } }] }),
-    );
+    let stream = event(&json!({ "choices": [{ "index": 0, "delta": { "content": "hi" },
+        "logprobs": { "content": [{ "token": "536-22-8145" }] } }] }));
     let (ready, _, _) = whole_stream(&all_text(), &stream);
     assert!(ready.contains(r#""logprobs":null"#) && !ready.contains("8145"));
     let (ready, _, _) = whole_stream(&MaskPlan::empty(Side::Response), &stream);
@@ -395,14 +349,8 @@ fn errors_in_a_stream_are_masked_and_held() {
 #[test]
 fn what_cannot_be_masked_cuts_the_stream() {
     let cut = |stream: &str| feed(&all_text(), 1, [stream.as_bytes()]).err();
-    assert!(matches!(
-        cut("data: {oops\n\n"),
-        Some(RedactError::Event(_))
-    ));
-    assert!(matches!(
-        cut("data: {\"choices\":[{\"del"),
-        Some(RedactError::Event(_))
-    ));
+    assert!(matches!(cut("data: {oops\n\n"), Some(RedactError::Event(_))));
+    assert!(matches!(cut("data: {\"choices\":[{\"del"), Some(RedactError::Event(_))));
     assert_eq!(
         cut("data: {\"choices\":[{\"delta\":{\"content\":\"a\",\"content\":\"b\"}}]}\n\n"),
         Some(RedactError::Duplicate)
@@ -421,9 +369,7 @@ fn what_cannot_be_masked_cuts_the_stream() {
 #[test]
 fn paths_without_a_channel_are_named() {
     let unmappable = |text: &str| {
-        plan(&[mask(Selector::Path(path(text)), vec![], Transform::Label)])
-            .stream_unmappable()
-            .map(str::to_owned)
+        plan(&[mask(Selector::Path(path(text)), vec![], Transform::Label)]).stream_unmappable().map(str::to_owned)
     };
     for good in [
         "$.choices.*.message.content",
@@ -433,13 +379,7 @@ fn paths_without_a_channel_are_named() {
     ] {
         assert_eq!(unmappable(good), None, "{good}");
     }
-    for bad in [
-        "$.model",
-        "$.choices",
-        "$.choices.*.message.*",
-        "$.usage.x",
-        "$.choices.*.message",
-    ] {
+    for bad in ["$.model", "$.choices", "$.choices.*.message.*", "$.usage.x", "$.choices.*.message"] {
         assert_eq!(unmappable(bad).as_deref(), Some("rule"), "{bad}");
     }
 }
@@ -449,10 +389,8 @@ fn the_recorded_copy_of_a_stream_has_no_card_anywhere() {
     let recorded = MaskPlan::recorded(Side::Response, []).unwrap();
     let stream = format!(
         ": 4111111111111111\n{}",
-        event(
-            &json!({ "id": "4111111111111111", "x": [4_111_111_111_111_111_u64], "4111111111111111": 1,
-        "choices": [{ "index": 0, "delta": { "content": "4111 1111 " } }] })
-        )
+        event(&json!({ "id": "4111111111111111", "x": [4_111_111_111_111_111_u64], "4111111111111111": 1,
+        "choices": [{ "index": 0, "delta": { "content": "4111 1111 " } }] }))
     ) + "data: 4111111111111111 no json\n\n"
         + &chunk(&json!({ "content": "1111 1111" }), Some("stop"));
     let (ready, held, redactor) = whole_stream(&recorded, &stream);

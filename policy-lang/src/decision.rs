@@ -1,8 +1,6 @@
 //! From "which rules hold" to what happens: the meaning of POLICY-LANGUAGE §4, shared by interpreter and native code.
 
-use crate::program::{
-    ApprovalRequirement, Effect, Mask, Program, RecordBound, RecordLevel, RuleId,
-};
+use crate::program::{ApprovalRequirement, Effect, Mask, Program, RecordBound, RecordLevel, RuleId};
 
 /// How one rule came out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -107,23 +105,13 @@ pub fn conclude(program: &Program, trace: &Trace) -> Decision {
                 Effect::Allow => allowed = true,
                 Effect::Deny { text, status } => {
                     if denial.is_none() {
-                        denial = Some(Denial {
-                            text: text.clone(),
-                            status: *status,
-                            rule: Some(id),
-                        });
+                        denial = Some(Denial { text: text.clone(), status: *status, rule: Some(id) });
                     }
                 }
                 Effect::RequireApproval(requirement) => approvals.push(requirement.clone()),
                 Effect::Mask(_) => masks.push((id, u32::try_from(position).unwrap_or(u32::MAX))),
-                Effect::Record {
-                    bound: RecordBound::AtLeast,
-                    level,
-                } => at_least = at_least.max(*level),
-                Effect::Record {
-                    bound: RecordBound::AtMost,
-                    level,
-                } => at_most = at_most.min(*level),
+                Effect::Record { bound: RecordBound::AtLeast, level } => at_least = at_least.max(*level),
+                Effect::Record { bound: RecordBound::AtMost, level } => at_most = at_most.min(*level),
             }
         }
     }
@@ -131,33 +119,19 @@ pub fn conclude(program: &Program, trace: &Trace) -> Decision {
     approvals.dedup();
     let verdict = match denial {
         Some(denial) => Verdict::Deny(denial),
-        None if !allowed => Verdict::Deny(Denial {
-            text: "No rule allows this call.".to_owned(),
-            status: 403,
-            rule: None,
-        }),
+        None if !allowed => {
+            Verdict::Deny(Denial { text: "No rule allows this call.".to_owned(), status: 403, rule: None })
+        }
         None if !approvals.is_empty() => Verdict::Pending(approvals),
         None => Verdict::Forward,
     };
     // Where bounds contradict, keeping more is the stricter reading.
-    Decision {
-        verdict,
-        fired,
-        shadow_fired,
-        errors,
-        obligations: Obligations {
-            masks,
-            record: at_least.max(at_most),
-        },
-    }
+    Decision { verdict, fired, shadow_fired, errors, obligations: Obligations { masks, record: at_least.max(at_most) } }
 }
 
 impl Obligations {
     /// The mask effects themselves.
-    pub fn resolve<'p>(
-        &'p self,
-        program: &'p Program,
-    ) -> impl Iterator<Item = (&'p str, &'p Mask)> + 'p {
+    pub fn resolve<'p>(&'p self, program: &'p Program) -> impl Iterator<Item = (&'p str, &'p Mask)> + 'p {
         self.masks.iter().filter_map(|(rule, effect)| {
             let rule = program.rules.get(rule.0 as usize)?;
             match rule.effects.get(*effect as usize)? {

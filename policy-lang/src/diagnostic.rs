@@ -43,28 +43,15 @@ pub struct Diagnostic {
 
 impl Diagnostic {
     pub(crate) fn error(code: Code, message: impl Into<String>) -> Self {
-        Self {
-            code: code.as_str(),
-            severity: Severity::Error,
-            message: message.into(),
-            labels: Vec::new(),
-            help: None,
-        }
+        Self { code: code.as_str(), severity: Severity::Error, message: message.into(), labels: Vec::new(), help: None }
     }
 
     pub(crate) fn warning(code: Code, message: impl Into<String>) -> Self {
-        Self {
-            severity: Severity::Warning,
-            ..Self::error(code, message)
-        }
+        Self { severity: Severity::Warning, ..Self::error(code, message) }
     }
 
     pub(crate) fn label(mut self, span: Span, text: impl Into<String>) -> Self {
-        self.labels.push(Label {
-            file: span.file,
-            span: span.range(),
-            text: text.into(),
-        });
+        self.labels.push(Label { file: span.file, span: span.range(), text: text.into() });
         self
     }
 

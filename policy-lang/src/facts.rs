@@ -43,11 +43,7 @@ pub trait BodyView {
     ///
     /// # Errors
     /// [`Unreadable`] when the body is malformed.
-    fn values(
-        &self,
-        path: &JsonPath,
-        visit: &mut dyn FnMut(JsonValue<'_>) -> bool,
-    ) -> Result<(), Unreadable>;
+    fn values(&self, path: &JsonPath, visit: &mut dyn FnMut(JsonValue<'_>) -> bool) -> Result<(), Unreadable>;
 }
 
 /// A body that a policy wanted to read and could not: an error, so restricting rules deny.
@@ -89,11 +85,7 @@ impl BodyView for Nothing {
     fn texts(&self) -> Result<&[Cow<'_, str>], Unreadable> {
         Ok(&[])
     }
-    fn values(
-        &self,
-        _: &JsonPath,
-        _: &mut dyn FnMut(JsonValue<'_>) -> bool,
-    ) -> Result<(), Unreadable> {
+    fn values(&self, _: &JsonPath, _: &mut dyn FnMut(JsonValue<'_>) -> bool) -> Result<(), Unreadable> {
         Ok(())
     }
 }

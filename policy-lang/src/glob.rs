@@ -80,9 +80,9 @@ mod tests {
         match glob.split_first() {
             None => text.is_empty(),
             Some(('*', rest)) => (0..=text.len()).any(|n| by_definition(rest, &text[n..])),
-            Some((c, rest)) => text.split_first().is_some_and(|(found, text)| {
-                (*c == '?' || c == found) && by_definition(rest, text)
-            }),
+            Some((c, rest)) => {
+                text.split_first().is_some_and(|(found, text)| (*c == '?' || c == found) && by_definition(rest, text))
+            }
         }
     }
 

@@ -3,9 +3,7 @@
 use crate::decision::{Decision, Trace, Truth, conclude};
 use crate::facts::{BodyView, Facts, JsonValue};
 use crate::glob::glob_match;
-use crate::program::{
-    Atom, AtomId, CompareOp, Condition, JsonPath, JsonTest, Program, StrSet, TextTest,
-};
+use crate::program::{Atom, AtomId, CompareOp, Condition, JsonPath, JsonTest, Program, StrSet, TextTest};
 use std::cell::Cell;
 
 /// Judges one call.
@@ -17,18 +15,8 @@ pub fn interpret(program: &Program, facts: &Facts<'_>) -> Decision {
 /// How every rule came out, shadow rules included. Each atom is judged at most once, and only when a rule still depends on it.
 #[must_use]
 pub fn trace(program: &Program, facts: &Facts<'_>) -> Trace {
-    let judge = Judge {
-        program,
-        facts,
-        known: vec![Cell::new(None); program.atoms.len()],
-    };
-    Trace {
-        truths: program
-            .rules
-            .iter()
-            .map(|rule| judge.condition(&rule.condition))
-            .collect(),
-    }
+    let judge = Judge { program, facts, known: vec![Cell::new(None); program.atoms.len()] };
+    Trace { truths: program.rules.iter().map(|rule| judge.condition(&rule.condition)).collect() }
 }
 
 struct Judge<'a> {
@@ -100,25 +88,11 @@ pub fn eval_atom(atom: &Atom, facts: &Facts<'_>) -> Truth {
             .copied()
             .flatten()
             .map_or(Truth::Error, |found| truth(op.holds(&found, value))),
-        Atom::Bool(field) => facts
-            .bools
-            .get(*field as usize)
-            .copied()
-            .flatten()
-            .map_or(Truth::Error, truth),
+        Atom::Bool(field) => facts.bools.get(*field as usize).copied().flatten().map_or(Truth::Error, truth),
         Atom::HeaderPresent(name) => truth(facts.headers.get(name).is_some()),
-        Atom::HeaderIn { name, set } => truth(
-            facts
-                .headers
-                .get(name)
-                .is_some_and(|text| set.contains(text)),
-        ),
+        Atom::HeaderIn { name, set } => truth(facts.headers.get(name).is_some_and(|text| set.contains(text))),
         Atom::Text(test) => match facts.body.texts() {
-            Ok(texts) => texts
-                .iter()
-                .map(|text| eval_text(test, text, facts))
-                .max()
-                .unwrap_or(Truth::False),
+            Ok(texts) => texts.iter().map(|text| eval_text(test, text, facts)).max().unwrap_or(Truth::False),
             Err(_) => Truth::Error,
         },
         Atom::JsonPresent(path) => eval_present(path, facts.body),
@@ -127,10 +101,7 @@ pub fn eval_atom(atom: &Atom, facts: &Facts<'_>) -> Truth {
 }
 
 fn eval_text(test: &TextTest, text: &str, facts: &Facts<'_>) -> Truth {
-    facts
-        .text_engine
-        .test(test, text)
-        .map_or(Truth::Error, truth)
+    facts.text_engine.test(test, text).map_or(Truth::Error, truth)
 }
 
 fn eval_present(path: &JsonPath, body: &dyn BodyView) -> Truth {
@@ -164,9 +135,7 @@ fn eval_value(test: &JsonTest, value: &JsonValue<'_>, facts: &Facts<'_>) -> Trut
         (JsonTest::Text(test), JsonValue::Str(text)) => eval_text(test, text, facts),
         (JsonTest::Bool(wanted), JsonValue::Bool(found)) => truth(wanted == found),
         // Literals in policies are at most 2^53 away from zero, so the conversion is exact.
-        (JsonTest::Int { op, value }, JsonValue::Number(found)) => {
-            truth(op.holds(found, &(*value as f64)))
-        }
+        (JsonTest::Int { op, value }, JsonValue::Number(found)) => truth(op.holds(found, &(*value as f64))),
         _ => Truth::Error,
     }
 }
@@ -175,8 +144,7 @@ impl StrSet {
     /// Whether the text equals a literal or matches a glob.
     #[must_use]
     pub fn contains(&self, text: &str) -> bool {
-        self.literals.iter().any(|literal| literal == text)
-            || self.globs.iter().any(|glob| glob_match(glob, text))
+        self.literals.iter().any(|literal| literal == text) || self.globs.iter().any(|glob| glob_match(glob, text))
     }
 }
 

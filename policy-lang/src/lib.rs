@@ -54,8 +54,7 @@ pub use glob::glob_match;
 pub use interpreter::{eval_atom, interpret, trace};
 pub use load::{Loaded, load_path, load_sources};
 pub use program::{
-    ApprovalRequirement, Atom, AtomId, CompareOp, Condition, Effect, JsonPath, JsonTest, Mask,
-    Matcher, Needs, PathSegment, Program, RecordBound, RecordLevel, Rule, RuleId, Selector, Side,
-    StrSet, TextTest, Transform,
+    ApprovalRequirement, Atom, AtomId, CompareOp, Condition, Effect, JsonPath, JsonTest, Mask, Matcher, Needs,
+    PathSegment, Program, RecordBound, RecordLevel, Rule, RuleId, Selector, Side, StrSet, TextTest, Transform,
 };
 pub use source::{Source, Sources};

@@ -28,10 +28,7 @@ impl Loaded {
     /// The warnings as [`Diagnostics`], for rendering.
     #[must_use]
     pub fn diagnostics(&self) -> Diagnostics {
-        Diagnostics {
-            list: self.warnings.clone(),
-            sources: self.sources.clone(),
-        }
+        Diagnostics { list: self.warnings.clone(), sources: self.sources.clone() }
     }
 }
 
@@ -42,10 +39,8 @@ impl Loaded {
 /// # Errors
 /// Everything that is wrong with the set, unreadable files included; at most 100 findings.
 pub fn load_path(path: &Path) -> Result<Loaded, Diagnostics> {
-    let (root, files) = walk::read(path).map_err(|error| Diagnostics {
-        list: vec![*error],
-        sources: Sources::default(),
-    })?;
+    let (root, files) =
+        walk::read(path).map_err(|error| Diagnostics { list: vec![*error], sources: Sources::default() })?;
     load(Sources::new(files, root))
 }
 
@@ -72,10 +67,7 @@ fn load(sources: Sources) -> Result<Loaded, Diagnostics> {
     let (Some(checked), true) = (checked, errors.is_empty()) else {
         sort(&mut errors);
         errors.truncate(ERRORS_MAX);
-        return Err(Diagnostics {
-            list: errors,
-            sources,
-        });
+        return Err(Diagnostics { list: errors, sources });
     };
     let mut warnings = checked.warnings;
     sort(&mut warnings);
@@ -95,18 +87,12 @@ fn load(sources: Sources) -> Result<Loaded, Diagnostics> {
 fn check_bounds(sources: &Sources) -> Result<(), Box<Diagnostic>> {
     let files = sources.files();
     if files.is_empty() {
-        return Err(Box::new(Diagnostic::error(
-            Code::NoFiles,
-            "there is no policy file",
-        )));
+        return Err(Box::new(Diagnostic::error(Code::NoFiles, "there is no policy file")));
     }
     if files.len() > FILES_MAX {
         return Err(Box::new(Diagnostic::error(
             Code::TooManyFiles,
-            format!(
-                "the set has {} files, the limit is {FILES_MAX}",
-                files.len()
-            ),
+            format!("the set has {} files, the limit is {FILES_MAX}", files.len()),
         )));
     }
     let mut total = 0_usize;
@@ -120,11 +106,8 @@ fn check_bounds(sources: &Sources) -> Result<(), Box<Diagnostic>> {
 pub(crate) fn check_file_size(name: &str, bytes: usize) -> Result<(), Box<Diagnostic>> {
     match bytes > FILE_BYTES_MAX {
         true => Err(Box::new(
-            Diagnostic::error(
-                Code::FileTooLarge,
-                format!("{name} is larger than {FILE_BYTES_MAX} bytes"),
-            )
-            .help("split it: all files of a directory are one set"),
+            Diagnostic::error(Code::FileTooLarge, format!("{name} is larger than {FILE_BYTES_MAX} bytes"))
+                .help("split it: all files of a directory are one set"),
         )),
         false => Ok(()),
     }
@@ -160,15 +143,8 @@ fn parse(sources: &Sources, errors: &mut Vec<Diagnostic>) -> Vec<(usize, crate::
 /// In file order; findings without a place come last.
 fn sort(list: &mut [Diagnostic]) {
     list.sort_by_key(|diagnostic| {
-        let place = diagnostic
-            .labels
-            .first()
-            .map(|label| (label.file, label.span.start));
-        (
-            diagnostic.severity == Severity::Warning,
-            place.is_none(),
-            place,
-        )
+        let place = diagnostic.labels.first().map(|label| (label.file, label.span.start));
+        (diagnostic.severity == Severity::Warning, place.is_none(), place)
     });
 }
 

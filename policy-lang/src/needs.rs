@@ -1,8 +1,6 @@
 //! What a policy set asks of a call, so that a call whose policy never looks into the body is streamed through untouched.
 
-use crate::program::{
-    Atom, Condition, Effect, Needs, Program, RecordBound, RecordLevel, Rule, Side,
-};
+use crate::program::{Atom, Condition, Effect, Needs, Program, RecordBound, RecordLevel, Rule, Side};
 use crate::schema::{IntField, StrField};
 
 impl Program {
@@ -12,22 +10,17 @@ impl Program {
     pub fn needs(&self) -> Needs {
         let keeps_payload = self.may_record_full();
         Needs {
-            request_body: keeps_payload
-                || self.atoms.iter().any(reads_request_body)
-                || self.masks(Side::Request),
+            request_body: keeps_payload || self.atoms.iter().any(reads_request_body) || self.masks(Side::Request),
             response_body: keeps_payload || self.masks(Side::Response),
         }
     }
 
     fn may_record_full(&self) -> bool {
         let never_unless_asked = self.enforced().any(|rule| {
-            rule.condition == Condition::Const(true)
-                && rule.records(RecordBound::AtMost, RecordLevel::Metadata)
+            rule.condition == Condition::Const(true) && rule.records(RecordBound::AtMost, RecordLevel::Metadata)
         });
         // Where bounds contradict, keeping more wins (`conclude`).
-        let asked = self
-            .enforced()
-            .any(|rule| rule.records(RecordBound::AtLeast, RecordLevel::Full));
+        let asked = self.enforced().any(|rule| rule.records(RecordBound::AtLeast, RecordLevel::Full));
         asked || !never_unless_asked
     }
 
@@ -55,10 +48,6 @@ fn reads_request_body(atom: &Atom) -> bool {
         // The size of a chunked body is known only once it was read.
         Atom::Int { field, .. } => *field == IntField::RequestSize,
         Atom::Bool(_) | Atom::Text(_) | Atom::JsonPresent(_) | Atom::Json { .. } => true,
-        Atom::InGroup(_)
-        | Atom::HasScope(_)
-        | Atom::IpIn(_)
-        | Atom::HeaderPresent(_)
-        | Atom::HeaderIn { .. } => false,
+        Atom::InGroup(_) | Atom::HasScope(_) | Atom::IpIn(_) | Atom::HeaderPresent(_) | Atom::HeaderIn { .. } => false,
     }
 }

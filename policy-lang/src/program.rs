@@ -43,10 +43,7 @@ impl Rule {
     /// Whether an error in this rule denies: every rule but one that only allows (POLICY-LANGUAGE §4.1).
     #[must_use]
     pub fn restricts(&self) -> bool {
-        !self
-            .effects
-            .iter()
-            .all(|effect| matches!(effect, Effect::Allow))
+        !self.effects.iter().all(|effect| matches!(effect, Effect::Allow))
     }
 }
 

@@ -61,10 +61,7 @@ fn parse(source: &str) -> Result<Ast, RegexError> {
         .nest_limit(REGEX_NESTING_MAX)
         .build()
         .parse(source)
-        .map_err(|error| RegexError::Syntax {
-            message: error.kind().to_string(),
-            span: range(error.span()),
-        })
+        .map_err(|error| RegexError::Syntax { message: error.kind().to_string(), span: range(error.span()) })
 }
 
 /// To the intermediate form and once to an automaton, which shows whether it fits the bound.
@@ -74,10 +71,7 @@ fn compile(source: &str) -> Result<Hir, RegexError> {
         .utf8(true)
         .build()
         .translate(source, &ast)
-        .map_err(|error| RegexError::Syntax {
-            message: error.kind().to_string(),
-            span: range(error.span()),
-        })?;
+        .map_err(|error| RegexError::Syntax { message: error.kind().to_string(), span: range(error.span()) })?;
     if hir.properties().look_set().contains_word_unicode() {
         return Err(RegexError::Syntax {
             message: r"Unicode word boundaries are not possible here, write (?-u:\b)".to_owned(),
@@ -128,9 +122,7 @@ impl Visitor for WordBoundaries {
     fn visit_pre(&mut self, ast: &Ast) -> Result<(), Self::Err> {
         match ast {
             Ast::Group(group) if is_ascii_group(group) => self.ascii_groups += 1,
-            Ast::Assertion(assertion)
-                if self.ascii_groups == 0 && is_word_boundary(&assertion.kind) =>
-            {
+            Ast::Assertion(assertion) if self.ascii_groups == 0 && is_word_boundary(&assertion.kind) => {
                 self.found.push(range(&assertion.span));
             }
             _ => {}
@@ -158,10 +150,7 @@ fn is_ascii_group(group: &ast::Group) -> bool {
 fn is_word_boundary(kind: &AssertionKind) -> bool {
     !matches!(
         kind,
-        AssertionKind::StartLine
-            | AssertionKind::EndLine
-            | AssertionKind::StartText
-            | AssertionKind::EndText
+        AssertionKind::StartLine | AssertionKind::EndLine | AssertionKind::StartText | AssertionKind::EndText
     )
 }
 
@@ -197,26 +186,14 @@ mod tests {
         for source in [r"\bx", "(", r"(a)\1", "(?=x)", r"(?-u:\xff)", r"(?-u:.)"] {
             assert!(check(source).is_err(), "{source}");
         }
-        assert!(matches!(
-            normalize(r"(\w{100}){100}"),
-            Err(RegexError::TooLarge(_))
-        ));
-        assert!(matches!(
-            normalize(&"x".repeat(REGEX_BYTES_MAX + 1)),
-            Err(RegexError::TooLarge(_))
-        ));
+        assert!(matches!(normalize(r"(\w{100}){100}"), Err(RegexError::TooLarge(_))));
+        assert!(matches!(normalize(&"x".repeat(REGEX_BYTES_MAX + 1)), Err(RegexError::TooLarge(_))));
         assert!(normalize(&"(".repeat(REGEX_BYTES_MAX)).is_err());
     }
 
     #[test]
     fn which_match_empty() {
-        for (source, expected) in [
-            ("a*", true),
-            ("a", false),
-            ("", true),
-            ("^", true),
-            ("a|b?", true),
-        ] {
+        for (source, expected) in [("a*", true), ("a", false), ("", true), ("^", true), ("a|b?", true)] {
             assert_eq!(matches_empty(source), expected, "{source}");
         }
     }

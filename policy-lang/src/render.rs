@@ -11,9 +11,7 @@ pub(crate) fn text(diagnostic: &Diagnostic, sources: &Sources, color: bool) -> S
         Severity::Error => Level::ERROR,
         Severity::Warning => Level::WARNING,
     };
-    let title = level
-        .primary_title(diagnostic.message.as_str())
-        .id(diagnostic.code);
+    let title = level.primary_title(diagnostic.message.as_str()).id(diagnostic.code);
     let mut group = Group::with_title(title);
     for file in files_in_order(diagnostic) {
         let Some(source) = sources.files().get(file) else {
@@ -61,11 +59,7 @@ pub(crate) fn all(list: &[Diagnostic], sources: &Sources, color: bool) -> String
         (0, 0) => "no findings".to_owned(),
         (0, _) => plural(warnings, "warning"),
         (_, 0) => plural(errors, "error"),
-        _ => format!(
-            "{}, {}",
-            plural(errors, "error"),
-            plural(warnings, "warning")
-        ),
+        _ => format!("{}, {}", plural(errors, "error"), plural(warnings, "warning")),
     };
     out.push('\n');
     out
@@ -101,9 +95,7 @@ pub(crate) fn json(diagnostic: &Diagnostic, sources: &Sources) -> Value {
 }
 
 pub(crate) fn json_all(list: &[Diagnostic], sources: &Sources) -> Value {
-    list.iter()
-        .map(|diagnostic| json(diagnostic, sources))
-        .collect()
+    list.iter().map(|diagnostic| json(diagnostic, sources)).collect()
 }
 
 /// The file of the first label first: that is where the reader should look.

@@ -9,16 +9,7 @@ use crate::limits::{NESTING_MAX, STRING_BYTES_MAX};
 use crate::source::Span;
 
 /// The words that begin an item, those of later versions included.
-const ITEM_WORDS: [&str; 8] = [
-    "policy",
-    "set",
-    "let",
-    "rule",
-    "import",
-    "claim",
-    "invariant",
-    "test",
-];
+const ITEM_WORDS: [&str; 8] = ["policy", "set", "let", "rule", "import", "claim", "invariant", "test"];
 /// After these an item word is a name: `rule test.x { … }`.
 const NAME_FOLLOWS: [&str; 3] = ["rule", "set", "let"];
 /// Items that end with their closing brace.
@@ -34,11 +25,7 @@ pub(crate) struct RawItem<'t> {
 }
 
 /// Cuts the text of a file into its items.
-pub(crate) fn scan<'t>(
-    file: usize,
-    text: &'t str,
-    errors: &mut Vec<Diagnostic>,
-) -> Vec<RawItem<'t>> {
+pub(crate) fn scan<'t>(file: usize, text: &'t str, errors: &mut Vec<Diagnostic>) -> Vec<RawItem<'t>> {
     let mut scanner = Scanner {
         file,
         text,
@@ -96,19 +83,11 @@ impl<'t> Scanner<'t, '_> {
             self.word(word);
             self.take(word);
         } else if first == '"' {
-            self.literal(
-                '"',
-                Code::OpenString,
-                "this string does not end on its line",
-            );
+            self.literal('"', Code::OpenString, "this string does not end on its line");
         } else if first == '\'' && self.previous == "[" {
             self.literal('\'', Code::OpenString, "this name does not end on its line");
         } else if first == '/' && self.regex_may_start() {
-            self.literal(
-                '/',
-                Code::OpenRegex,
-                "this regular expression does not end on its line",
-            );
+            self.literal('/', Code::OpenRegex, "this regular expression does not end on its line");
         } else {
             let character = rest.get(..first.len_utf8()).unwrap_or("");
             self.forbidden_characters(character);
@@ -127,14 +106,11 @@ impl<'t> Scanner<'t, '_> {
         let continues_path = matches!(self.previous, "." | "$") && self.touches_previous();
         let is_name = NAME_FOLLOWS.contains(&self.previous);
         let at_line_start = self.at == 0 || self.text.as_bytes().get(self.at - 1) == Some(&b'\n');
-        let begins_item = ITEM_WORDS.contains(&word)
-            && !continues_path
-            && !is_name
-            && (self.open.is_empty() || at_line_start);
+        let begins_item =
+            ITEM_WORDS.contains(&word) && !continues_path && !is_name && (self.open.is_empty() || at_line_start);
         // A header has one line: what follows it is an item, even if its first word is misspelt.
-        let follows_header = at_line_start
-            && word != "version"
-            && self.item.as_ref().is_some_and(|item| item.word == "policy");
+        let follows_header =
+            at_line_start && word != "version" && self.item.as_ref().is_some_and(|item| item.word == "policy");
         if begins_item || follows_header {
             self.finish_item(self.at);
             self.begin(word);
@@ -149,10 +125,7 @@ impl<'t> Scanner<'t, '_> {
 
     /// A slash begins a regular expression unless it continues a network (`10.0.0.0/8`) or a rate (`5/s`).
     fn regex_may_start(&self) -> bool {
-        !(self.touches_previous()
-            && self
-                .previous
-                .ends_with(|c: char| c.is_ascii_alphanumeric() || c == ':'))
+        !(self.touches_previous() && self.previous.ends_with(|c: char| c.is_ascii_alphanumeric() || c == ':'))
     }
 
     fn literal(&mut self, delimiter: char, code: Code, complaint: &str) {
@@ -172,18 +145,15 @@ impl<'t> Scanner<'t, '_> {
         let literal = rest.get(..end.unwrap_or(rest.len())).unwrap_or(rest);
         self.forbidden_characters(literal);
         if !closed {
-            self.fail(Diagnostic::error(code, complaint).label(
-                self.span(self.at, self.at + literal.trim_end().len()),
-                "begins here",
-            ));
+            self.fail(
+                Diagnostic::error(code, complaint)
+                    .label(self.span(self.at, self.at + literal.trim_end().len()), "begins here"),
+            );
         } else if literal.len() > STRING_BYTES_MAX + 2 {
             self.fail(
                 Diagnostic::error(
                     Code::StringTooLong,
-                    format!(
-                        "this text has {} bytes, the limit is {STRING_BYTES_MAX}",
-                        literal.len() - 2
-                    ),
+                    format!("this text has {} bytes, the limit is {STRING_BYTES_MAX}", literal.len() - 2),
                 )
                 .label(self.span(self.at, self.at + literal.len()), ""),
             );
@@ -194,18 +164,12 @@ impl<'t> Scanner<'t, '_> {
     fn open_bracket(&mut self, bracket: char) {
         self.open.push((bracket, self.at));
         let report = self.open.len() > NESTING_MAX
-            && self
-                .item
-                .as_mut()
-                .is_some_and(|item| !std::mem::replace(&mut item.too_deep, true));
+            && self.item.as_mut().is_some_and(|item| !std::mem::replace(&mut item.too_deep, true));
         if report {
             self.fail(
-                Diagnostic::error(
-                    Code::NestingTooDeep,
-                    format!("brackets are nested more than {NESTING_MAX} deep"),
-                )
-                .label(self.span(self.at, self.at + 1), "one too many")
-                .help("give the inner parts names with `let`"),
+                Diagnostic::error(Code::NestingTooDeep, format!("brackets are nested more than {NESTING_MAX} deep"))
+                    .label(self.span(self.at, self.at + 1), "one too many")
+                    .help("give the inner parts names with `let`"),
             );
         }
     }
@@ -221,11 +185,8 @@ impl<'t> Scanner<'t, '_> {
                 self.open.pop();
             }
             other => {
-                let mut error = Diagnostic::error(
-                    Code::StrayBracket,
-                    format!("this `{bracket}` closes nothing"),
-                )
-                .label(self.span(self.at, self.at + 1), "");
+                let mut error = Diagnostic::error(Code::StrayBracket, format!("this `{bracket}` closes nothing"))
+                    .label(self.span(self.at, self.at + 1), "");
                 if let Some((open, at)) = other {
                     error = error.label(self.span(at, at + 1), format!("`{open}` is still open"));
                     // A wrong bracket most likely stands for the right one.
@@ -236,10 +197,7 @@ impl<'t> Scanner<'t, '_> {
         }
         self.take(character);
         let ends_item = self.open.is_empty()
-            && self
-                .item
-                .as_ref()
-                .is_some_and(|item| BRACED_ITEMS.contains(&item.word) || item.broken);
+            && self.item.as_ref().is_some_and(|item| BRACED_ITEMS.contains(&item.word) || item.broken);
         if ends_item && bracket == '}' {
             self.finish_item(self.at);
         }
@@ -255,10 +213,7 @@ impl<'t> Scanner<'t, '_> {
                 self.fail(
                     Diagnostic::error(
                         Code::ForbiddenCharacter,
-                        format!(
-                            "the character U+{:04X} hides or reorders text",
-                            u32::from(c)
-                        ),
+                        format!("the character U+{:04X} hides or reorders text", u32::from(c)),
                     )
                     .label(self.span(at, at + c.len_utf8()), "")
                     .help("remove it, or in a string write it as \\u{…}"),
@@ -277,13 +232,7 @@ impl<'t> Scanner<'t, '_> {
     }
 
     fn begin(&mut self, word: &'t str) {
-        self.item = Some(CurrentItem {
-            word,
-            start: self.at,
-            end: self.at,
-            broken: false,
-            too_deep: false,
-        });
+        self.item = Some(CurrentItem { word, start: self.at, end: self.at, broken: false, too_deep: false });
     }
 
     fn begin_if_none(&mut self, word: &'t str) {
@@ -304,11 +253,8 @@ impl<'t> Scanner<'t, '_> {
         if let Some((bracket, at)) = unclosed
             && !self.item.as_ref().is_some_and(|item| item.broken)
         {
-            let error = Diagnostic::error(
-                Code::OpenBracket,
-                format!("this `{bracket}` is never closed"),
-            )
-            .label(self.span(at, at + 1), "opened here");
+            let error = Diagnostic::error(Code::OpenBracket, format!("this `{bracket}` is never closed"))
+                .label(self.span(at, at + 1), "opened here");
             self.fail(match end < self.text.len() {
                 true => error.label(self.span(end, end + 1), "the next item begins here"),
                 false => error,
@@ -316,20 +262,12 @@ impl<'t> Scanner<'t, '_> {
         }
         self.open.clear();
         if let Some(item) = self.item.take() {
-            self.items.push(RawItem {
-                word: item.word,
-                span: self.span(item.start, item.end),
-                broken: item.broken,
-            });
+            self.items.push(RawItem { word: item.word, span: self.span(item.start, item.end), broken: item.broken });
         }
     }
 
     fn span(&self, start: usize, end: usize) -> Span {
-        Span {
-            file: self.file,
-            start,
-            end,
-        }
+        Span { file: self.file, start, end }
     }
 }
 
@@ -338,9 +276,7 @@ fn line_of(text: &str) -> &str {
 }
 
 fn word_of(text: &str) -> &str {
-    let end = text
-        .find(|c: char| !(c.is_ascii_alphanumeric() || c == '_' || c == '-'))
-        .unwrap_or(text.len());
+    let end = text.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_' || c == '-')).unwrap_or(text.len());
     text.get(..end).unwrap_or(text)
 }
 
@@ -356,10 +292,7 @@ mod tests {
         let mut errors = Vec::new();
         let items = scan(0, text, &mut errors);
         (
-            items
-                .iter()
-                .map(|i| text.get(i.span.range()).unwrap_or("?").to_owned())
-                .collect(),
+            items.iter().map(|i| text.get(i.span.range()).unwrap_or("?").to_owned()).collect(),
             errors.iter().map(|e| e.code).collect(),
         )
     }
@@ -386,8 +319,7 @@ mod tests {
 
     #[test]
     fn an_unclosed_brace_spoils_one_item_only() {
-        let (items, errors) =
-            cut("rule a { when ( allow }\nrule b { allow }\nrule c {\nrule d { allow }");
+        let (items, errors) = cut("rule a { when ( allow }\nrule b { allow }\nrule c {\nrule d { allow }");
         assert_eq!(errors, ["SP0109", "SP0108"]);
         assert_eq!(items.len(), 4);
     }

@@ -59,10 +59,7 @@ pub enum IntField {
 
 impl IntField {
     /// Every number field with its name in the language, in slot order.
-    pub const ALL: [(Self, &'static str); 2] = [
-        (Self::RequestSize, "request.size"),
-        (Self::Hour, "time.hour"),
-    ];
+    pub const ALL: [(Self, &'static str); 2] = [(Self::RequestSize, "request.size"), (Self::Hour, "time.hour")];
 }
 
 /// A field whose value is true or false.
@@ -80,20 +77,8 @@ impl BoolField {
 
 /// The built-in detectors, by the name that policies use: (name, label, what it finds).
 pub const DETECTORS: [(&str, &str, &str); 4] = [
-    (
-        "credit_card",
-        "CREDIT_CARD",
-        "payment card number (IIN range and Luhn)",
-    ),
+    ("credit_card", "CREDIT_CARD", "payment card number (IIN range and Luhn)"),
     ("email", "EMAIL", "e-mail address"),
-    (
-        "phone",
-        "PHONE",
-        "phone number in E.164 or North American form",
-    ),
-    (
-        "us_ssn",
-        "US_SSN",
-        "US social security number (SSA exclusions)",
-    ),
+    ("phone", "PHONE", "phone number in E.164 or North American form"),
+    ("us_ssn", "US_SSN", "US social security number (SSA exclusions)"),
 ];

@@ -1,10 +1,7 @@
 //! Did you mean …?
 
 /// The candidate most like the word, if one is close enough to be meant.
-pub(crate) fn closest<'c>(
-    word: &str,
-    candidates: impl IntoIterator<Item = &'c str>,
-) -> Option<&'c str> {
+pub(crate) fn closest<'c>(word: &str, candidates: impl IntoIterator<Item = &'c str>) -> Option<&'c str> {
     let allowed = (word.chars().count() / 3).clamp(1, 3);
     candidates
         .into_iter()
@@ -15,10 +12,7 @@ pub(crate) fn closest<'c>(
 }
 
 /// `did you mean …?` as a help text.
-pub(crate) fn did_you_mean<'c>(
-    word: &str,
-    candidates: impl IntoIterator<Item = &'c str>,
-) -> Option<String> {
+pub(crate) fn did_you_mean<'c>(word: &str, candidates: impl IntoIterator<Item = &'c str>) -> Option<String> {
     closest(word, candidates).map(|found| format!("did you mean `{found}`?"))
 }
 
@@ -32,9 +26,7 @@ fn distance(a: &str, b: &str) -> usize {
         let mut row = vec![i + 1];
         for (j, to) in b.iter().enumerate() {
             let get = |row: &[usize], at: usize| row.get(at).copied().unwrap_or(usize::MAX / 2);
-            let mut best = (get(&last, j) + usize::from(from != to))
-                .min(get(&last, j + 1) + 1)
-                .min(get(&row, j) + 1);
+            let mut best = (get(&last, j) + usize::from(from != to)).min(get(&last, j + 1) + 1).min(get(&row, j) + 1);
             let swapped = i > 0 && j > 0 && a.get(i - 1) == Some(to) && b.get(j - 1) == Some(from);
             if swapped {
                 best = best.min(get(&before, j - 1) + 1);
@@ -52,13 +44,9 @@ mod tests {
 
     #[test]
     fn table() {
-        for (word, expected) in [
-            ("alow", Some("allow")),
-            ("dney", Some("deny")),
-            ("ALLOW", Some("allow")),
-            ("mask", None),
-            ("", None),
-        ] {
+        for (word, expected) in
+            [("alow", Some("allow")), ("dney", Some("deny")), ("ALLOW", Some("allow")), ("mask", None), ("", None)]
+        {
             assert_eq!(closest(word, ["allow", "deny"]), expected, "{word}");
         }
     }

@@ -49,21 +49,10 @@ pub(crate) enum Clause {
     When(Expr),
     Unless(Expr),
     Allow,
-    Deny {
-        text: Text,
-        status: Option<Spanned<Number>>,
-    },
+    Deny { text: Text, status: Option<Spanned<Number>> },
     Mask(MaskClause),
-    Record {
-        bound: RecordBound,
-        level: RecordLevel,
-    },
-    Require {
-        group: Text,
-        by: Vec<Spanned<Number>>,
-        within: Vec<Spanned<Number>>,
-        valid: Vec<Spanned<Number>>,
-    },
+    Record { bound: RecordBound, level: RecordLevel },
+    Require { group: Text, by: Vec<Spanned<Number>>, within: Vec<Spanned<Number>>, valid: Vec<Spanned<Number>> },
 }
 
 #[derive(Clone, Debug)]
@@ -109,14 +98,8 @@ pub(crate) enum Operand {
 
 #[derive(Clone, Debug)]
 pub(crate) enum Predicate {
-    Compare {
-        op: Spanned<Op>,
-        value: Spanned<Value>,
-    },
-    In {
-        negated: bool,
-        set: SetExpr,
-    },
+    Compare { op: Spanned<Op>, value: Spanned<Value> },
+    In { negated: bool, set: SetExpr },
     Present(bool),
     Matches(Text),
     Contains(Text),

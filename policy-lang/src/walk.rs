@@ -23,19 +23,12 @@ pub(crate) fn read(path: &Path) -> Found<(String, Vec<Source>)> {
         let text = read_file(path)?;
         return Ok((root, vec![Source { name, text }]));
     }
-    let mut walk = Walk {
-        files: Vec::new(),
-        seen: HashSet::new(),
-        entries: 0,
-    };
+    let mut walk = Walk { files: Vec::new(), seen: HashSet::new(), entries: 0 };
     walk.directory(path, "", 0)?;
     if walk.files.is_empty() {
         return Err(Box::new(
-            Diagnostic::error(
-                Code::NoFiles,
-                format!("there is no policy file in {}", path.display()),
-            )
-            .help("policy files end in `.policy`"),
+            Diagnostic::error(Code::NoFiles, format!("there is no policy file in {}", path.display()))
+                .help("policy files end in `.policy`"),
         ));
     }
     // The order of the digest must not depend on the file system.
@@ -63,10 +56,7 @@ struct Walk {
 impl Walk {
     fn directory(&mut self, path: &Path, name: &str, depth: usize) -> Found<()> {
         if depth > DIRECTORY_DEPTH_MAX {
-            return Err(too_many(
-                path,
-                &format!("directories are more than {DIRECTORY_DEPTH_MAX} deep"),
-            ));
+            return Err(too_many(path, &format!("directories are more than {DIRECTORY_DEPTH_MAX} deep")));
         }
         let real = fs::canonicalize(path).map_err(|error| unreadable(path, &error))?;
         if !self.seen.insert(real) {
@@ -77,10 +67,7 @@ impl Walk {
         for entry in entries {
             self.entries += 1;
             if self.entries > DIRECTORY_ENTRIES_MAX {
-                return Err(too_many(
-                    path,
-                    &format!("there are more than {DIRECTORY_ENTRIES_MAX} entries"),
-                ));
+                return Err(too_many(path, &format!("there are more than {DIRECTORY_ENTRIES_MAX} entries")));
             }
             let entry = entry.map_err(|error| unreadable(path, &error))?;
             names.push(entry.file_name());
@@ -111,10 +98,7 @@ impl Walk {
         }
         if is_policy {
             if self.files.len() >= FILES_MAX {
-                return Err(too_many(
-                    path,
-                    &format!("there are more than {FILES_MAX} policy files"),
-                ));
+                return Err(too_many(path, &format!("there are more than {FILES_MAX} policy files")));
             }
             self.files.push((name.to_owned(), path.to_owned()));
         }
@@ -129,33 +113,20 @@ fn read_file(path: &Path) -> Found<String> {
         return Err(fail(io::Error::other("not a regular file")));
     }
     let mut bytes = Vec::new();
-    File::open(path)
-        .map_err(fail)?
-        .take(FILE_BYTES_MAX as u64 + 1)
-        .read_to_end(&mut bytes)
-        .map_err(fail)?;
+    File::open(path).map_err(fail)?.take(FILE_BYTES_MAX as u64 + 1).read_to_end(&mut bytes).map_err(fail)?;
     check_file_size(&path.to_string_lossy(), bytes.len())?;
     String::from_utf8(bytes).map_err(|error| {
         Box::new(Diagnostic::error(
             Code::NotUtf8,
-            format!(
-                "{} is not UTF-8 at byte {}",
-                path.display(),
-                error.utf8_error().valid_up_to()
-            ),
+            format!("{} is not UTF-8 at byte {}", path.display(), error.utf8_error().valid_up_to()),
         ))
     })
 }
 
 fn unreadable(path: &Path, error: &io::Error) -> Box<Diagnostic> {
-    Box::new(Diagnostic::error(
-        Code::Unreadable,
-        format!("{} cannot be read: {error}", path.display()),
-    ))
+    Box::new(Diagnostic::error(Code::Unreadable, format!("{} cannot be read: {error}", path.display())))
 }
 
 fn too_many(path: &Path, what: &str) -> Box<Diagnostic> {
-    Box::new(
-        Diagnostic::error(Code::TooManyFiles, what).help(format!("seen at {}", path.display())),
-    )
+    Box::new(Diagnostic::error(Code::TooManyFiles, what).help(format!("seen at {}", path.display())))
 }

@@ -30,20 +30,14 @@ fn cases() -> Vec<PathBuf> {
     let mut cases: Vec<PathBuf> = fs::read_dir(directory)
         .unwrap()
         .map(|entry| entry.unwrap().path())
-        .filter(|path| {
-            path.extension()
-                .is_some_and(|extension| extension == "policy")
-        })
+        .filter(|path| path.extension().is_some_and(|extension| extension == "policy"))
         .collect();
     cases.sort();
     cases
 }
 
 fn findings(path: &Path) -> Diagnostics {
-    let source = Source {
-        name: "case.policy".to_owned(),
-        text: fs::read_to_string(path).unwrap(),
-    };
+    let source = Source { name: "case.policy".to_owned(), text: fs::read_to_string(path).unwrap() };
     match load_sources(vec![source]) {
         Ok(loaded) => loaded.diagnostics(),
         Err(diagnostics) => diagnostics,
@@ -75,22 +69,10 @@ fn golden() {
 fn every_code_has_a_case() {
     let shown: BTreeSet<String> = cases()
         .iter()
-        .map(|path| {
-            path.file_stem()
-                .unwrap()
-                .to_str()
-                .unwrap()
-                .split('_')
-                .next()
-                .unwrap()
-                .to_owned()
-        })
+        .map(|path| path.file_stem().unwrap().to_str().unwrap().split('_').next().unwrap().to_owned())
         .collect();
     for (code, text, meaning) in Code::ALL {
-        assert!(
-            ELSEWHERE.contains(code) || shown.contains(*text),
-            "no case for {text} ({meaning})"
-        );
+        assert!(ELSEWHERE.contains(code) || shown.contains(*text), "no case for {text} ({meaning})");
     }
 }
 
@@ -103,10 +85,7 @@ fn codes_are_unique() {
 #[test]
 fn json_has_places() {
     let text = "policy \"p\" version 1\nrule a { alow }\n";
-    let source = Source {
-        name: "a.policy".to_owned(),
-        text: text.to_owned(),
-    };
+    let source = Source { name: "a.policy".to_owned(), text: text.to_owned() };
     let found = load_sources(vec![source]).unwrap_err();
     insta::assert_snapshot!(serde_json::to_string_pretty(&found.to_json()).unwrap());
     assert_eq!(

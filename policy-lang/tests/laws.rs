@@ -24,17 +24,13 @@ const LEAVES: [&str; 12] = [
 ];
 
 fn condition() -> impl Strategy<Value = String> {
-    prop::sample::select(LEAVES.as_slice())
-        .prop_map(str::to_owned)
-        .prop_recursive(3, 12, 3, |inner| {
-            prop_oneof![
-                inner.clone().prop_map(|c| format!("not ({c})")),
-                prop::collection::vec(inner.clone(), 1..4)
-                    .prop_map(|parts| format!("({})", parts.join(" and "))),
-                prop::collection::vec(inner, 1..4)
-                    .prop_map(|parts| format!("({})", parts.join(" or "))),
-            ]
-        })
+    prop::sample::select(LEAVES.as_slice()).prop_map(str::to_owned).prop_recursive(3, 12, 3, |inner| {
+        prop_oneof![
+            inner.clone().prop_map(|c| format!("not ({c})")),
+            prop::collection::vec(inner.clone(), 1..4).prop_map(|parts| format!("({})", parts.join(" and "))),
+            prop::collection::vec(inner, 1..4).prop_map(|parts| format!("({})", parts.join(" or "))),
+        ]
+    })
 }
 
 fn effects() -> impl Strategy<Value = &'static str> {
@@ -55,21 +51,13 @@ fn effects() -> impl Strategy<Value = &'static str> {
 
 /// Bodies of rules, without names.
 fn bodies() -> impl Strategy<Value = Vec<String>> {
-    let body = (
-        prop::option::of(condition()),
-        prop::option::of(condition()),
-        effects(),
-    )
-        .prop_map(|(when, unless, effects)| {
-            let clause = |word: &str, condition: Option<String>| {
-                condition.map_or_else(String::new, |c| format!("{word} {c} "))
-            };
-            format!(
-                "{{ {}{}{effects} }}",
-                clause("when", when),
-                clause("unless", unless)
-            )
-        });
+    let body = (prop::option::of(condition()), prop::option::of(condition()), effects()).prop_map(
+        |(when, unless, effects)| {
+            let clause =
+                |word: &str, condition: Option<String>| condition.map_or_else(String::new, |c| format!("{word} {c} "));
+            format!("{{ {}{}{effects} }}", clause("when", when), clause("unless", unless))
+        },
+    );
     prop::collection::vec(body, 1..6)
 }
 
@@ -91,10 +79,7 @@ fn world() -> impl Strategy<Value = World> {
             World {
                 groups: group.then(|| "g".to_owned()).into_iter().collect(),
                 scopes: scope.then(|| "s".to_owned()).into_iter().collect(),
-                headers: header
-                    .then(|| ("x".to_owned(), "1".to_owned()))
-                    .into_iter()
-                    .collect(),
+                headers: header.then(|| ("x".to_owned(), "1".to_owned())).into_iter().collect(),
                 ip: ip.map(|ip| ip.parse().unwrap()),
                 size,
                 stream,
@@ -107,9 +92,7 @@ fn world() -> impl Strategy<Value = World> {
 
 fn named(bodies: &[String], prefix: &str) -> String {
     let rules = bodies.iter().enumerate();
-    rules
-        .map(|(n, body)| format!("rule {prefix}{n:03} {body}\n"))
-        .collect()
+    rules.map(|(n, body)| format!("rule {prefix}{n:03} {body}\n")).collect()
 }
 
 fn decide(policy: &str, world: &World) -> Decision {

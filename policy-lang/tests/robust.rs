@@ -10,14 +10,7 @@ const EXAMPLE: &str = include_str!("../../examples/quickstart.policy");
 
 fn load(texts: Vec<String>) -> Result<Loaded, Diagnostics> {
     let named = texts.into_iter().enumerate();
-    load_sources(
-        named
-            .map(|(n, text)| Source {
-                name: format!("{n}.policy"),
-                text,
-            })
-            .collect(),
-    )
+    load_sources(named.map(|(n, text)| Source { name: format!("{n}.policy"), text }).collect())
 }
 
 fn codes(text: String) -> Vec<&'static str> {
@@ -32,28 +25,14 @@ fn nesting_has_a_bound_before_recursion() {
     for text in [
         format!("let a = {}", "(".repeat(200_000)),
         format!("rule a {{ when {} allow }}", "{".repeat(200_000)),
-        format!(
-            "rule a {{ when {}model == \"x\"{} allow }}",
-            "(".repeat(65),
-            ")".repeat(65)
-        ),
-        format!(
-            "rule a {{ when request {} == 1 allow }}",
-            "$[".repeat(100_000)
-        ),
+        format!("rule a {{ when {}model == \"x\"{} allow }}", "(".repeat(65), ")".repeat(65)),
+        format!("rule a {{ when request {} == 1 allow }}", "$[".repeat(100_000)),
     ] {
         assert!(codes(text).contains(&"SP0110"));
     }
     let nots = "not ".repeat(200_000);
-    assert_eq!(
-        codes(format!("rule a {{ when {nots} request.stream allow }}")),
-        Vec::<&str>::new()
-    );
-    let deep = format!(
-        "{}request.stream{}",
-        "not (model == \"x\" or ".repeat(40),
-        ")".repeat(40)
-    );
+    assert_eq!(codes(format!("rule a {{ when {nots} request.stream allow }}")), Vec::<&str>::new());
+    let deep = format!("{}request.stream{}", "not (model == \"x\" or ".repeat(40), ")".repeat(40));
     assert_eq!(codes(format!("rule a {{ when {deep} allow }}")), ["SP0603"]);
 }
 
@@ -63,29 +42,16 @@ fn definitions_of_definitions_have_a_bound() {
     let mut doubling = "let a0 = request.stream and model == \"x\"\n".to_owned();
     let mut sets = "set s0 : model = { \"x\" }\n".to_owned();
     for n in 1..60 {
-        writeln!(
-            doubling,
-            "let a{n} = (a{} or model == \"{n}\") and (a{0} or request.stream)",
-            n - 1
-        )
-        .unwrap();
+        writeln!(doubling, "let a{n} = (a{} or model == \"{n}\") and (a{0} or request.stream)", n - 1).unwrap();
         writeln!(sets, "set s{n} : model = {{ s{}, s{0}, \"{n}\" }}", n - 1).unwrap();
     }
     assert!(codes(doubling + "rule a { when a59 allow }").contains(&"SP0603"));
-    assert_eq!(
-        codes(sets + "rule a { when model in s59 allow }"),
-        Vec::<&str>::new()
-    );
+    assert_eq!(codes(sets + "rule a { when model in s59 allow }"), Vec::<&str>::new());
 
     // Long chains: fine in order, bounded against it.
     let chain = |numbers: Vec<usize>| {
-        let lines = numbers
-            .into_iter()
-            .map(|n| format!("let a{} = a{n}\n", n + 1));
-        format!(
-            "{}let a0 = request.stream\nrule a {{ when a10000 allow }}",
-            lines.collect::<String>()
-        )
+        let lines = numbers.into_iter().map(|n| format!("let a{} = a{n}\n", n + 1));
+        format!("{}let a0 = request.stream\nrule a {{ when a10000 allow }}", lines.collect::<String>())
     };
     assert!(codes(chain((0..10_000).collect())).len() <= 1);
     assert!(codes(chain((0..10_000).rev().collect())).contains(&"SP0603"));
@@ -93,11 +59,7 @@ fn definitions_of_definitions_have_a_bound() {
 
 #[test]
 fn rules_have_a_bound() {
-    let rules = |n: usize| {
-        (0..n)
-            .map(|n| format!("rule r{n} {{ allow }}\n"))
-            .collect::<String>()
-    };
+    let rules = |n: usize| (0..n).map(|n| format!("rule r{n} {{ allow }}\n")).collect::<String>();
     assert_eq!(codes(rules(10_000)), Vec::<&str>::new());
     assert_eq!(codes(rules(10_001)), ["SP0601"]);
 }
@@ -105,17 +67,10 @@ fn rules_have_a_bound() {
 #[test]
 fn sets_have_bounds() {
     let entries = |n: usize| (0..n).map(|n| format!("\"{n:x}\",")).collect::<String>();
-    let set = |n: usize| {
-        format!(
-            "set s : model = {{ {} }} rule a {{ when model in s allow }}",
-            entries(n)
-        )
-    };
+    let set = |n: usize| format!("set s : model = {{ {} }} rule a {{ when model in s allow }}", entries(n));
     assert!(codes(set(100_001)).contains(&"SP0602"));
     // Few entries, used in sets of sets.
-    let uses: String = (0..60)
-        .map(|n| format!("set t{n} : model = {{ s, \"{n}\" }}\n"))
-        .collect();
+    let uses: String = (0..60).map(|n| format!("set t{n} : model = {{ s, \"{n}\" }}\n")).collect();
     let found = codes(format!("set s : model = {{ {} }}\n{uses}", entries(20_000)));
     assert!(found.contains(&"SP0602"));
 }
@@ -124,25 +79,14 @@ fn sets_have_bounds() {
 fn parts_of_a_rule_have_bounds() {
     let masks = "mask request text\n".repeat(101);
     assert!(codes(format!("rule a {{ {masks} }}")).contains(&"SP0604"));
-    let regexes: String = (0..1_001)
-        .map(|n| format!("let l{n} = request.text matches /{n}/\n"))
-        .collect();
+    let regexes: String = (0..1_001).map(|n| format!("let l{n} = request.text matches /{n}/\n")).collect();
     assert_eq!(codes(format!("{regexes} rule a {{ allow }}")), ["SP0605"]);
 
     let many = vec!["request.stream"; 10_001].join(" and ");
     assert!(codes(format!("rule a {{ when {many} allow }}")).contains(&"SP0603"));
 
-    assert_eq!(
-        codes(format!("rule a {{ deny \"{}\" }}", "x".repeat(4_097))),
-        ["SP0116"]
-    );
-    assert_eq!(
-        codes(format!(
-            "rule a {{ when request.text matches /{}/ allow }}",
-            "x".repeat(4_097)
-        )),
-        ["SP0116"]
-    );
+    assert_eq!(codes(format!("rule a {{ deny \"{}\" }}", "x".repeat(4_097))), ["SP0116"]);
+    assert_eq!(codes(format!("rule a {{ when request.text matches /{}/ allow }}", "x".repeat(4_097))), ["SP0116"]);
 }
 
 #[test]
@@ -152,10 +96,7 @@ fn files_and_findings_have_bounds() {
     let found = load(vec![full; 17]).unwrap_err();
     assert_eq!(found.list[0].code, "SP0004");
     assert_eq!(load(Vec::new()).unwrap_err().list[0].code, "SP0002");
-    assert_eq!(
-        load(vec![String::new(); 4_097]).unwrap_err().list[0].code,
-        "SP0006"
-    );
+    assert_eq!(load(vec![String::new(); 4_097]).unwrap_err().list[0].code, "SP0006");
     // Findings are bounded too.
     assert_eq!(codes("rule a { alow }\n".repeat(1_000)).len(), 100);
 }
@@ -213,11 +154,7 @@ fn is_shown(texts: Vec<String>) {
             found
         }
     };
-    assert!(
-        found.list.iter().all(|d| d.code != "SP0999"),
-        "{}",
-        found.render_all(false)
-    );
+    assert!(found.list.iter().all(|d| d.code != "SP0999"), "{}", found.render_all(false));
     assert!(!found.render_all(true).is_empty());
     assert!(found.to_json().is_array());
 }

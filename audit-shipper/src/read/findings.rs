@@ -19,22 +19,9 @@ pub(crate) struct Place {
 
 impl Place {
     pub(crate) fn name(&self) -> String {
-        let kind = if self.kind.is_empty() {
-            "record"
-        } else {
-            &self.kind
-        };
-        let id = if self.id.is_empty() {
-            String::new()
-        } else {
-            format!(" {}", self.id)
-        };
-        format!(
-            "record #{}, {kind}{id} ({}, offset {})",
-            self.index,
-            self.file.display(),
-            self.offset
-        )
+        let kind = if self.kind.is_empty() { "record" } else { &self.kind };
+        let id = if self.id.is_empty() { String::new() } else { format!(" {}", self.id) };
+        format!("record #{}, {kind}{id} ({}, offset {})", self.index, self.file.display(), self.offset)
     }
 }
 
@@ -52,13 +39,7 @@ pub(crate) fn examine(bad: &Bad, file: &std::path::Path) -> Vec<String> {
                 let links = LeafLinks::parse(entry.data);
                 let expects_blob = links.as_ref().is_some_and(|links| links.blob.is_some());
                 let (kind, id) = links.map(|links| (links.t, links.id)).unwrap_or_default();
-                let place = Place {
-                    index,
-                    kind,
-                    id,
-                    file: file.to_owned(),
-                    offset,
-                };
+                let place = Place { index, kind, id, file: file.to_owned(), offset };
                 if !entry.intact {
                     findings.push(format!("{}: its leaf was changed", place.name()));
                 }
@@ -70,10 +51,7 @@ pub(crate) fn examine(bad: &Bad, file: &std::path::Path) -> Vec<String> {
                 if let Some((place, expects_blob)) = &mut last {
                     *expects_blob = false;
                     if !entry.intact {
-                        findings.push(format!(
-                            "{}: its blob was changed (at offset {offset})",
-                            place.name()
-                        ));
+                        findings.push(format!("{}: its blob was changed (at offset {offset})", place.name()));
                     }
                 }
             }
@@ -87,10 +65,7 @@ pub(crate) fn examine(bad: &Bad, file: &std::path::Path) -> Vec<String> {
             Some((place, true)) => {
                 format!("{}: its blob was changed (at offset {at})", place.name())
             }
-            _ => format!(
-                "record #{index} ({}, offset {at}): its leaf was changed",
-                file.display()
-            ),
+            _ => format!("record #{index} ({}, offset {at}): its leaf was changed", file.display()),
         });
     }
     if findings.is_empty()
@@ -101,21 +76,12 @@ pub(crate) fn examine(bad: &Bad, file: &std::path::Path) -> Vec<String> {
     if findings.is_empty() {
         let range = match (all.first(), all.len()) {
             (Some(place), 1) => place.name(),
-            (Some(place), more) => format!(
-                "{} and the {} behind it in the same block",
-                place.name(),
-                more - 1
-            ),
+            (Some(place), more) => format!("{} and the {} behind it in the same block", place.name(), more - 1),
             (None, _) if known_end > bad.first_index => range_name(bad.first_index, known_end),
 
             (None, _) => format!("the end of the log behind record #{}", bad.first_index),
         };
-        findings.push(format!(
-            "{range}: {} ({}, offset {})",
-            bad.why,
-            file.display(),
-            bad.offset
-        ));
+        findings.push(format!("{range}: {} ({}, offset {})", bad.why, file.display(), bad.offset));
     }
     findings
 }

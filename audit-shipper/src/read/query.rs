@@ -48,16 +48,12 @@ impl Query {
 
     fn parse_at(text: &str, now_us: u64) -> Result<Self, EvidenceError> {
         if text.len() > MAX_QUERY_BYTES {
-            return Err(EvidenceError::Malformed(format!(
-                "a query has at most {MAX_QUERY_BYTES} bytes"
-            )));
+            return Err(EvidenceError::Malformed(format!("a query has at most {MAX_QUERY_BYTES} bytes")));
         }
         let mut query = Self::default();
         for word in words(text)? {
             let (name, value) = word.split_once(':').ok_or_else(|| {
-                EvidenceError::Malformed(format!(
-                    "{word:?} is not a term; use field:value with one of {FIELDS}"
-                ))
+                EvidenceError::Malformed(format!("{word:?} is not a term; use field:value with one of {FIELDS}"))
             })?;
             let field = match name {
                 "since" => {
@@ -74,15 +70,10 @@ impl Query {
                 "id" => Field::Id,
                 "trace" => Field::Trace,
                 _ => {
-                    return Err(EvidenceError::Malformed(format!(
-                        "there is no field {name:?}; there are {FIELDS}"
-                    )));
+                    return Err(EvidenceError::Malformed(format!("there is no field {name:?}; there are {FIELDS}")));
                 }
             };
-            query.terms.push(Term {
-                field,
-                value: value.to_lowercase(),
-            });
+            query.terms.push(Term { field, value: value.to_lowercase() });
         }
         Ok(query)
     }
@@ -92,11 +83,7 @@ impl Term {
     /// Whether a field's value is what the term asks for.
     pub(super) fn matches(&self, value: &str) -> bool {
         let value = value.to_lowercase();
-        if let Some(class) = self
-            .value
-            .strip_suffix("xx")
-            .filter(|_| self.field == Field::Status)
-        {
+        if let Some(class) = self.value.strip_suffix("xx").filter(|_| self.field == Field::Status) {
             return value.len() == 3 && value.starts_with(class);
         }
         match self.value.strip_suffix('*') {
@@ -119,9 +106,7 @@ fn words(text: &str) -> Result<Vec<String>, EvidenceError> {
         }
     }
     if quoted {
-        return Err(EvidenceError::Malformed(
-            "a double quote is not closed".to_owned(),
-        ));
+        return Err(EvidenceError::Malformed("a double quote is not closed".to_owned()));
     }
     words.push(word);
     words.retain(|word| !word.is_empty());
@@ -130,15 +115,10 @@ fn words(text: &str) -> Result<Vec<String>, EvidenceError> {
 
 fn since(value: &str, now_us: u64) -> Result<u64, EvidenceError> {
     let malformed = || {
-        EvidenceError::Malformed(format!(
-            "since:{value} is not a time; use 90s, 30m, 2h, 7d or 2026-11-21T09:00:00Z"
-        ))
+        EvidenceError::Malformed(format!("since:{value} is not a time; use 90s, 30m, 2h, 7d or 2026-11-21T09:00:00Z"))
     };
     for (unit, seconds) in [('s', 1), ('m', 60), ('h', 3600), ('d', 86_400)] {
-        if let Some(number) = value
-            .strip_suffix(unit)
-            .and_then(|number| number.parse::<u64>().ok())
-        {
+        if let Some(number) = value.strip_suffix(unit).and_then(|number| number.parse::<u64>().ok()) {
             return Ok(now_us.saturating_sub(number.saturating_mul(seconds * 1_000_000)));
         }
     }
@@ -153,8 +133,7 @@ mod tests {
 
     #[test]
     fn terms_are_read() {
-        let query =
-            Query::parse_at("subject:alice model:\"GPT 4\" since:2h", 10_000_000_000_000).unwrap();
+        let query = Query::parse_at("subject:alice model:\"GPT 4\" since:2h", 10_000_000_000_000).unwrap();
         assert_eq!(query.since_us, 10_000_000_000_000 - 7_200_000_000);
         assert_eq!(query.terms.len(), 2);
         assert!(query.terms[1].matches("gpt 4"));
@@ -162,10 +141,7 @@ mod tests {
         assert!(status.terms[0].matches("403") && !status.terms[0].matches("200"));
         let prefix = Query::parse("rule:mask-*").unwrap();
         assert!(prefix.terms[0].matches("mask-ssn") && !prefix.terms[0].matches("deny"));
-        assert_eq!(
-            Query::parse("since:1970-01-01T00:00:01Z").unwrap().since_us,
-            1_000_000
-        );
+        assert_eq!(Query::parse("since:1970-01-01T00:00:01Z").unwrap().since_us, 1_000_000);
     }
 
     #[test]

@@ -32,10 +32,7 @@ impl Record {
 
     /// A text of the leaf; empty if it has none of this name.
     pub(super) fn text(&self, field: &str) -> &str {
-        self.leaf
-            .get(field)
-            .and_then(Value::as_str)
-            .unwrap_or_default()
+        self.leaf.get(field).and_then(Value::as_str).unwrap_or_default()
     }
 
     pub(super) fn number(&self, field: &str) -> Option<u64> {
@@ -43,24 +40,16 @@ impl Record {
     }
 
     /// The encrypted part.
-    pub(super) fn open(
-        &self,
-        keys: &HashMap<KeyId, [u8; KEY_BYTES]>,
-    ) -> Result<Opened, EvidenceError> {
+    pub(super) fn open(&self, keys: &HashMap<KeyId, [u8; KEY_BYTES]>) -> Result<Opened, EvidenceError> {
         let id: RecordId = self.id().parse()?;
-        let blob = self
-            .blob
-            .as_deref()
-            .ok_or_else(|| EvidenceError::Malformed("it has no blob".to_owned()))?;
+        let blob = self.blob.as_deref().ok_or_else(|| EvidenceError::Malformed("it has no blob".to_owned()))?;
         blob::open(keys, id, self.kind(), blob)
     }
 
     /// The encrypted part as JSON; null if it cannot be opened.
     pub(super) fn envelope(&self, keys: &HashMap<KeyId, [u8; KEY_BYTES]>) -> Value {
         let opened = self.open(keys).ok();
-        opened
-            .and_then(|opened| serde_json::from_slice(&opened.text).ok())
-            .unwrap_or(Value::Null)
+        opened.and_then(|opened| serde_json::from_slice(&opened.text).ok()).unwrap_or(Value::Null)
     }
 }
 
@@ -85,14 +74,8 @@ pub(super) fn for_each(log: &Log, mut each: impl FnMut(Record)) -> Result<bool, 
                     if let Some(record) = pending.take() {
                         each(record);
                     }
-                    let leaf = serde_json::from_slice(entry.data)
-                        .ok()
-                        .filter(|_| entry.intact);
-                    pending = leaf.map(|leaf| Record {
-                        index,
-                        leaf,
-                        blob: None,
-                    });
+                    let leaf = serde_json::from_slice(entry.data).ok().filter(|_| entry.intact);
+                    pending = leaf.map(|leaf| Record { index, leaf, blob: None });
                     damaged |= pending.is_none();
                     index += 1;
                 }

@@ -30,23 +30,9 @@ pub(super) struct Row {
 impl Row {
     /// A row of an intent, a refusal, a note or any other record that stands for itself.
     pub(super) fn begin(record: &Record, envelope: &Value) -> Self {
-        let text = |field: &str| {
-            envelope
-                .get(field)
-                .and_then(Value::as_str)
-                .unwrap_or_default()
-                .to_owned()
-        };
-        let kind = if record.kind() == "intent" {
-            "call"
-        } else {
-            record.kind()
-        };
-        let decision = if record.text("decision").is_empty() {
-            record.text("action")
-        } else {
-            record.text("decision")
-        };
+        let text = |field: &str| envelope.get(field).and_then(Value::as_str).unwrap_or_default().to_owned();
+        let kind = if record.kind() == "intent" { "call" } else { record.kind() };
+        let decision = if record.text("decision").is_empty() { record.text("action") } else { record.text("decision") };
         let mut row = Self {
             time: record.text("time").to_owned(),
             id: record.id().to_owned(),
@@ -69,27 +55,15 @@ impl Row {
     /// Adds what the end of a call tells.
     pub(super) fn end(&mut self, record: &Record, envelope: &Value) {
         self.status = record.number("status");
-        self.ended_by = if record.kind() == "abort" {
-            "aborted"
-        } else {
-            record.text("ended_by")
-        }
-        .to_owned();
+        self.ended_by = if record.kind() == "abort" { "aborted" } else { record.text("ended_by") }.to_owned();
         self.add_masks(record, envelope);
     }
 
     fn add_masks(&mut self, record: &Record, envelope: &Value) {
         self.mask_count += record.number("mask_count").unwrap_or(0);
-        let hits = record
-            .leaf
-            .get("masks")
-            .or(envelope.get("masks"))
-            .and_then(Value::as_array);
+        let hits = record.leaf.get("masks").or(envelope.get("masks")).and_then(Value::as_array);
         for hit in hits.into_iter().flatten() {
-            let detector = hit
-                .get("detector")
-                .and_then(Value::as_str)
-                .unwrap_or_default();
+            let detector = hit.get("detector").and_then(Value::as_str).unwrap_or_default();
             if !self.masks.iter().any(|known| known == detector) {
                 self.masks.push(detector.to_owned());
             }
@@ -103,9 +77,7 @@ impl Row {
                 Field::Model => term.matches(&self.model),
                 Field::Decision => term.matches(&self.decision),
                 Field::Kind => term.matches(&self.kind),
-                Field::Status => self
-                    .status
-                    .is_some_and(|status| term.matches(&status.to_string())),
+                Field::Status => self.status.is_some_and(|status| term.matches(&status.to_string())),
                 Field::Rule => self.rules.iter().any(|rule| term.matches(rule)),
                 Field::Masked => self.masks.iter().any(|detector| term.matches(detector)),
                 Field::Id => term.matches(&self.id),
@@ -127,8 +99,5 @@ impl Row {
 
 fn names(list: Option<&Value>) -> Vec<String> {
     let list = list.and_then(Value::as_array);
-    list.into_iter()
-        .flatten()
-        .filter_map(|name| name.as_str().map(str::to_owned))
-        .collect()
+    list.into_iter().flatten().filter_map(|name| name.as_str().map(str::to_owned)).collect()
 }

@@ -25,10 +25,7 @@ pub struct SearchOptions {
 
 impl Default for SearchOptions {
     fn default() -> Self {
-        Self {
-            json: false,
-            limit: 50,
-        }
+        Self { json: false, limit: 50 }
     }
 }
 
@@ -47,24 +44,13 @@ pub fn search(
         Ok(keys) => (keys, None),
         Err(error) => (HashMap::new(), Some(error)),
     };
-    let mut found = Newest {
-        limit: options.limit,
-        rows: VecDeque::new(),
-        cut: false,
-    };
-    let since = if query.since_us == 0 {
-        String::new()
-    } else {
-        rfc3339(query.since_us)
-    };
+    let mut found = Newest { limit: options.limit, rows: VecDeque::new(), cut: false };
+    let since = if query.since_us == 0 { String::new() } else { rfc3339(query.since_us) };
     let mut open: HashMap<String, Row> = HashMap::new();
     let damaged = records::for_each(&log, |record| match record.kind() {
         "payload" => {}
         "intent" => {
-            open.insert(
-                record.id().to_owned(),
-                Row::begin(&record, &record.envelope(&keys)),
-            );
+            open.insert(record.id().to_owned(), Row::begin(&record, &record.envelope(&keys)));
         }
         "outcome" | "abort" => {
             if let Some(mut row) = open.remove(record.text("call")) {
@@ -74,33 +60,25 @@ pub fn search(
         }
         _ => found.offer(Row::begin(&record, &record.envelope(&keys)), query, &since),
     })?;
-    open.into_values()
-        .for_each(|row| found.offer(row, query, &since));
+    open.into_values().for_each(|row| found.offer(row, query, &since));
     let mut rows: Vec<Row> = found.rows.into();
     rows.sort_by_key(|row| row.index);
     if options.json {
         for row in &rows {
-            let text =
-                serde_json::to_string(row).map_err(|e| EvidenceError::Malformed(e.to_string()))?;
+            let text = serde_json::to_string(row).map_err(|e| EvidenceError::Malformed(e.to_string()))?;
             line(out, &text)?;
         }
         return Ok(rows.len());
     }
     print_table(&rows, out)?;
     if found.cut {
-        line(
-            out,
-            &format!("(the newest {} rows; --limit shows more)", rows.len()),
-        )?;
+        line(out, &format!("(the newest {} rows; --limit shows more)", rows.len()))?;
     }
     if let Some(error) = no_keys {
         line(out, &format!("(encrypted fields stay empty: {error})"))?;
     }
     if damaged {
-        line(
-            out,
-            "(some records are damaged and were left out; run verify)",
-        )?;
+        line(out, "(some records are damaged and were left out; run verify)")?;
     }
     Ok(rows.len())
 }
@@ -129,42 +107,24 @@ fn print_table(rows: &[Row], out: &mut dyn Write) -> Result<(), EvidenceError> {
     if rows.is_empty() {
         return line(out, "nothing found");
     }
-    let head = [
-        "TIME", "ID", "KIND", "DECISION", "SUBJECT", "MODEL", "STATUS", "RULES", "MASKS",
-    ];
+    let head = ["TIME", "ID", "KIND", "DECISION", "SUBJECT", "MODEL", "STATUS", "RULES", "MASKS"];
     let mut table = vec![head.map(str::to_owned)];
     table.extend(rows.iter().map(cells));
     let widths: Vec<usize> = (0..head.len())
         .map(|column| {
-            table
-                .iter()
-                .filter_map(|row| row.get(column))
-                .map(|cell| cell.chars().count())
-                .max()
-                .unwrap_or(0)
+            table.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0)
         })
         .collect();
     for row in &table {
-        let cells: Vec<String> = row
-            .iter()
-            .zip(&widths)
-            .map(|(cell, &width)| format!("{cell:width$}"))
-            .collect();
+        let cells: Vec<String> = row.iter().zip(&widths).map(|(cell, &width)| format!("{cell:width$}")).collect();
         line(out, cells.join("  ").trim_end())?;
     }
     Ok(())
 }
 
 fn cells(row: &Row) -> [String; 9] {
-    let masks = if row.mask_count > 0 {
-        format!("{} {}", row.mask_count, row.masks.join(","))
-    } else {
-        String::new()
-    };
-    let time = row
-        .time
-        .split_once('.')
-        .map_or(row.time.clone(), |(seconds, _)| format!("{seconds}Z"));
+    let masks = if row.mask_count > 0 { format!("{} {}", row.mask_count, row.masks.join(",")) } else { String::new() };
+    let time = row.time.split_once('.').map_or(row.time.clone(), |(seconds, _)| format!("{seconds}Z"));
     [
         time,
         row.id.clone(),
@@ -183,8 +143,5 @@ fn cut(cell: &str) -> String {
     if cell.chars().count() <= MAX_COLUMN_CHARS {
         return cell.to_owned();
     }
-    cell.chars()
-        .take(MAX_COLUMN_CHARS - 1)
-        .chain(['…'])
-        .collect()
+    cell.chars().take(MAX_COLUMN_CHARS - 1).chain(['…']).collect()
 }

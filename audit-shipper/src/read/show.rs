@@ -35,10 +35,7 @@ pub fn show(source: &Source, id: RecordId, out: &mut dyn Write) -> Result<bool, 
         return Ok(false);
     };
     let no_keys = Keys::new();
-    let page = Page {
-        keys: keys.as_ref().unwrap_or(&no_keys),
-        out,
-    };
+    let page = Page { keys: keys.as_ref().unwrap_or(&no_keys), out };
     story.print(page)?;
     if let Err(error) = keys {
         line(out, &format!("encrypted fields cannot be shown: {error}"))?;
@@ -60,11 +57,7 @@ impl Story {
         records::for_each(log, |record| {
             if record.id() == id {
                 let call = record.text("call");
-                subject = Some(if call.is_empty() {
-                    id.to_owned()
-                } else {
-                    call.to_owned()
-                });
+                subject = Some(if call.is_empty() { id.to_owned() } else { call.to_owned() });
             }
         })?;
         let Some(subject) = subject else {
@@ -95,21 +88,12 @@ impl Story {
             })?;
         }
         notes.sort_by_key(|note| note.index);
-        Ok(first.map(|first| Self {
-            first,
-            end,
-            payload,
-            notes,
-        }))
+        Ok(first.map(|first| Self { first, end, payload, notes }))
     }
 
     fn print(&self, mut page: Page<'_>) -> Result<(), EvidenceError> {
         let envelope = self.first.envelope(page.keys);
-        let kind = if self.first.kind() == "intent" {
-            "call"
-        } else {
-            self.first.kind()
-        };
+        let kind = if self.first.kind() == "intent" { "call" } else { self.first.kind() };
         page.title(&format!("{kind} {}", self.first.id()))?;
         page.record(&self.first)?;
         page.who(&envelope)?;
@@ -123,9 +107,7 @@ impl Story {
         page.payload("attachment", Role::Attachment, &self.payload)?;
         match &self.end {
             Some(end) => page.end(end)?,
-            None if self.first.kind() == "intent" => {
-                page.field("ended", "not yet (no outcome so far)")?
-            }
+            None if self.first.kind() == "intent" => page.field("ended", "not yet (no outcome so far)")?,
             None => {}
         }
         page.payload("answer", Role::Response, &self.payload)
@@ -144,11 +126,7 @@ impl Page<'_> {
 
     /// One aligned line; nothing if there is nothing to say.
     fn field(&mut self, name: &str, value: &str) -> Result<(), EvidenceError> {
-        if value.is_empty() {
-            Ok(())
-        } else {
-            line(self.out, &format!("  {name:<12} {}", harmless(value)))
-        }
+        if value.is_empty() { Ok(()) } else { line(self.out, &format!("  {name:<12} {}", harmless(value))) }
     }
 
     fn record(&mut self, record: &Record) -> Result<(), EvidenceError> {
@@ -159,9 +137,7 @@ impl Page<'_> {
     }
 
     fn who(&mut self, envelope: &Value) -> Result<(), EvidenceError> {
-        let groups: Vec<&str> = list(envelope.get("groups"))
-            .filter_map(Value::as_str)
-            .collect();
+        let groups: Vec<&str> = list(envelope.get("groups")).filter_map(Value::as_str).collect();
         self.field("subject", text(envelope, "subject"))?;
         self.field("groups", &groups.join(", "))?;
         self.field("tenant", text(envelope, "tenant"))?;
@@ -172,17 +148,10 @@ impl Page<'_> {
     }
 
     fn what(&mut self, record: &Record, envelope: &Value) -> Result<(), EvidenceError> {
-        let parts = [
-            text(envelope, "method"),
-            text(envelope, "host"),
-            text(envelope, "path"),
-        ];
+        let parts = [text(envelope, "method"), text(envelope, "host"), text(envelope, "path")];
         let request: Vec<&str> = parts.into_iter().filter(|part| !part.is_empty()).collect();
         self.field("request", &request.join(" "))?;
-        self.field(
-            "operation",
-            format!("{} {}", record.text("dialect"), record.text("op")).trim(),
-        )?;
+        self.field("operation", format!("{} {}", record.text("dialect"), record.text("op")).trim())?;
         self.field("model", text(envelope, "model"))?;
         self.field("upstream", record.text("upstream"))?;
         self.field("text", text(envelope, "text"))
@@ -193,25 +162,15 @@ impl Page<'_> {
         self.field("action", record.text("action"))?;
         if let Some(Value::Object(details)) = record.leaf.get("details") {
             for (name, value) in details {
-                let value = value
-                    .as_str()
-                    .map_or_else(|| value.to_string(), str::to_owned);
+                let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
                 self.field(name, &value)?;
             }
         }
-        let fired =
-            list(record.leaf.get("fired").or(envelope.get("fired"))).filter_map(Value::as_str);
+        let fired = list(record.leaf.get("fired").or(envelope.get("fired"))).filter_map(Value::as_str);
         self.field("rules", &fired.collect::<Vec<_>>().join(", "))?;
         if let Some(policy) = record.leaf.get("policy") {
             let digest: String = text(policy, "sha256").chars().take(16).collect();
-            self.field(
-                "policy",
-                &format!(
-                    "{} {} (sha256 {digest}…)",
-                    text(policy, "name"),
-                    text(policy, "version")
-                ),
-            )?;
+            self.field("policy", &format!("{} {} (sha256 {digest}…)", text(policy, "name"), text(policy, "version")))?;
         }
         if record.kind() == "refusal" {
             let status = record.number("status").unwrap_or(0);
@@ -227,9 +186,7 @@ impl Page<'_> {
 
     fn coverage(&mut self, record: &Record) -> Result<(), EvidenceError> {
         if let Some(Value::Object(channels)) = record.leaf.get("coverage") {
-            let words = channels
-                .iter()
-                .map(|(channel, how)| format!("{channel} {}", how.as_str().unwrap_or_default()));
+            let words = channels.iter().map(|(channel, how)| format!("{channel} {}", how.as_str().unwrap_or_default()));
             self.field("coverage", &words.collect::<Vec<_>>().join(", "))?;
         }
         Ok(())
@@ -238,57 +195,25 @@ impl Page<'_> {
     fn note(&mut self, note: &Record) -> Result<(), EvidenceError> {
         let envelope = note.envelope(self.keys);
         let who = text(&envelope, "subject");
-        let by = if who.is_empty() {
-            String::new()
-        } else {
-            format!(" by {who}")
-        };
+        let by = if who.is_empty() { String::new() } else { format!(" by {who}") };
         let why = text(&envelope, "text");
-        let why = if why.is_empty() {
-            String::new()
-        } else {
-            format!(": {why}")
-        };
+        let why = if why.is_empty() { String::new() } else { format!(": {why}") };
         self.field(
             note.kind(),
-            &format!(
-                "{}{by} at {}{why} (record {})",
-                note.text("action"),
-                note.text("time"),
-                note.id()
-            ),
+            &format!("{}{by} at {}{why} (record {})", note.text("action"), note.text("time"), note.id()),
         )
     }
 
-    fn masks(
-        &mut self,
-        title: &str,
-        record: &Record,
-        envelope: &Value,
-    ) -> Result<(), EvidenceError> {
+    fn masks(&mut self, title: &str, record: &Record, envelope: &Value) -> Result<(), EvidenceError> {
         let Some(number) = record.number("mask_count") else {
             return Ok(());
         };
         line(self.out, &format!("  {title}: {}", count(number, "place")))?;
-        for hit in list(record.leaf.get("masks").or(envelope.get("masks"))).take(MAX_PRINTED_MASKS)
-        {
+        for hit in list(record.leaf.get("masks").or(envelope.get("masks"))).take(MAX_PRINTED_MASKS) {
             let number = |field| hit.get(field).and_then(Value::as_u64).unwrap_or(0);
-            let rule = if text(hit, "rule").is_empty() {
-                "(recorded copy)"
-            } else {
-                text(hit, "rule")
-            };
-            let place = format!(
-                "{} bytes {}..{}",
-                text(hit, "ptr"),
-                number("off"),
-                number("off") + number("len")
-            );
-            let what = format!(
-                "    {} {} by {rule} at {place}",
-                text(hit, "detector"),
-                text(hit, "action")
-            );
+            let rule = if text(hit, "rule").is_empty() { "(recorded copy)" } else { text(hit, "rule") };
+            let place = format!("{} bytes {}..{}", text(hit, "ptr"), number("off"), number("off") + number("len"));
+            let what = format!("    {} {} by {rule} at {place}", text(hit, "detector"), text(hit, "action"));
             line(self.out, &harmless(&what))?;
         }
         Ok(())
@@ -297,90 +222,47 @@ impl Page<'_> {
     fn end(&mut self, end: &Record) -> Result<(), EvidenceError> {
         let envelope = end.envelope(self.keys);
         if end.kind() == "abort" {
-            return self.field(
-                "ended",
-                &format!("ABORTED at {} ({})", end.text("time"), end.text("why")),
-            );
+            return self.field("ended", &format!("ABORTED at {} ({})", end.text("time"), end.text("why")));
         }
         let status = end.number("status").unwrap_or(0);
-        self.field(
-            "ended",
-            &format!(
-                "{} with status {status} at {}",
-                end.text("ended_by"),
-                end.text("time")
-            ),
-        )?;
+        self.field("ended", &format!("{} with status {status} at {}", end.text("ended_by"), end.text("time")))?;
         self.field("tree index", &end.index.to_string())?;
-        let finish = if end.text("finish") == "other" {
-            text(&envelope, "finish")
-        } else {
-            end.text("finish")
-        };
+        let finish = if end.text("finish") == "other" { text(&envelope, "finish") } else { end.text("finish") };
         self.field("finish", finish)?;
         self.field("model", text(&envelope, "model"))?;
         self.field("endpoint", end.text("endpoint"))?;
         self.field("error", text(&envelope, "error"))?;
         if let Some(Value::Object(usage)) = end.leaf.get("usage") {
-            let tokens = usage
-                .iter()
-                .map(|(name, number)| format!("{number} {name}"));
+            let tokens = usage.iter().map(|(name, number)| format!("{number} {name}"));
             self.field("tokens", &tokens.collect::<Vec<_>>().join(", "))?;
         }
         let ms = |us: u64| format!("{}.{:03} ms", us / 1000, us % 1000);
-        let first = end
-            .number("ttfb_us")
-            .map_or(String::new(), |us| format!(", first byte after {}", ms(us)));
-        self.field(
-            "took",
-            &format!("{}{first}", ms(end.number("duration_us").unwrap_or(0))),
-        )?;
-        let (bytes_in, bytes_out) = (
-            end.number("bytes_in").unwrap_or(0),
-            end.number("bytes_out").unwrap_or(0),
-        );
+        let first = end.number("ttfb_us").map_or(String::new(), |us| format!(", first byte after {}", ms(us)));
+        self.field("took", &format!("{}{first}", ms(end.number("duration_us").unwrap_or(0))))?;
+        let (bytes_in, bytes_out) = (end.number("bytes_in").unwrap_or(0), end.number("bytes_out").unwrap_or(0));
         self.field("bytes", &format!("{bytes_in} in, {bytes_out} out"))?;
         self.coverage(end)?;
         self.masks("masked in the answer", end, &envelope)
     }
 
-    fn payload(
-        &mut self,
-        title: &str,
-        role: Role,
-        records: &[Record],
-    ) -> Result<(), EvidenceError> {
+    fn payload(&mut self, title: &str, role: Role, records: &[Record]) -> Result<(), EvidenceError> {
         let mut bytes = Vec::new();
         let (mut frames, mut chunks, mut media_type, mut unreadable) = (0, 0, String::new(), None);
-        for record in records
-            .iter()
-            .filter(|record| record.text("role") == crate::leaf::role_word(role))
-        {
+        for record in records.iter().filter(|record| record.text("role") == crate::leaf::role_word(role)) {
             chunks += 1;
             let opened = record.open(self.keys).and_then(|opened| {
                 let chunk = chunk::unpack(&opened.text, role)?;
-                let parts: Vec<&[u8]> = chunk
-                    .frames
-                    .iter()
-                    .map(|frame| frame.bytes.as_slice())
-                    .collect();
+                let parts: Vec<&[u8]> = chunk.frames.iter().map(|frame| frame.bytes.as_slice()).collect();
                 if hex::encode(opened.commitment("payload", &parts)) == record.text("mac") {
                     return Ok(chunk);
                 }
-                Err(EvidenceError::Damaged(
-                    "the text is not the one that the record commits to".to_owned(),
-                ))
+                Err(EvidenceError::Damaged("the text is not the one that the record commits to".to_owned()))
             });
             match opened {
                 Ok(chunk) => {
                     frames += chunk.frames.len() as u64;
                     media_type = chunk.media_type;
-                    bytes.extend(
-                        chunk
-                            .frames
-                            .into_iter()
-                            .flat_map(|Frame { bytes, .. }| bytes),
-                    );
+                    bytes.extend(chunk.frames.into_iter().flat_map(|Frame { bytes, .. }| bytes));
                 }
                 Err(error) => unreadable = Some(error),
             }
@@ -388,39 +270,17 @@ impl Page<'_> {
         if chunks == 0 {
             return Ok(());
         }
-        let size = format!(
-            "{}, {}",
-            count(bytes.len() as u64, "byte"),
-            count(frames, "event")
-        );
-        line(
-            self.out,
-            &format!(
-                "  {title} ({}, {size}, {})",
-                harmless(&media_type),
-                count(chunks, "record")
-            ),
-        )?;
+        let size = format!("{}, {}", count(bytes.len() as u64, "byte"), count(frames, "event"));
+        line(self.out, &format!("  {title} ({}, {size}, {})", harmless(&media_type), count(chunks, "record")))?;
         if let Some(error) = unreadable {
             line(self.out, &format!("    not all of it can be read: {error}"))?;
         }
-        let shown = bytes
-            .get(..bytes.len().min(MAX_PRINTED_BYTES))
-            .unwrap_or_default();
-        for text in harmless_lines(&String::from_utf8_lossy(shown))
-            .trim_end()
-            .split('\n')
-        {
+        let shown = bytes.get(..bytes.len().min(MAX_PRINTED_BYTES)).unwrap_or_default();
+        for text in harmless_lines(&String::from_utf8_lossy(shown)).trim_end().split('\n') {
             line(self.out, format!("    {text}").trim_end())?;
         }
         if bytes.len() > shown.len() {
-            line(
-                self.out,
-                &format!(
-                    "    … and {} more",
-                    count((bytes.len() - shown.len()) as u64, "byte")
-                ),
-            )?;
+            line(self.out, &format!("    … and {} more", count((bytes.len() - shown.len()) as u64, "byte")))?;
         }
         Ok(())
     }

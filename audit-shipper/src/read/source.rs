@@ -27,12 +27,7 @@ impl Source {
     /// The defaults for a data directory.
     #[must_use]
     pub fn new(dir: impl Into<PathBuf>) -> Self {
-        Self {
-            dir: dir.into(),
-            origin: None,
-            keystore: None,
-            log_key: None,
-        }
+        Self { dir: dir.into(), origin: None, keystore: None, log_key: None }
     }
 
     /// Finds the log.
@@ -43,18 +38,14 @@ impl Source {
         };
         let layout = Layout::new(&self.dir, &origin)?;
         if !layout.log.is_dir() {
-            return Err(EvidenceError::Malformed(format!(
-                "there is no log at {}",
-                layout.log.display()
-            )));
+            return Err(EvidenceError::Malformed(format!("there is no log at {}", layout.log.display())));
         }
         Ok(Log { origin, layout })
     }
 
     fn only_origin(&self) -> Result<String, EvidenceError> {
         let evidence = self.dir.join("evidence");
-        let entries =
-            std::fs::read_dir(&evidence).map_err(|e| EvidenceError::io("list", &evidence, &e))?;
+        let entries = std::fs::read_dir(&evidence).map_err(|e| EvidenceError::io("list", &evidence, &e))?;
         let mut origins: Vec<String> = entries
             .flatten()
             .filter(|entry| entry.path().is_dir())
@@ -63,10 +54,7 @@ impl Source {
         origins.sort();
         match (origins.pop(), origins.is_empty()) {
             (Some(origin), true) => Ok(origin),
-            (None, _) => Err(EvidenceError::Malformed(format!(
-                "there is no log in {}",
-                evidence.display()
-            ))),
+            (None, _) => Err(EvidenceError::Malformed(format!("there is no log in {}", evidence.display()))),
             (Some(last), false) => Err(EvidenceError::Malformed(format!(
                 "{} holds several logs ({}, {last}); say which one",
                 evidence.display(),
@@ -76,14 +64,8 @@ impl Source {
     }
 
     /// The keys that open blobs, or why there are none.
-    pub(super) fn subject_keys(
-        &self,
-        log: &Log,
-    ) -> Result<HashMap<KeyId, [u8; KEY_BYTES]>, EvidenceError> {
-        let master = self
-            .keystore
-            .clone()
-            .unwrap_or_else(|| self.dir.join("keys").join("keystore.key"));
+    pub(super) fn subject_keys(&self, log: &Log) -> Result<HashMap<KeyId, [u8; KEY_BYTES]>, EvidenceError> {
+        let master = self.keystore.clone().unwrap_or_else(|| self.dir.join("keys").join("keystore.key"));
         keystore::load_for_reading(&log.layout.keystore(), &master)
     }
 

@@ -7,20 +7,14 @@ use crate::error::EvidenceError;
 /// Makes text from callers harmless for a terminal: control characters, also those of Unicode that reorder text, become `·`.
 pub(super) fn harmless(text: &str) -> String {
     let is_control = |c: char| {
-        c.is_control()
-            || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+        c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
     };
-    text.chars()
-        .map(|c| if is_control(c) { '·' } else { c })
-        .collect()
+    text.chars().map(|c| if is_control(c) { '·' } else { c }).collect()
 }
 
 /// As [`harmless`], but lines stay lines.
 pub(super) fn harmless_lines(text: &str) -> String {
-    text.split('\n')
-        .map(harmless)
-        .collect::<Vec<_>>()
-        .join("\n")
+    text.split('\n').map(harmless).collect::<Vec<_>>().join("\n")
 }
 
 /// Writes a line.

@@ -148,9 +148,7 @@ impl Check {
                     self.has_checkpoint = true;
                     self.checkpoints.push(checkpoint);
                 }
-                Err(why) => self
-                    .changed
-                    .push(format!("the checkpoint {}: {why}", path.display())),
+                Err(why) => self.changed.push(format!("the checkpoint {}: {why}", path.display())),
             }
         }
         let path = log.layout.checkpoint_log();
@@ -163,10 +161,7 @@ impl Check {
             let read = std::str::from_utf8(bytes).map_err(|_| "it is not text".to_owned());
             match read.and_then(|line| Checkpoint::from_log_line(line, key)) {
                 Ok(checkpoint) => self.checkpoints.push(checkpoint),
-                Err(why) => {
-                    self.changed
-                        .push(format!("line {} of {}: {why}", number + 1, path.display()))
-                }
+                Err(why) => self.changed.push(format!("line {} of {}: {why}", number + 1, path.display())),
             }
         }
         Ok(())
@@ -182,18 +177,13 @@ impl Check {
                     self.missing_blob(expected_blob.take());
                     let (place, links) = self.leaf(entry.data, block.segment, offset);
                     if !entry.intact {
-                        self.changed
-                            .push(format!("{}: its leaf was changed", place.name()));
+                        self.changed.push(format!("{}: its leaf was changed", place.name()));
                     }
-                    let blob = links
-                        .as_ref()
-                        .and_then(|links| Some((links.blob.as_ref()?.len, links.blob_sha256())));
+                    let blob = links.as_ref().and_then(|links| Some((links.blob.as_ref()?.len, links.blob_sha256())));
                     expected_blob = blob.map(|(length, digest)| (place.clone(), length, digest));
                     match links {
                         Some(links) => self.follow(&place, &links),
-                        None => self
-                            .changed
-                            .push(format!("{}: this is not a leaf", place.name())),
+                        None => self.changed.push(format!("{}: this is not a leaf", place.name())),
                     }
                 }
                 EntryKind::Blob => match expected_blob.take() {
@@ -201,16 +191,12 @@ impl Check {
                         let right = entry.intact && entry.data.len() as u64 == length;
                         if !right || digest != Some(sha256(&[entry.data])) {
                             let name = place.name();
-                            self.changed
-                                .push(format!("{name}: its blob was changed (at offset {offset})"));
+                            self.changed.push(format!("{name}: its blob was changed (at offset {offset})"));
                         }
                     }
                     None => {
                         let file = self.file(block.segment);
-                        self.changed.push(format!(
-                            "{}, offset {offset}: a blob without a leaf",
-                            file.display()
-                        ));
+                        self.changed.push(format!("{}, offset {offset}: a blob without a leaf", file.display()));
                     }
                 },
             }
@@ -220,42 +206,28 @@ impl Check {
         let expected = block.header.first_index + u64::from(block.header.leaves);
         if !understood || self.records != expected {
             let (file, offset) = (self.file(block.segment), block.offset);
-            self.changed.push(format!(
-                "{}, offset {offset}: the block does not hold what its header says",
-                file.display()
-            ));
+            self.changed
+                .push(format!("{}, offset {offset}: the block does not hold what its header says", file.display()));
             self.lose_count(expected);
         }
     }
 
     fn missing_blob(&mut self, expected: Option<(Place, u64, Option<Digest32>)>) {
         if let Some((place, ..)) = expected {
-            self.changed
-                .push(format!("{}: its blob is missing", place.name()));
+            self.changed.push(format!("{}: its blob is missing", place.name()));
         }
     }
 
     /// Puts a leaf into the tree.
     fn leaf(&mut self, leaf: &[u8], segment: u32, offset: u64) -> (Place, Option<LeafLinks>) {
         let links = LeafLinks::parse(leaf);
-        let (kind, id) = links
-            .as_ref()
-            .map(|links| (links.t.clone(), links.id.clone()))
-            .unwrap_or_default();
+        let (kind, id) = links.as_ref().map(|links| (links.t.clone(), links.id.clone())).unwrap_or_default();
         *self.kinds.entry(kind.clone()).or_default() += 1;
-        let place = Place {
-            index: self.records,
-            kind,
-            id,
-            file: self.file(segment),
-            offset,
-        };
+        let place = Place { index: self.records, kind, id, file: self.file(segment), offset };
         self.records += 1;
         self.in_tile.push(place.clone());
         if let Some(mut tree) = self.tree.take() {
-            tree.push(leaf_hash(leaf), |id, hashes| {
-                self.compare_tile(id, hashes, TILE_WIDTH)
-            });
+            tree.push(leaf_hash(leaf), |id, hashes| self.compare_tile(id, hashes, TILE_WIDTH));
             if tree.size().is_multiple_of(TILE_WIDTH as u64) {
                 self.in_tile.clear();
             }
@@ -267,10 +239,7 @@ impl Check {
 
     fn compare_roots(&mut self, tree: &Tree) {
         let size = tree.size();
-        let signed = self
-            .checkpoints
-            .iter()
-            .filter(|checkpoint| checkpoint.size == size);
+        let signed = self.checkpoints.iter().filter(|checkpoint| checkpoint.size == size);
         for same in signed.map(|checkpoint| checkpoint.root == tree.root()) {
             if same {
                 self.agreed = size;
@@ -288,16 +257,10 @@ impl Check {
         };
         let (stored, odd) = stored.as_chunks::<32>();
         if !odd.is_empty() || stored.len() != width {
-            self.changed
-                .push(format!("the tile {} has the wrong length", path.display()));
+            self.changed.push(format!("the tile {} has the wrong length", path.display()));
         }
         let below = (TILE_WIDTH as u64).saturating_pow(u32::try_from(id.level).unwrap_or(u32::MAX));
-        for (number, _) in stored
-            .iter()
-            .zip(hashes)
-            .enumerate()
-            .filter(|(_, (a, b))| a != b)
-        {
+        for (number, _) in stored.iter().zip(hashes).enumerate().filter(|(_, (a, b))| a != b) {
             let first = (id.index * TILE_WIDTH as u64 + number as u64).saturating_mul(below);
             let place = self.in_tile.get(number).filter(|_| id.level == 0);
             let record = place.map(Place::name);
@@ -316,15 +279,9 @@ impl Check {
         match links.t.as_str() {
             "intent" => {
                 if let Some(id) = links.id()
-                    && self
-                        .open
-                        .insert(id, (place.clone(), Tallies::default()))
-                        .is_some()
+                    && self.open.insert(id, (place.clone(), Tallies::default())).is_some()
                 {
-                    self.contradictions.push(format!(
-                        "{}: a second intent of the same call",
-                        place.name()
-                    ));
+                    self.contradictions.push(format!("{}: a second intent of the same call", place.name()));
                 }
             }
             "outcome" | "abort" => match call.and_then(|call| self.open.remove(&call)) {
@@ -333,17 +290,14 @@ impl Check {
                     self.contradictions.push(format!("{}: {why}", place.name()));
                 }
                 Some(_) => {}
-                None => self
-                    .contradictions
-                    .push(format!("{}: it ends no open call", place.name())),
+                None => self.contradictions.push(format!("{}: it ends no open call", place.name())),
             },
             "payload" => self.follow_payload(place, links),
             "gap" => self.lost += links.count.unwrap_or(0),
             "boot" => {
                 let left: Vec<Place> = self.open.drain().map(|(_, (place, _))| place).collect();
                 for place in left {
-                    self.contradictions
-                        .push(format!("{}: this call has no end", place.name()));
+                    self.contradictions.push(format!("{}: this call has no end", place.name()));
                 }
             }
             _ => {}
@@ -356,28 +310,15 @@ impl Check {
         }
         let open = links.call().and_then(|call| self.open.get_mut(&call));
         let Some((_, tallies)) = open else {
-            self.contradictions.push(format!(
-                "{}: payload of a call that is not open",
-                place.name()
-            ));
+            self.contradictions.push(format!("{}: payload of a call that is not open", place.name()));
             return;
         };
         let response = links.role.as_deref() == Some("response");
-        let tally: &mut Tally = if response {
-            &mut tallies.response
-        } else {
-            &mut tallies.request
-        };
+        let tally: &mut Tally = if response { &mut tallies.response } else { &mut tallies.request };
         let in_order = links.n == Some(tally.chunks());
-        tally.add(
-            links.len.unwrap_or(0),
-            &links.blob_sha256().unwrap_or_default(),
-        );
+        tally.add(links.len.unwrap_or(0), &links.blob_sha256().unwrap_or_default());
         if !in_order {
-            self.contradictions.push(format!(
-                "{}: a piece of payload before it is missing",
-                place.name()
-            ));
+            self.contradictions.push(format!("{}: a piece of payload before it is missing", place.name()));
         }
     }
 
@@ -392,10 +333,7 @@ impl Check {
         // The records are taken as far as they go, so that what is behind keeps its place in the tree.
         let whole = bad.next_index.is_some_and(|next| {
             let mut entries = Entries::new(&bad.payload);
-            let leaves = entries
-                .by_ref()
-                .filter(|entry| entry.kind == EntryKind::Leaf)
-                .count() as u64;
+            let leaves = entries.by_ref().filter(|entry| entry.kind == EntryKind::Leaf).count() as u64;
             self.records == bad.first_index && self.records + leaves == next
         });
         if whole {
@@ -440,8 +378,7 @@ impl Check {
             }
         }
         if !self.has_checkpoint && self.changed.is_empty() {
-            self.unclear
-                .push("there is no signed checkpoint".to_owned());
+            self.unclear.push("there is no signed checkpoint".to_owned());
         }
     }
 
@@ -453,24 +390,15 @@ impl Check {
         let Ok(entries) = std::fs::read_dir(directory) else {
             return;
         };
-        let widths = entries
-            .flatten()
-            .filter_map(|entry| entry.file_name().to_str()?.parse::<usize>().ok());
-        for width in widths
-            .filter(|width| (1..TILE_WIDTH).contains(width))
-            .collect::<Vec<_>>()
-        {
+        let widths = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<usize>().ok());
+        for width in widths.filter(|width| (1..TILE_WIDTH).contains(width)).collect::<Vec<_>>() {
             self.compare_tile(id, hashes, width);
         }
     }
 
     fn compare_with_signatures(&mut self, tree: &Tree) {
-        let missing = self
-            .checkpoints
-            .iter()
-            .map(|checkpoint| checkpoint.size)
-            .filter(|&size| size > tree.size())
-            .max();
+        let missing =
+            self.checkpoints.iter().map(|checkpoint| checkpoint.size).filter(|&size| size > tree.size()).max();
         if let Some(size) = missing {
             self.changed.push(format!(
                 "{}: missing ({size} were signed, {} are there)",
@@ -482,16 +410,9 @@ impl Check {
         if let Some(first) = self.disagreeing.iter().min().copied()
             && self.changed.is_empty()
         {
-            let agreed = self
-                .checkpoints
-                .iter()
-                .map(|checkpoint| checkpoint.size)
-                .filter(|&size| size < first);
+            let agreed = self.checkpoints.iter().map(|checkpoint| checkpoint.size).filter(|&size| size < first);
             let agreed = agreed.max().unwrap_or(0);
-            self.changed.push(format!(
-                "{}: not what was signed",
-                range_name(agreed, first)
-            ));
+            self.changed.push(format!("{}: not what was signed", range_name(agreed, first)));
         }
     }
 
@@ -501,42 +422,23 @@ impl Check {
         let exact = wrong.iter().any(|wrong| wrong.exact);
         let vague_ones_help = !exact && self.changed.is_empty();
         for wrong in wrong.iter().filter(|wrong| wrong.exact || vague_ones_help) {
-            if self
-                .changed
-                .iter()
-                .any(|finding| finding.starts_with(&wrong.record))
-            {
+            if self.changed.iter().any(|finding| finding.starts_with(&wrong.record)) {
                 continue;
             }
             let tile = wrong.tile.display();
             self.changed.push(if wrong.size_after <= self.agreed {
                 format!("the tile {tile} was changed, at {}", wrong.record)
             } else {
-                format!(
-                    "{}: it is not the record that was written (see the tile {tile})",
-                    wrong.record
-                )
+                format!("{}: it is not the record that was written (see the tile {tile})", wrong.record)
             });
         }
     }
 
-    fn report(
-        &self,
-        log: &Log,
-        key_from_log: bool,
-        out: &mut dyn Write,
-    ) -> Result<Verdict, EvidenceError> {
+    fn report(&self, log: &Log, key_from_log: bool, out: &mut dyn Write) -> Result<Verdict, EvidenceError> {
         let of = |kind: &str| self.kinds.get(kind).copied().unwrap_or(0);
-        line(
-            out,
-            &format!("{}: {}", log.origin, count(self.records, "record")),
-        )?;
-        let mut calls = format!(
-            "  {}: {} with an outcome, {} aborted",
-            count(of("intent"), "call"),
-            of("outcome"),
-            of("abort")
-        );
+        line(out, &format!("{}: {}", log.origin, count(self.records, "record")))?;
+        let mut calls =
+            format!("  {}: {} with an outcome, {} aborted", count(of("intent"), "call"), of("outcome"), of("abort"));
         if !self.open.is_empty() {
             calls.push_str(&format!(", {} open", self.open.len()));
         }
@@ -549,29 +451,14 @@ impl Check {
             .collect();
         line(out, &format!("  others: {}", others.join(", ")))?;
         if self.lost > 0 {
-            line(
-                out,
-                &format!(
-                    "  {} lost in observe mode, as the log itself says",
-                    count(self.lost, "record")
-                ),
-            )?;
+            line(out, &format!("  {} lost in observe mode, as the log itself says", count(self.lost, "record")))?;
         }
         let newer = self.records.saturating_sub(self.agreed);
-        let unsigned = if newer > 0 {
-            format!("; {newer} newer, chained but not yet under a checkpoint")
-        } else {
-            String::new()
-        };
-        line(
-            out,
-            &format!("  {} under a signed checkpoint{unsigned}", self.agreed),
-        )?;
+        let unsigned =
+            if newer > 0 { format!("; {newer} newer, chained but not yet under a checkpoint") } else { String::new() };
+        line(out, &format!("  {} under a signed checkpoint{unsigned}", self.agreed))?;
         if key_from_log {
-            line(
-                out,
-                "  the verifying key was taken from the log itself; give the one you keep elsewhere to be sure",
-            )?;
+            line(out, "  the verifying key was taken from the log itself; give the one you keep elsewhere to be sure")?;
         }
         self.conclude(out)
     }

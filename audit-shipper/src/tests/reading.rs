@@ -11,16 +11,9 @@ fn log() -> (Bench, RecordId, RecordId) {
     let mut producer = evidence.producer(0).unwrap();
     let called = call(&mut producer);
     let refused = producer.new_id();
-    producer
-        .refusal(refused, &refusal())
-        .commit
-        .wait_blocking()
-        .unwrap();
+    producer.refusal(refused, &refusal()).commit.wait_blocking().unwrap();
     let note = Note {
-        actor: Caller {
-            subject: "bob@example.com".to_owned(),
-            ..Caller::default()
-        },
+        actor: Caller { subject: "bob@example.com".to_owned(), ..Caller::default() },
         about: Some(called),
         text: "checked with \u{1b}[31mlegal".to_owned(),
         ..Note::new(NoteKind::Approval, "approved")
@@ -69,11 +62,7 @@ fn every_term_finds_and_excludes() {
         ("subject:alice@example.com decision:deny", false, false),
     ] {
         let table = bench.search(query, false);
-        assert_eq!(
-            (table.contains(&call), table.contains(&refusal)),
-            (finds_call, finds_refusal),
-            "{query}: {table}"
-        );
+        assert_eq!((table.contains(&call), table.contains(&refusal)), (finds_call, finds_refusal), "{query}: {table}");
     }
     assert!(bench.search(&format!("id:{call}"), false).contains(&call));
     assert_eq!(bench.search("subject:nobody", false), "nothing found\n");
@@ -83,14 +72,8 @@ fn every_term_finds_and_excludes() {
 fn a_page_tells_the_whole_story() {
     let (bench, called, refused) = log();
     let page = bench.show(called);
-    let note = page
-        .lines()
-        .find(|line| line.contains("approved by bob@example.com"))
-        .unwrap();
-    assert!(
-        note.contains("checked with ·[31mlegal"),
-        "terminals are not told to do anything: {note}"
-    );
+    let note = page.lines().find(|line| line.contains("approved by bob@example.com")).unwrap();
+    assert!(note.contains("checked with ·[31mlegal"), "terminals are not told to do anything: {note}");
     let without_note: Vec<&str> = page.lines().filter(|line| *line != note).collect();
     insta::assert_snapshot!(calm(&without_note.join("\n"), &[(called, "id-of-call")]));
     insta::assert_snapshot!(calm(&bench.show(refused), &[(refused, "id-of-refusal")]));
@@ -109,15 +92,8 @@ fn without_keys_the_page_says_so() {
     let (bench, called, _) = log();
     std::fs::remove_file(bench.dir.path().join("keys/keystore.key")).unwrap();
     let page = bench.show(called);
-    assert!(
-        !page.contains("alice") && page.contains("encrypted fields cannot be shown"),
-        "{page}"
-    );
-    assert!(
-        bench
-            .search("", false)
-            .contains("encrypted fields stay empty")
-    );
+    assert!(!page.contains("alice") && page.contains("encrypted fields cannot be shown"), "{page}");
+    assert!(bench.search("", false).contains("encrypted fields stay empty"));
 }
 
 #[test]

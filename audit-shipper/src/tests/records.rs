@@ -11,19 +11,11 @@ use crate::wal::format::{Entries, EntryKind, MAX_LEAF_BYTES};
 use crate::{Caller, RecordId};
 
 fn key(id: u128) -> RecordKey {
-    RecordKey::new(
-        RecordId(id),
-        Arc::new(SubjectKey {
-            id: [1; 16],
-            key: [2; 32],
-        }),
-    )
+    RecordKey::new(RecordId(id), Arc::new(SubjectKey { id: [1; 16], key: [2; 32] }))
 }
 
 fn leaf_of(item: &Item) -> String {
-    let leaf = Entries::new(&item.entries)
-        .find(|entry| entry.kind == EntryKind::Leaf)
-        .unwrap();
+    let leaf = Entries::new(&item.entries).find(|entry| entry.kind == EntryKind::Leaf).unwrap();
     String::from_utf8(leaf.data.to_vec()).unwrap()
 }
 
@@ -33,17 +25,12 @@ fn readable(item: &Item) -> String {
         match value {
             serde_json::Value::Object(fields) => {
                 for (name, value) in fields {
-                    let random =
-                        ["model", "mac", "body", "blob"].contains(&name.as_str()) || random;
+                    let random = ["model", "mac", "body", "blob"].contains(&name.as_str()) || random;
                     calm(value, random);
                 }
             }
-            serde_json::Value::Array(values) => {
-                values.iter_mut().for_each(|value| calm(value, random))
-            }
-            serde_json::Value::String(text) if random && text.len() == 64 => {
-                *text = "(keyed digest)".to_owned()
-            }
+            serde_json::Value::Array(values) => values.iter_mut().for_each(|value| calm(value, random)),
+            serde_json::Value::String(text) if random && text.len() == 64 => *text = "(keyed digest)".to_owned(),
             _ => {}
         }
     }
@@ -55,10 +42,7 @@ fn readable(item: &Item) -> String {
 fn all_kinds() -> Vec<Item> {
     let note = Note {
         at: moment(),
-        actor: Caller {
-            subject: "bob@example.com".to_owned(),
-            ..Caller::default()
-        },
+        actor: Caller { subject: "bob@example.com".to_owned(), ..Caller::default() },
         about: Some(RecordId(1)),
         details: vec![
             ("expires_s".into(), Detail::Number(900)),
@@ -83,10 +67,7 @@ fn all_kinds() -> Vec<Item> {
 fn tallies() -> Tallies {
     let mut request = Tally::default();
     request.add(10, &[1; 32]);
-    Tallies {
-        request,
-        response: Tally::default(),
-    }
+    Tallies { request, response: Tally::default() }
 }
 
 #[test]
@@ -114,8 +95,7 @@ fn keys_are_sorted_in_every_leaf() {
     for item in all_kinds() {
         let leaf = leaf_of(&item);
         // serde_json's own map sorts, so what comes back sorted and equal was sorted.
-        let sorted: std::collections::BTreeMap<String, serde_json::Value> =
-            serde_json::from_str(&leaf).unwrap();
+        let sorted: std::collections::BTreeMap<String, serde_json::Value> = serde_json::from_str(&leaf).unwrap();
         assert_eq!(serde_json::to_string(&sorted).unwrap(), leaf);
         assert!(leaf.len() <= MAX_LEAF_BYTES);
     }
@@ -125,23 +105,10 @@ fn keys_are_sorted_in_every_leaf() {
 fn a_leaf_stays_small_whatever_it_is_told() {
     let long = "ü".repeat(10_000);
     let mut large = intent();
-    large.masks = vec![
-        MaskHit {
-            pointer: long.clone(),
-            rule: long.clone(),
-            ..MaskHit::default()
-        };
-        60
-    ];
+    large.masks = vec![MaskHit { pointer: long.clone(), rule: long.clone(), ..MaskHit::default() }; 60];
     large.fired = vec![long.clone(); 60];
-    large.coverage = (0..1000)
-        .map(|number| (format!("{number}{long}").into(), crate::Coverage::Opaque))
-        .collect();
-    large.policy = crate::PolicyRef {
-        name: long.clone(),
-        version: long.clone(),
-        ..policy()
-    };
+    large.coverage = (0..1000).map(|number| (format!("{number}{long}").into(), crate::Coverage::Opaque)).collect();
+    large.policy = crate::PolicyRef { name: long.clone(), version: long.clone(), ..policy() };
     large.operation = long;
     let leaf = leaf_of(&encode::intent(&key(1), RecordId(1), &large).unwrap());
     assert!(leaf.len() <= MAX_LEAF_BYTES);
@@ -155,11 +122,7 @@ fn nothing_personal_lies_in_the_files() {
     let mut producer = evidence.producer(0).unwrap();
     call(&mut producer);
     let id = producer.new_id();
-    producer
-        .refusal(id, &refusal())
-        .commit
-        .wait_blocking()
-        .unwrap();
+    producer.refusal(id, &refusal()).commit.wait_blocking().unwrap();
     evidence.close().unwrap();
     let words = [
         "alice",
@@ -179,24 +142,13 @@ fn nothing_personal_lies_in_the_files() {
     let mut files = vec![bench.dir.path().to_path_buf()];
     while let Some(path) = files.pop() {
         if path.is_dir() {
-            files.extend(
-                std::fs::read_dir(path)
-                    .unwrap()
-                    .map(|entry| entry.unwrap().path()),
-            );
+            files.extend(std::fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path()));
             continue;
         }
         let mut bytes = std::fs::read(&path).unwrap();
-        bytes.truncate(
-            bytes
-                .iter()
-                .rposition(|&byte| byte != 0)
-                .map_or(0, |last| last + 1),
-        );
+        bytes.truncate(bytes.iter().rposition(|&byte| byte != 0).map_or(0, |last| last + 1));
         for word in words {
-            let found = bytes
-                .windows(word.len())
-                .any(|window| window == word.as_bytes());
+            let found = bytes.windows(word.len()).any(|window| window == word.as_bytes());
             assert!(!found, "{word} lies in {}", path.display());
         }
     }

@@ -31,17 +31,8 @@ fn open_calls_get_an_abort_that_names_their_payload() {
     call(&mut producer);
     let mut permit = producer.admit().unwrap();
     let id = permit.id();
-    producer
-        .intent(&mut permit, &intent())
-        .commit
-        .wait_blocking()
-        .unwrap();
-    producer
-        .payload(&mut permit, &chunk(Role::Request, "half a question"))
-        .unwrap()
-        .commit
-        .wait_blocking()
-        .unwrap();
+    producer.intent(&mut permit, &intent()).commit.wait_blocking().unwrap();
+    producer.payload(&mut permit, &chunk(Role::Request, "half a question")).unwrap().commit.wait_blocking().unwrap();
     let after = killed(&bench);
     let (verdict, report) = after.verify();
     assert_eq!(verdict, Verdict::CannotTell, "{report}");
@@ -52,10 +43,7 @@ fn open_calls_get_an_abort_that_names_their_payload() {
     let (verdict, report) = after.verify();
     assert_eq!(verdict, Verdict::Sound, "{report}");
     let page = after.show(id);
-    assert!(
-        page.contains("ABORTED") && page.contains("half a question"),
-        "{page}"
-    );
+    assert!(page.contains("ABORTED") && page.contains("half a question"), "{page}");
 }
 
 #[test]
@@ -69,20 +57,13 @@ fn a_last_block_cut_anywhere_is_torn_and_nothing_before_it_is_lost() {
     evidence.close().unwrap();
     drop(evidence);
     let signed = fs::read(bench.log().join("checkpoint")).unwrap();
-    let signed_outside = bench
-        .dir
-        .path()
-        .join("keys/gw.example.com+ai/last-checkpoint");
+    let signed_outside = bench.dir.path().join("keys/gw.example.com+ai/last-checkpoint");
     let checkpoints = fs::read(bench.log().join("ckpt.log")).unwrap();
     let tiles = bench.dir.path().join("tiles-before");
     copy_directory(&bench.log().join("tiles"), &tiles);
     let evidence = bench.open();
     let mut producer = evidence.producer(0).unwrap();
-    producer
-        .refusal(id, &refusal())
-        .commit
-        .wait_blocking()
-        .unwrap();
+    producer.refusal(id, &refusal()).commit.wait_blocking().unwrap();
     let blocks = blocks(&bench);
     let segment = fs::read(bench.segment(1)).unwrap();
     let (start, length) = *blocks.last().unwrap();
@@ -92,15 +73,8 @@ fn a_last_block_cut_anywhere_is_torn_and_nothing_before_it_is_lost() {
     fs::write(bench.log().join("ckpt.log"), &checkpoints).unwrap();
     let content = segment.iter().rposition(|&byte| byte != 0).unwrap() as u64 + 1 - start;
     // A file that ends at any byte: the write had not got further.
-    for cut in (0..content)
-        .step_by(if content > 600 { 7 } else { 1 })
-        .chain([content - 1])
-    {
-        fs::write(
-            bench.segment(1),
-            &segment[..usize::try_from(start + cut).unwrap()],
-        )
-        .unwrap();
+    for cut in (0..content).step_by(if content > 600 { 7 } else { 1 }).chain([content - 1]) {
+        fs::write(bench.segment(1), &segment[..usize::try_from(start + cut).unwrap()]).unwrap();
         let mut scanner = Scanner::new(&bench.log().join("wal"));
         let found: Vec<Found> = std::iter::from_fn(|| match scanner.next().unwrap() {
             Found::Block(block) => Some(Found::Block(block)),
@@ -108,16 +82,10 @@ fn a_last_block_cut_anywhere_is_torn_and_nothing_before_it_is_lost() {
         })
         .collect();
         assert_eq!(found.len(), blocks.len() - 1, "cut at {cut}");
-        assert!(
-            matches!(scanner.next().unwrap(), Found::End(_)),
-            "cut at {cut}"
-        );
+        assert!(matches!(scanner.next().unwrap(), Found::End(_)), "cut at {cut}");
     }
     // Sectors that were not written, at either side of the cut, and the whole way through a start.
-    for sector in (start..start + length)
-        .step_by(512)
-        .filter(|&sector| sector < start + content)
-    {
+    for sector in (start..start + length).step_by(512).filter(|&sector| sector < start + content) {
         for (from, to) in [(sector, start + length), (start, sector)] {
             if from == to {
                 continue;
@@ -127,17 +95,8 @@ fn a_last_block_cut_anywhere_is_torn_and_nothing_before_it_is_lost() {
             fs::write(bench.segment(1), &torn).unwrap();
             let evidence = bench.open();
             let report = bench.verify();
-            assert_eq!(
-                report.0,
-                Verdict::Sound,
-                "zeros from {from} to {to}: {}",
-                report.1
-            );
-            assert!(
-                !bench
-                    .search("kind:refusal", false)
-                    .contains(&id.to_string())
-            );
+            assert_eq!(report.0, Verdict::Sound, "zeros from {from} to {to}: {}", report.1);
+            assert!(!bench.search("kind:refusal", false).contains(&id.to_string()));
             drop(evidence);
             fs::write(bench.segment(1), &segment).unwrap();
             fs::write(bench.log().join("checkpoint"), &signed).unwrap();
@@ -160,32 +119,16 @@ fn damage_to_acknowledged_blocks_is_refused_by_name() {
     let whole = fs::read(bench.segment(1)).unwrap();
     // Every block, also the last one; header, entries, end.
     for &(offset, length) in &blocks {
-        let content = whole
-            [usize::try_from(offset).unwrap()..usize::try_from(offset + length).unwrap()]
+        let content = whole[usize::try_from(offset).unwrap()..usize::try_from(offset + length).unwrap()]
             .iter()
             .rposition(|&byte| byte != 0)
             .unwrap() as u64;
-        for position in [
-            0,
-            9,
-            40,
-            79,
-            80,
-            84,
-            88,
-            92,
-            content / 2,
-            content - 9,
-            content,
-        ] {
+        for position in [0, 9, 40, 79, 80, 84, 88, 92, content / 2, content - 9, content] {
             let mut damaged = whole.clone();
             damaged[usize::try_from(offset + position).unwrap()] ^= 0x04;
             fs::write(bench.segment(1), &damaged).unwrap();
             let error = bench.try_open().err().unwrap();
-            assert!(
-                matches!(error, EvidenceError::Damaged(_)),
-                "byte {position} of block {offset}: {error}"
-            );
+            assert!(matches!(error, EvidenceError::Damaged(_)), "byte {position} of block {offset}: {error}");
         }
     }
     let (offset, _) = blocks[1];
@@ -193,10 +136,7 @@ fn damage_to_acknowledged_blocks_is_refused_by_name() {
     damaged[usize::try_from(offset + 200).unwrap()] ^= 1;
     fs::write(bench.segment(1), &damaged).unwrap();
     let error = bench.try_open().err().unwrap().to_string();
-    assert!(
-        error.contains(&format!("record #1, intent {id}")),
-        "{error}"
-    );
+    assert!(error.contains(&format!("record #1, intent {id}")), "{error}");
     fs::write(bench.segment(1), &whole).unwrap();
     drop(bench.open());
     assert_eq!(bench.verify().0, Verdict::Sound);
@@ -231,10 +171,7 @@ fn an_older_copy_is_refused() {
 fn there_is_one_writer() {
     let bench = Bench::new();
     let evidence = bench.open();
-    assert!(matches!(
-        bench.try_open(),
-        Err(EvidenceError::Locked { .. })
-    ));
+    assert!(matches!(bench.try_open(), Err(EvidenceError::Locked { .. })));
     drop(evidence);
     drop(bench.open());
 }
@@ -245,11 +182,7 @@ fn lost_keys_are_not_replaced() {
     let evidence = bench.open();
     call(&mut evidence.producer(0).unwrap());
     drop(evidence);
-    for key in [
-        "keys/log.key",
-        "keys/keystore.key",
-        "keys/gw.example.com+ai/keystore",
-    ] {
+    for key in ["keys/log.key", "keys/keystore.key", "keys/gw.example.com+ai/keystore"] {
         let path = bench.dir.path().join(key);
         let kept = fs::read(&path).unwrap();
         fs::remove_file(&path).unwrap();
@@ -264,20 +197,10 @@ fn lost_keys_are_not_replaced() {
 fn settings_are_checked() {
     let mut bench = Bench::new();
     bench.options.keystore = bench.dir.path().join("evidence/keystore.key");
-    assert!(
-        bench
-            .try_open()
-            .err()
-            .unwrap()
-            .to_string()
-            .contains("must not lie inside evidence/")
-    );
+    assert!(bench.try_open().err().unwrap().to_string().contains("must not lie inside evidence/"));
     let mut bench = Bench::new();
     bench.options.origin = "has spaces".to_owned();
-    assert!(matches!(
-        bench.try_open(),
-        Err(EvidenceError::Setting { .. })
-    ));
+    assert!(matches!(bench.try_open(), Err(EvidenceError::Setting { .. })));
 }
 
 #[test]
@@ -285,15 +208,8 @@ fn keys_are_only_for_their_owner() {
     use std::os::unix::fs::PermissionsExt;
     let bench = Bench::new();
     drop(bench.open());
-    for key in [
-        "keys/log.key",
-        "keys/keystore.key",
-        "keys/gw.example.com+ai/keystore",
-    ] {
-        let mode = fs::metadata(bench.dir.path().join(key))
-            .unwrap()
-            .permissions()
-            .mode();
+    for key in ["keys/log.key", "keys/keystore.key", "keys/gw.example.com+ai/keystore"] {
+        let mode = fs::metadata(bench.dir.path().join(key)).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600, "{key}");
     }
 }
@@ -347,20 +263,10 @@ fn an_outcome_after_a_restart_belongs_to_nobody() {
     let evidence = bench.open();
     let mut producer = evidence.producer(0).unwrap();
     let mut permit = producer.admit().unwrap();
-    producer
-        .intent(&mut permit, &intent())
-        .commit
-        .wait_blocking()
-        .unwrap();
+    producer.intent(&mut permit, &intent()).commit.wait_blocking().unwrap();
     evidence.close().unwrap();
     // The gateway ended without an outcome: the next start writes ABORTED, and the old permit can write nothing.
-    assert!(
-        producer
-            .outcome(permit, &outcome())
-            .commit
-            .wait_blocking()
-            .is_err()
-    );
+    assert!(producer.outcome(permit, &outcome()).commit.wait_blocking().is_err());
     drop((producer, evidence));
     let evidence = bench.open();
     assert_eq!(evidence.status().aborted_at_start, 1);

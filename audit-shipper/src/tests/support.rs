@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use crate::read::{self, Query, SearchOptions, Source, Verdict};
 use crate::wal::format::MIN_SEGMENT_BYTES;
 use crate::{
-    Caller, CallerKind, Coverage, Decision, Durability, EndedBy, Evidence, EvidenceError, Frame,
-    Intent, MaskHit, Moment, Options, Outcome, PayloadChunk, PolicyRef, Producer, RecordId,
-    Refusal, RequestBody, RequestInfo, Role, Usage,
+    Caller, CallerKind, Coverage, Decision, Durability, EndedBy, Evidence, EvidenceError, Frame, Intent, MaskHit,
+    Moment, Options, Outcome, PayloadChunk, PolicyRef, Producer, RecordId, Refusal, RequestBody, RequestInfo, Role,
+    Usage,
 };
 
 pub(super) const ORIGIN: &str = "gw.example.com/ai";
@@ -59,13 +59,7 @@ impl Bench {
     pub(super) fn search(&self, query: &str, json: bool) -> String {
         let mut out = Vec::new();
         let query = Query::parse(query).unwrap();
-        read::search(
-            &self.source(),
-            &query,
-            SearchOptions { json, limit: 50 },
-            &mut out,
-        )
-        .unwrap();
+        read::search(&self.source(), &query, SearchOptions { json, limit: 50 }, &mut out).unwrap();
         String::from_utf8(out).unwrap()
     }
 
@@ -98,10 +92,7 @@ pub(super) fn copy_directory(from: &std::path::Path, to: &std::path::Path) {
 
 /// 2026-11-21T09:41:16Z
 pub(super) fn moment() -> Moment {
-    Moment {
-        unix_us: 1_795_254_076_000_000,
-        mono_us: 5_000_000,
-    }
+    Moment { unix_us: 1_795_254_076_000_000, mono_us: 5_000_000 }
 }
 
 pub(super) fn caller() -> Caller {
@@ -127,11 +118,7 @@ pub(super) fn request() -> RequestInfo {
 }
 
 pub(super) fn policy() -> PolicyRef {
-    PolicyRef {
-        name: "quickstart".to_owned(),
-        version: "3".to_owned(),
-        sha256: [7; 32],
-    }
+    PolicyRef { name: "quickstart".to_owned(), version: "3".to_owned(), sha256: [7; 32] }
 }
 
 pub(super) fn mask() -> MaskHit {
@@ -159,10 +146,7 @@ pub(super) fn intent() -> Intent {
         decision: Decision::Allow,
         fired: vec!["allow-staff".to_owned(), "mask-ssn".to_owned()],
         masks: vec![mask()],
-        coverage: vec![
-            ("messages".into(), Coverage::Scanned),
-            ("images".into(), Coverage::ByReference),
-        ],
+        coverage: vec![("messages".into(), Coverage::Scanned), ("images".into(), Coverage::ByReference)],
         approval: None,
         parent: None,
         body: RequestBody::Whole([9; 32]),
@@ -171,28 +155,18 @@ pub(super) fn intent() -> Intent {
 
 pub(super) fn outcome() -> Outcome {
     Outcome {
-        at: Moment {
-            unix_us: moment().unix_us + 1_500_000,
-            mono_us: moment().mono_us + 1_500_000,
-        },
+        at: Moment { unix_us: moment().unix_us + 1_500_000, mono_us: moment().mono_us + 1_500_000 },
         status: 200,
         finish_reason: Some("stop".to_owned()),
         model: Some("gpt-secret-project-0926".to_owned()),
         endpoint: "http://10.0.0.5:8000".to_owned(),
-        usage: Usage {
-            input_tokens: Some(12),
-            output_tokens: Some(34),
-            cached_tokens: None,
-        },
+        usage: Usage { input_tokens: Some(12), output_tokens: Some(34), cached_tokens: None },
         ttfb_us: Some(81_234),
         duration_us: 1_500_321,
         request_bytes: 312,
         response_bytes: 2048,
         request_body: None,
-        masks: vec![MaskHit {
-            pointer: "/choices/0/message/content".to_owned(),
-            ..mask()
-        }],
+        masks: vec![MaskHit { pointer: "/choices/0/message/content".to_owned(), ..mask() }],
         coverage: vec![("content".into(), Coverage::Scanned)],
         ended_by: EndedBy::Complete,
         error: String::new(),
@@ -202,10 +176,7 @@ pub(super) fn outcome() -> Outcome {
 pub(super) fn refusal() -> Refusal {
     Refusal {
         at: moment(),
-        caller: Caller {
-            subject: "mallory".to_owned(),
-            ..caller()
-        },
+        caller: Caller { subject: "mallory".to_owned(), ..caller() },
         request: request(),
         dialect: "openai".to_owned(),
         operation: "chat.completions".to_owned(),
@@ -222,18 +193,9 @@ pub(super) fn refusal() -> Refusal {
 }
 
 pub(super) fn chunk(role: Role, text: &str) -> PayloadChunk {
-    let frames = text
-        .split_inclusive('\n')
-        .map(|part| Frame {
-            dt_us: 1000,
-            bytes: part.as_bytes().to_vec(),
-        })
-        .collect();
-    PayloadChunk {
-        role,
-        media_type: "application/json".to_owned(),
-        frames,
-    }
+    let frames =
+        text.split_inclusive('\n').map(|part| Frame { dt_us: 1000, bytes: part.as_bytes().to_vec() }).collect();
+    PayloadChunk { role, media_type: "application/json".to_owned(), frames }
 }
 
 /// Writes a whole call and waits for each record; waits for room where there is none, as the gateway does.
@@ -243,14 +205,8 @@ pub(super) fn call(producer: &mut Producer) -> RecordId {
     let receipt = producer.intent(&mut permit, &intent());
     receipt.commit.wait_blocking().unwrap();
     for (role, text) in [
-        (
-            Role::Request,
-            "{\"messages\":[{\"content\":\"my number is [US_SSN], says wombat\"}]}",
-        ),
-        (
-            Role::Response,
-            "data: {\"x\":\"hello\"}\n\ndata: [DONE]\n\n",
-        ),
+        (Role::Request, "{\"messages\":[{\"content\":\"my number is [US_SSN], says wombat\"}]}"),
+        (Role::Response, "data: {\"x\":\"hello\"}\n\ndata: [DONE]\n\n"),
     ] {
         let chunk = chunk(role, text);
         let receipt = until_room(|| match producer.payload(&mut permit, &chunk) {

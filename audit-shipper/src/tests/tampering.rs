@@ -7,9 +7,7 @@ use std::path::PathBuf;
 use super::support::{Bench, call, refusal};
 use crate::RecordId;
 use crate::read::Verdict;
-use crate::wal::format::{
-    BlockHeader, END_MARK, Entries, EntryKind, HEADER_BYTES, chain_digest, push_entry,
-};
+use crate::wal::format::{BlockHeader, END_MARK, Entries, EntryKind, HEADER_BYTES, chain_digest, push_entry};
 use crate::wal::scan::{Block, Found, Scanner};
 
 /// A closed log with three calls and a refusal, each record in a block of its own.
@@ -19,11 +17,7 @@ fn closed_log() -> (Bench, Vec<RecordId>) {
     let mut producer = evidence.producer(0).unwrap();
     let mut ids: Vec<RecordId> = (0..3).map(|_| call(&mut producer)).collect();
     let id = producer.new_id();
-    producer
-        .refusal(id, &refusal())
-        .commit
-        .wait_blocking()
-        .unwrap();
+    producer.refusal(id, &refusal()).commit.wait_blocking().unwrap();
     ids.push(id);
     evidence.close().unwrap();
     (bench, ids)
@@ -41,10 +35,7 @@ fn blocks(bench: &Bench) -> Vec<Block> {
 fn expect_tampered(bench: &Bench, named: &str, what: &str) {
     let (verdict, report) = bench.verify();
     assert_eq!(verdict, Verdict::Tampered, "{what}: {report}");
-    assert!(
-        report.contains(named),
-        "{what} should name {named:?}: {report}"
-    );
+    assert!(report.contains(named), "{what} should name {named:?}: {report}");
 }
 
 #[test]
@@ -64,22 +55,12 @@ fn a_flipped_byte_of_a_block_names_the_record() {
             .chain((HEADER_BYTES..content).step_by(211))
             .chain((HEADER_BYTES..HEADER_BYTES + 12).step_by(4))
             .chain((content - END_MARK.len()..content).step_by(3))
-            .chain(
-                [content, stored - 1]
-                    .into_iter()
-                    .filter(|&position| position >= content && position < stored),
-            );
+            .chain([content, stored - 1].into_iter().filter(|&position| position >= content && position < stored));
         for position in positions {
             let place = (start + position) as u64;
-            file.write_all_at(&[whole[start + position] ^ 0x20], place)
-                .unwrap();
-            expect_tampered(
-                &bench,
-                &record,
-                &format!("byte {position} of block {}", block.header.sequence),
-            );
-            file.write_all_at(&[whole[start + position]], place)
-                .unwrap();
+            file.write_all_at(&[whole[start + position] ^ 0x20], place).unwrap();
+            expect_tampered(&bench, &record, &format!("byte {position} of block {}", block.header.sequence));
+            file.write_all_at(&[whole[start + position]], place).unwrap();
         }
     }
 }
@@ -92,10 +73,7 @@ fn the_report_names_kind_id_and_place() {
     let block = &blocks(&bench)[1];
     bytes[usize::try_from(block.offset).unwrap() + HEADER_BYTES + 100] ^= 1;
     fs::write(&path, &bytes).unwrap();
-    let named = format!(
-        "record #1, intent {} (wal/00000001.seg, offset 4176): its leaf was changed",
-        ids[0]
-    );
+    let named = format!("record #1, intent {} (wal/00000001.seg, offset 4176): its leaf was changed", ids[0]);
     expect_tampered(&bench, &named, "a leaf");
 }
 
@@ -133,11 +111,7 @@ fn tiles(bench: &Bench) -> Vec<PathBuf> {
     let mut open = vec![bench.log().join("tiles")];
     while let Some(path) = open.pop() {
         if path.is_dir() {
-            open.extend(
-                fs::read_dir(path)
-                    .unwrap()
-                    .map(|entry| entry.unwrap().path()),
-            );
+            open.extend(fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path()));
         } else {
             found.push(path);
         }
@@ -150,37 +124,23 @@ const OUTCOME_INDEX: u64 = 4;
 
 fn change_status(index: u64, kind: EntryKind, data: &[u8]) -> Option<Vec<u8>> {
     let text = String::from_utf8(data.to_vec()).ok()?;
-    (index == OUTCOME_INDEX && kind == EntryKind::Leaf).then(|| {
-        text.replace("\"status\":200", "\"status\":201")
-            .into_bytes()
-    })
+    (index == OUTCOME_INDEX && kind == EntryKind::Leaf)
+        .then(|| text.replace("\"status\":200", "\"status\":201").into_bytes())
 }
 
 #[test]
 fn a_leaf_rewritten_with_right_checksums_is_found_by_the_tree() {
     let (bench, _) = closed_log();
     rewrite(&bench, |_, _, _| None);
-    assert_eq!(
-        bench.verify().0,
-        Verdict::Sound,
-        "rewriting without a change changes nothing: {}",
-        bench.verify().1
-    );
+    assert_eq!(bench.verify().0, Verdict::Sound, "rewriting without a change changes nothing: {}", bench.verify().1);
     rewrite(&bench, change_status);
     expect_tampered(&bench, "record #4, outcome", "a rewritten leaf");
-    expect_tampered(
-        &bench,
-        "it is not the record that was written",
-        "a rewritten leaf",
-    );
+    expect_tampered(&bench, "it is not the record that was written", "a rewritten leaf");
     // Also with the tiles gone: the signature alone tells, if less exactly.
     fs::remove_dir_all(bench.log().join("tiles")).unwrap();
     expect_tampered(&bench, "not what was signed", "a rewritten leaf, no tiles");
     let error = bench.try_open().err().unwrap().to_string();
-    assert!(
-        error.contains("does not contain what it signed before"),
-        "{error}"
-    );
+    assert!(error.contains("does not contain what it signed before"), "{error}");
 }
 
 #[test]
@@ -200,9 +160,7 @@ fn a_blob_rewritten_or_swapped_with_right_checksums_is_found_by_its_leaf() {
     let blobs: Vec<Vec<u8>> = blocks(&bench)
         .iter()
         .filter_map(|block| {
-            Entries::new(&block.payload)
-                .find(|entry| entry.kind == EntryKind::Blob)
-                .map(|e| e.data.to_vec())
+            Entries::new(&block.payload).find(|entry| entry.kind == EntryKind::Blob).map(|e| e.data.to_vec())
         })
         .collect();
     let (first, second) = (blobs[3].clone(), blobs[7].clone());
@@ -238,11 +196,7 @@ fn blocks_removed_from_the_middle_or_reordered_are_found() {
     let mut removed = bytes.clone();
     removed[range(3)].fill(0);
     fs::write(bench.segment(1), removed).unwrap();
-    expect_tampered(
-        &bench,
-        "record #3: there are only zeros",
-        "a block of zeros",
-    );
+    expect_tampered(&bench, "record #3: there are only zeros", "a block of zeros");
     let mut swapped = bytes.clone();
     assert_eq!(range(2).len(), range(3).len());
     let (second, third) = (bytes[range(2)].to_vec(), bytes[range(3)].to_vec());
@@ -255,10 +209,7 @@ fn blocks_removed_from_the_middle_or_reordered_are_found() {
 #[test]
 fn a_flipped_byte_of_a_tile_names_the_record() {
     let (bench, _) = closed_log();
-    let tile = tiles(&bench)
-        .into_iter()
-        .find(|path| path.ends_with("0/000.p/14"))
-        .unwrap();
+    let tile = tiles(&bench).into_iter().find(|path| path.ends_with("0/000.p/14")).unwrap();
     let whole = fs::read(&tile).unwrap();
     for position in (0..whole.len()).step_by(13) {
         let mut changed = whole.clone();
@@ -297,19 +248,8 @@ fn a_flipped_byte_of_a_checkpoint_is_found() {
 fn without_key_or_checkpoint_nothing_is_claimed() {
     let (bench, _) = closed_log();
     fs::remove_file(bench.log().join("checkpoint")).unwrap();
-    fs::remove_file(
-        bench
-            .dir
-            .path()
-            .join("keys/gw.example.com+ai/last-checkpoint"),
-    )
-    .unwrap();
-    assert_eq!(
-        bench.verify().0,
-        Verdict::CannotTell,
-        "{}",
-        bench.verify().1
-    );
+    fs::remove_file(bench.dir.path().join("keys/gw.example.com+ai/last-checkpoint")).unwrap();
+    assert_eq!(bench.verify().0, Verdict::CannotTell, "{}", bench.verify().1);
     let (bench, _) = closed_log();
     fs::remove_dir_all(bench.dir.path().join("keys")).unwrap();
     let (verdict, report) = bench.verify();

@@ -82,8 +82,7 @@ impl BlockHeader {
         };
         let crc = u32::from_le_bytes(fields.take()?);
         let covered = bytes.get(..HEADER_BYTES - 4)?;
-        (crc32c::crc32c(covered) == crc && header.payload_len as usize <= MAX_BLOCK_PAYLOAD_BYTES)
-            .then_some(header)
+        (crc32c::crc32c(covered) == crc && header.payload_len as usize <= MAX_BLOCK_PAYLOAD_BYTES).then_some(header)
     }
 
     /// Bytes from the header's first to the end mark's last.
@@ -184,12 +183,7 @@ impl<'a> Iterator for Entries<'a> {
         let data = fields.0.get(..length as usize)?;
         self.at = offset + ENTRY_HEAD_BYTES + data.len();
         let intact = zeros == [0; 3] && entry_crc(kind_byte, length, data) == crc;
-        Some(Entry {
-            kind,
-            data,
-            offset,
-            intact,
-        })
+        Some(Entry { kind, data, offset, intact })
     }
 }
 

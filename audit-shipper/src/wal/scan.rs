@@ -15,9 +15,7 @@ use std::time::Duration;
 use crate::crypto::Digest32;
 use crate::error::EvidenceError;
 use crate::layout::{segment_name, segment_numbers};
-use crate::wal::format::{
-    BLOCK_ALIGN, BlockHeader, END_MARK, HEADER_BYTES, MAX_BLOCK_PAYLOAD_BYTES, chain_digest,
-};
+use crate::wal::format::{BLOCK_ALIGN, BlockHeader, END_MARK, HEADER_BYTES, MAX_BLOCK_PAYLOAD_BYTES, chain_digest};
 
 /// What a disk writes all or nothing of, in bytes.
 const SECTOR_BYTES: usize = 512;
@@ -106,14 +104,7 @@ enum Look {
 
 impl Scanner {
     pub(crate) fn new(wal: &Path) -> Self {
-        Self {
-            wal: wal.to_owned(),
-            segment: 1,
-            file: None,
-            offset: 0,
-            expected: Expected::default(),
-            ended: false,
-        }
+        Self { wal: wal.to_owned(), segment: 1, file: None, offset: 0, expected: Expected::default(), ended: false }
     }
 
     pub(crate) fn expected(&self) -> &Expected {
@@ -123,11 +114,7 @@ impl Scanner {
     /// The next block, the next damage, or the end. After the end it stays the end.
     pub(crate) fn next(&mut self) -> Result<Found, EvidenceError> {
         if self.ended {
-            return Ok(Found::End(End {
-                segment: self.segment,
-                offset: self.offset,
-                torn_bytes: 0,
-            }));
+            return Ok(Found::End(End { segment: self.segment, offset: self.offset, torn_bytes: 0 }));
         }
         let mut look = self.look(self.offset)?;
         let nothing_at_first = matches!(look, Look::Nothing);
@@ -146,37 +133,18 @@ impl Scanner {
             // The log grew while it was read. Stop at what was its end: a reader must not chase a busy writer for ever.
             (Look::Good(_), Some(_)) if nothing_at_first => {
                 self.ended = true;
-                Ok(Found::End(End {
-                    segment: self.segment,
-                    offset: self.offset,
-                    torn_bytes: 0,
-                }))
+                Ok(Found::End(End { segment: self.segment, offset: self.offset, torn_bytes: 0 }))
             }
             (Look::Good(block), _) => Ok(self.accept(block)),
-            (Look::Nothing, Some((segment, offset, header)))
-                if self.follows(segment, offset, &header)? =>
-            {
+            (Look::Nothing, Some((segment, offset, header))) if self.follows(segment, offset, &header)? => {
                 self.move_to(segment, offset);
                 self.next()
             }
-            (Look::Nothing, Some(later)) => Ok(self.skip(
-                "there are only zeros where records were".to_owned(),
-                Vec::new(),
-                Some(later),
-            )),
-            (Look::Broken { why, payload, .. }, Some(later)) => {
-                Ok(self.skip(why, payload, Some(later)))
+            (Look::Nothing, Some(later)) => {
+                Ok(self.skip("there are only zeros where records were".to_owned(), Vec::new(), Some(later)))
             }
-            (
-                Look::Broken {
-                    why,
-                    torn: false,
-                    payload,
-                    header,
-                    extent,
-                },
-                None,
-            ) => {
+            (Look::Broken { why, payload, .. }, Some(later)) => Ok(self.skip(why, payload, Some(later))),
+            (Look::Broken { why, torn: false, payload, header, extent }, None) => {
                 let next = header.map(|header| header.first_index + u64::from(header.leaves));
                 let mut found = self.skip(why, payload, None);
                 if let Found::Bad(bad) = &mut found {
@@ -189,11 +157,7 @@ impl Scanner {
             (Look::Broken { torn: true, .. } | Look::Nothing, None) => {
                 self.ended = true;
                 let torn_bytes = self.written_behind()?;
-                Ok(Found::End(End {
-                    segment: self.segment,
-                    offset: self.offset,
-                    torn_bytes,
-                }))
+                Ok(Found::End(End { segment: self.segment, offset: self.offset, torn_bytes }))
             }
         }
     }
@@ -235,21 +199,12 @@ impl Scanner {
             ));
         }
         if header.previous != expected.previous {
-            return Some(
-                "it does not continue the block before it: that one was changed, or this one"
-                    .to_owned(),
-            );
+            return Some("it does not continue the block before it: that one was changed, or this one".to_owned());
         }
-        (header.epoch < expected.epoch)
-            .then(|| "it is from an earlier start than the block before it".to_owned())
+        (header.epoch < expected.epoch).then(|| "it is from an earlier start than the block before it".to_owned())
     }
 
-    fn skip(
-        &mut self,
-        why: String,
-        payload: Vec<u8>,
-        later: Option<(u32, u64, BlockHeader)>,
-    ) -> Found {
+    fn skip(&mut self, why: String, payload: Vec<u8>, later: Option<(u32, u64, BlockHeader)>) -> Found {
         let bad = Bad {
             segment: self.segment,
             offset: self.offset,
@@ -280,14 +235,8 @@ impl Scanner {
     }
 
     /// Whether a later block is simply the next one: at the beginning of the next segment, with only zeros in between.
-    fn follows(
-        &mut self,
-        segment: u32,
-        offset: u64,
-        header: &BlockHeader,
-    ) -> Result<bool, EvidenceError> {
-        let next =
-            segment == self.segment + 1 && offset == 0 && header.sequence == self.expected.sequence;
+    fn follows(&mut self, segment: u32, offset: u64, header: &BlockHeader) -> Result<bool, EvidenceError> {
+        let next = segment == self.segment + 1 && offset == 0 && header.sequence == self.expected.sequence;
         Ok(next && self.written_behind()? == 0)
     }
 
@@ -299,26 +248,13 @@ impl Scanner {
         }
         let broken = |why: &str, torn, header, payload, extent: usize| {
             let extent = extent.next_multiple_of(BLOCK_ALIGN) as u64;
-            Ok(Look::Broken {
-                why: why.to_owned(),
-                torn,
-                header,
-                payload,
-                extent,
-            })
+            Ok(Look::Broken { why: why.to_owned(), torn, header, payload, extent })
         };
         let Some(header) = BlockHeader::decode(&head) else {
-            let torn =
-                head.len() < BLOCK_ALIGN || is_zero(head.get(..SECTOR_BYTES).unwrap_or_default());
+            let torn = head.len() < BLOCK_ALIGN || is_zero(head.get(..SECTOR_BYTES).unwrap_or_default());
             let mut payload = self.read(offset, HEADER_BYTES + MAX_BLOCK_PAYLOAD_BYTES)?;
             payload.drain(..HEADER_BYTES.min(payload.len()));
-            return broken(
-                "the block's header is damaged",
-                torn,
-                None,
-                payload,
-                BLOCK_ALIGN,
-            );
+            return broken("the block's header is damaged", torn, None, payload, BLOCK_ALIGN);
         };
         let mut bytes = self.read(offset, header.stored_bytes())?;
         let whole = bytes.len() == header.stored_bytes();
@@ -329,42 +265,18 @@ impl Scanner {
         let extent = header.stored_bytes();
         let torn = !whole || mark == [0; END_MARK.len()] || has_empty_sector(&head, &payload);
         if crc32c::crc32c(&payload) != header.payload_crc {
-            return broken(
-                "the block's checksum is wrong",
-                torn,
-                Some(header),
-                payload,
-                extent,
-            );
+            return broken("the block's checksum is wrong", torn, Some(header), payload, extent);
         }
         if mark != END_MARK {
-            return broken(
-                "the block's end mark is damaged",
-                torn,
-                Some(header),
-                payload,
-                extent,
-            );
+            return broken("the block's end mark is damaged", torn, Some(header), payload, extent);
         }
         if !is_zero(&padding) {
-            return broken(
-                "there is something in the padding behind the block",
-                false,
-                Some(header),
-                payload,
-                extent,
-            );
+            return broken("there is something in the padding behind the block", false, Some(header), payload, extent);
         }
         bytes.extend_from_slice(&payload);
         bytes.extend_from_slice(&END_MARK);
         let digest = chain_digest(&bytes);
-        Ok(Look::Good(Block {
-            header,
-            segment: self.segment,
-            offset,
-            payload,
-            digest,
-        }))
+        Ok(Look::Good(Block { header, segment: self.segment, offset, payload, digest }))
     }
 
     /// The next good header behind the current place, in this segment or a later one.
@@ -394,11 +306,7 @@ impl Scanner {
                     && header.sequence >= self.expected.sequence
                     && header.first_index >= self.expected.index
                 {
-                    return Ok(Some((
-                        self.segment,
-                        at + (number * BLOCK_ALIGN) as u64,
-                        header,
-                    )));
+                    return Ok(Some((self.segment, at + (number * BLOCK_ALIGN) as u64, header)));
                 }
             }
             if bytes.len() < SEARCH_STEP_BYTES {
@@ -458,16 +366,12 @@ impl Scanner {
 /// Compared piece by piece with zeros, which is a good deal faster than byte by byte.
 fn is_zero(bytes: &[u8]) -> bool {
     const ZEROS: [u8; BLOCK_ALIGN] = [0; BLOCK_ALIGN];
-    bytes
-        .chunks(BLOCK_ALIGN)
-        .all(|piece| ZEROS.get(..piece.len()) == Some(piece))
+    bytes.chunks(BLOCK_ALIGN).all(|piece| ZEROS.get(..piece.len()) == Some(piece))
 }
 
 /// Whether a sector of the block is all zero. Entries (JSON, compressed, encrypted) never have so many zeros in a row.
 fn has_empty_sector(head: &[u8], payload: &[u8]) -> bool {
     let first_sector_rest = SECTOR_BYTES - HEADER_BYTES;
     is_zero(head.get(..SECTOR_BYTES).unwrap_or_default())
-        || payload
-            .get(first_sector_rest..)
-            .is_some_and(|rest| rest.chunks_exact(SECTOR_BYTES).any(is_zero))
+        || payload.get(first_sector_rest..).is_some_and(|rest| rest.chunks_exact(SECTOR_BYTES).any(is_zero))
 }

@@ -32,11 +32,7 @@ impl AlignedBuffer {
         let storage = vec![0; capacity + BLOCK_ALIGN];
         // The vector never grows, so what is aligned now stays aligned.
         let start = storage.as_ptr().align_offset(BLOCK_ALIGN).min(BLOCK_ALIGN);
-        Self {
-            storage,
-            start,
-            capacity,
-        }
+        Self { storage, start, capacity }
     }
 
     /// The first `length` bytes, to be filled; none if there are not so many.
@@ -59,43 +55,23 @@ pub(crate) struct Segment {
 
 impl Segment {
     /// Opens a segment for appending. `probe_at` is an offset that is still free: direct I/O is tried out there.
-    pub(crate) fn open(
-        wal: &Path,
-        number: u32,
-        durability: Durability,
-        probe_at: u64,
-    ) -> Result<Self, EvidenceError> {
+    pub(crate) fn open(wal: &Path, number: u32, durability: Durability, probe_at: u64) -> Result<Self, EvidenceError> {
         let path = wal.join(segment_name(number));
-        let with_flags = |flags: i32| {
-            OpenOptions::new()
-                .write(true)
-                .custom_flags(flags)
-                .open(&path)
-        };
+        let with_flags = |flags: i32| OpenOptions::new().write(true).custom_flags(flags).open(&path);
         let (file, direct) = match durability {
-            Durability::Strict => match with_flags(libc::O_DIRECT | libc::O_DSYNC)
-                .and_then(|file| probe(file, probe_at))
-            {
-                Ok(file) => (Ok(file), true),
-                // File systems without O_DIRECT say so when opening or at the first write.
-                Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
-                    (with_flags(libc::O_DSYNC), false)
+            Durability::Strict => {
+                match with_flags(libc::O_DIRECT | libc::O_DSYNC).and_then(|file| probe(file, probe_at)) {
+                    Ok(file) => (Ok(file), true),
+                    // File systems without O_DIRECT say so when opening or at the first write.
+                    Err(error) if error.raw_os_error() == Some(libc::EINVAL) => (with_flags(libc::O_DSYNC), false),
+                    Err(error) => (Err(error), false),
                 }
-                Err(error) => (Err(error), false),
-            },
+            }
             Durability::Crash | Durability::Observe => (with_flags(0), false),
         };
         let file = file.map_err(|e| EvidenceError::io("open", &path, &e))?;
-        let bytes = file
-            .metadata()
-            .map_err(|e| EvidenceError::io("inspect", &path, &e))?
-            .len();
-        Ok(Self {
-            bytes,
-            direct,
-            file,
-            path,
-        })
+        let bytes = file.metadata().map_err(|e| EvidenceError::io("inspect", &path, &e))?.len();
+        Ok(Self { bytes, direct, file, path })
     }
 
     /// Writes a block in one call. A short write is an error: nothing may be known about what reached the disk.
@@ -109,10 +85,7 @@ impl Segment {
         };
         let error = match written {
             Ok(length) if length == block.len() => return Ok(()),
-            Ok(length) => io::Error::other(format!(
-                "only {length} of {} bytes were written",
-                block.len()
-            )),
+            Ok(length) => io::Error::other(format!("only {length} of {} bytes were written", block.len())),
             Err(error) => error,
         };
         Err(EvidenceError::io("write", &self.path, &error))
@@ -135,21 +108,12 @@ pub(crate) fn create(wal: &Path, number: u32, bytes: u64) -> Result<(), Evidence
     let path = wal.join(segment_name(number));
     let temporary = wal.join(format!("{number:08}.new"));
     let make = || {
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(&temporary)?;
+        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
         let zeros = vec![0; ZEROING_STEP_BYTES];
         let mut left = bytes;
         while left > 0 {
             let step = left.min(ZEROING_STEP_BYTES as u64);
-            file.write_all(
-                zeros
-                    .get(..usize::try_from(step).unwrap_or(0))
-                    .unwrap_or_default(),
-            )?;
+            file.write_all(zeros.get(..usize::try_from(step).unwrap_or(0)).unwrap_or_default())?;
             file.sync_data()?;
             left -= step;
         }
@@ -186,24 +150,14 @@ impl Supply {
             .name("evidence-segments".to_owned())
             .spawn(move || {
                 for number in incoming {
-                    if outgoing
-                        .send(create(&wal, number, bytes).map(|()| number))
-                        .is_err()
-                    {
+                    if outgoing.send(create(&wal, number, bytes).map(|()| number)).is_err() {
                         return;
                     }
                     on_segment();
                 }
             })
             .map_err(|e| EvidenceError::io("start a thread for", Path::new("segments"), &e))?;
-        Ok(Self {
-            orders: Some(orders),
-            ready,
-            thread: Some(thread),
-            ordered: false,
-            waiting: None,
-            not_before: None,
-        })
+        Ok(Self { orders: Some(orders), ready, thread: Some(thread), ordered: false, waiting: None, not_before: None })
     }
 
     /// Asks for a segment, unless one is on its way or a try just failed.
@@ -232,9 +186,7 @@ impl Supply {
             self.note(result)?;
         }
         self.waiting.take().ok_or_else(|| {
-            EvidenceError::Poisoned(
-                "the last try to make a segment failed; it is tried again soon".to_owned(),
-            )
+            EvidenceError::Poisoned("the last try to make a segment failed; it is tried again soon".to_owned())
         })
     }
 

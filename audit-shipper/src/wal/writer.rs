@@ -6,9 +6,7 @@ use crate::crypto::Digest32;
 use crate::encode::Item;
 use crate::error::EvidenceError;
 use crate::evidence::Durability;
-use crate::wal::format::{
-    BLOCK_ALIGN, BlockHeader, END_MARK, HEADER_BYTES, MAX_BLOCK_PAYLOAD_BYTES, chain_digest,
-};
+use crate::wal::format::{BLOCK_ALIGN, BlockHeader, END_MARK, HEADER_BYTES, MAX_BLOCK_PAYLOAD_BYTES, chain_digest};
 use crate::wal::segment::{AlignedBuffer, Segment, Supply};
 
 /// Where the next block goes and what it continues.
@@ -62,15 +60,7 @@ impl Writer {
         let half = usize::try_from(segment_bytes / 2).unwrap_or(usize::MAX);
         let payload_limit = MAX_BLOCK_PAYLOAD_BYTES.min(half.saturating_sub(overhead));
         let buffer = AlignedBuffer::new(payload_limit + overhead);
-        Ok(Self {
-            wal,
-            durability,
-            at,
-            segment,
-            supply,
-            buffer,
-            payload_limit,
-        })
+        Ok(Self { wal, durability, at, segment, supply, buffer, payload_limit })
     }
 
     /// Most bytes of entries that one block takes.
@@ -104,16 +94,10 @@ impl Writer {
     /// must not be used again, but for [`EvidenceError::Io`] of a missing segment, see [`Self::make_way`].
     pub(crate) fn append(&mut self, items: &[Item]) -> Result<Appended, EvidenceError> {
         let payload_len: usize = items.iter().map(|item| item.entries.len()).sum();
-        let too_large = || EvidenceError::TooLarge {
-            what: "a block",
-            actual: payload_len,
-            limit: self.payload_limit,
-        };
+        let too_large = || EvidenceError::TooLarge { what: "a block", actual: payload_len, limit: self.payload_limit };
         let content_len = HEADER_BYTES + payload_len + END_MARK.len();
         let stored_len = content_len.next_multiple_of(BLOCK_ALIGN);
-        if payload_len > self.payload_limit
-            || self.at.offset + stored_len as u64 > self.segment.bytes
-        {
+        if payload_len > self.payload_limit || self.at.offset + stored_len as u64 > self.segment.bytes {
             return Err(too_large());
         }
         let error = too_large();
@@ -148,17 +132,13 @@ impl Writer {
         self.at.offset += stored_len as u64;
         self.at.sequence += 1;
         self.at.index += items.len() as u64;
-        Ok(Appended {
-            first_index: header.first_index,
-            segment: header.segment,
-        })
+        Ok(Appended { first_index: header.first_index, segment: header.segment })
     }
 
     /// Goes to the next segment if this many bytes of entries do not fit into the current one. Waits for the segment if it
     /// is still being made. After an error it may be tried again.
     pub(crate) fn make_way(&mut self, payload_len: usize) -> Result<(), EvidenceError> {
-        let stored =
-            (HEADER_BYTES + payload_len + END_MARK.len()).next_multiple_of(BLOCK_ALIGN) as u64;
+        let stored = (HEADER_BYTES + payload_len + END_MARK.len()).next_multiple_of(BLOCK_ALIGN) as u64;
         if self.at.offset + stored <= self.segment.bytes {
             return Ok(());
         }

@@ -27,12 +27,13 @@ pub(super) fn find_route(core: &Core, call: &mut Call) -> Result<(), CallError> 
     if upstream.is_some() && (call.operation.is_some() || opaque) {
         return Ok(());
     }
-    let (kind, code, message) = if dialect::route("POST", path).or_else(|| dialect::route("GET", path)).is_some() {
-        (ErrorKind::MethodNotAllowed, "method_not_allowed", format!("{} is not served on this route.", call.head.method))
-    } else {
-        (ErrorKind::NotFound, "unknown_route", "This route is not served here. Served: POST /v1/chat/completions, GET /v1/models.".to_owned())
-    };
-    Err(CallError::new(kind, code, message))
+    if let Some(method) = dialect::method_of(path).filter(|_| call.operation.is_none()) {
+        let message = format!("{} is not served on this route; use {method}.", call.head.method);
+        let error = CallError::new(ErrorKind::MethodNotAllowed, "method_not_allowed", message);
+        return Err(error.field("allow", method));
+    }
+    let message = "This route is not served here. Served: POST /v1/chat/completions, GET /v1/models.";
+    Err(CallError::new(ErrorKind::NotFound, "unknown_route", message))
 }
 
 /// The token stands where SDKs put their API key.
@@ -68,7 +69,11 @@ pub(super) fn identify(core: &Core, call: &mut Call) -> Result<(), CallError> {
 }
 
 /// Reads the whole body where the policy looks into it; `None` leaves it on the wire.
-pub(super) async fn read_request(core: &Core, client: &mut Wire, call: &mut Call) -> Result<Option<Vec<u8>>, CallError> {
+pub(super) async fn read_request(
+    core: &Core,
+    client: &mut Wire,
+    call: &mut Call,
+) -> Result<Option<Vec<u8>>, CallError> {
     if call.operation.is_none() || !call.policy.compiled.needs().request_body {
         return Ok(None);
     }
@@ -88,10 +93,14 @@ pub(super) async fn read_request(core: &Core, client: &mut Wire, call: &mut Call
 
 pub(super) fn body_error(error: &BodyError) -> CallError {
     match error {
-        BodyError::TooLarge(bytes) => {
-            CallError::new(ErrorKind::TooLarge, "body_too_large", format!("The request body is larger than {bytes} bytes."))
+        BodyError::TooLarge(bytes) => CallError::new(
+            ErrorKind::TooLarge,
+            "body_too_large",
+            format!("The request body is larger than {bytes} bytes."),
+        ),
+        BodyError::TimedOut => {
+            CallError::new(ErrorKind::Timeout, "body_timeout", "The request body did not arrive in time.")
         }
-        BodyError::TimedOut => CallError::new(ErrorKind::Timeout, "body_timeout", "The request body did not arrive in time."),
         BodyError::Truncated | BodyError::Io(_) => caller_left().because(error),
         BodyError::Chunked(_) => CallError::new(ErrorKind::BadRequest, "malformed_body", format!("{error}.")),
     }
@@ -149,7 +158,8 @@ pub(super) type MaskedRequest = (Option<Vec<u8>>, Vec<Hit>, Vec<ChannelCoverage>
 pub(super) fn mask_request(call: &Call, plans: &Plans, body: Option<&[u8]>) -> Result<MaskedRequest, CallError> {
     match (call.operation, body) {
         (Some(Operation::ChatCompletions), Some(body)) => {
-            let redacted = redact::redact_request(Operation::ChatCompletions, &plans.request, body).map_err(unmaskable)?;
+            let redacted =
+                redact::redact_request(Operation::ChatCompletions, &plans.request, body).map_err(unmaskable)?;
             Ok((Some(redacted.body.into_owned()), redacted.hits, redacted.coverage))
         }
         (_, None) if !plans.request.is_empty() => Err(unmaskable("the request's text cannot be found on this route")),
@@ -158,5 +168,6 @@ pub(super) fn mask_request(call: &Call, plans: &Plans, body: Option<&[u8]>) -> R
 }
 
 fn unmaskable(cause: impl std::fmt::Display) -> CallError {
-    CallError::new(ErrorKind::Forbidden, "cannot_mask", "The policy masks text that cannot be masked in this call.").because(cause)
+    CallError::new(ErrorKind::Forbidden, "cannot_mask", "The policy masks text that cannot be masked in this call.")
+        .because(cause)
 }

@@ -56,7 +56,8 @@ pub(crate) fn forwarded_head(
     const OF_THE_BYTES: [&str; 5] = ["etag", "content-md5", "digest", "content-digest", "accept-ranges"];
     let mut out = status_line(upstream.status);
     for (name, value) in upstream.fields.iter() {
-        let framing = name.eq_ignore_ascii_case("content-length") || name.eq_ignore_ascii_case("x-sallyport-request-id");
+        let framing =
+            name.eq_ignore_ascii_case("content-length") || name.eq_ignore_ascii_case("x-sallyport-request-id");
         let stale = rewritten && OF_THE_BYTES.iter().any(|field| name.eq_ignore_ascii_case(field));
         if !framing && !stale && !is_hop_by_hop(&upstream.fields, name) {
             push_field(&mut out, name, value);

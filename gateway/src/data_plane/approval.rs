@@ -7,9 +7,9 @@ use futures_lite::FutureExt;
 use policy_compiler::dialect::ErrorKind;
 use policy_lang::{ApprovalRequirement, Verdict};
 
+use super::admit::caller_left;
 use super::core::Core;
 use super::error::CallError;
-use super::admit::caller_left;
 use super::exchange::Call;
 use super::http::Wire;
 use super::judge::Judged;
@@ -57,7 +57,9 @@ pub(super) async fn approve(
             }
             Gate::TooMany => {
                 let message = "Too many calls wait for people already.";
-                return Err(CallError::new(ErrorKind::RateLimited, "approvals_full", message).field("retry-after", "60"));
+                return Err(
+                    CallError::new(ErrorKind::RateLimited, "approvals_full", message).field("retry-after", "60")
+                );
             }
         }
     }
@@ -87,7 +89,8 @@ async fn wait(core: &Core, client: &Wire, waiter: &mut Waiter, parked_at_ms: u64
         }
         let waited_ms = core.watchdog.now_ms().saturating_sub(parked_at_ms);
         if u128::from(waited_ms) >= core.shared.config.approvals.hold.as_millis() {
-            let message = format!("This call waits for a person's approval ({id}). Send the same call again to go on waiting.");
+            let message =
+                format!("This call waits for a person's approval ({id}). Send the same call again to go on waiting.");
             return Err(CallError::new(ErrorKind::ApprovalPending, "approval_pending", message)
                 .field("retry-after", "30")
                 .field("x-should-retry", "true"));

@@ -56,7 +56,8 @@ pub(super) async fn deliver(
     let request_id = open.id();
     let (end, done) = {
         let body = Body::new(head.framing);
-        let mut delivery = Delivery { core, client: &mut *client, upstream: &mut upstream, call, admitted, head, body, open };
+        let mut delivery =
+            Delivery { core, client: &mut *client, upstream: &mut upstream, call, admitted, head, body, open };
         (delivery.run().await, delivery.body.is_done())
     };
     if reusable && done {
@@ -74,7 +75,8 @@ impl Delivery<'_> {
     async fn run(&mut self) -> End {
         let Some(operation) = self.call.operation else { return self.through().await };
         let media_type = self.head.media_type();
-        let encoded = self.head.fields.text("content-encoding").is_some_and(|coding| !coding.eq_ignore_ascii_case("identity"));
+        let encoded =
+            self.head.fields.text("content-encoding").is_some_and(|coding| !coding.eq_ignore_ascii_case("identity"));
         let plan = &self.admitted.plans.response;
         let looks = !plan.is_empty() || self.call.keeps_payload();
         match media_type.as_str() {
@@ -103,12 +105,18 @@ impl Delivery<'_> {
             self.upstream.socket.read_within(self.core.shared.config.listen.limits.stream_idle);
             let more = match self.body.read_some(self.upstream, &mut raw).await {
                 Ok(more) => more,
-                Err(error) => return self.cut_stream(&mut copy, upstream_error(&error), EndedBy::UpstreamCut, ending).await,
+                Err(error) => {
+                    return self.cut_stream(&mut copy, upstream_error(&error), EndedBy::UpstreamCut, ending).await;
+                }
             };
             let redacted = if more { redactor.push(&raw, &mut out) } else { redactor.finish(&mut out) };
             if let Err(error) = redacted {
-                let error = CallError::new(ErrorKind::Upstream, "cannot_mask", "The answer could not be masked, so it was cut.")
-                    .because(error);
+                let error = CallError::new(
+                    ErrorKind::Upstream,
+                    "cannot_mask",
+                    "The answer could not be masked, so it was cut.",
+                )
+                .because(error);
                 return self.cut_stream(&mut copy, error, EndedBy::GatewayCut, ending).await;
             }
             if !out.ready.is_empty() {
@@ -159,8 +167,12 @@ impl Delivery<'_> {
         let masked = match redact::redact_answer(operation, plan, &raw) {
             Ok(masked) => masked,
             Err(error) => {
-                let error = CallError::new(ErrorKind::Upstream, "cannot_mask", "The answer could not be masked, so it is withheld.")
-                    .because(error);
+                let error = CallError::new(
+                    ErrorKind::Upstream,
+                    "cannot_mask",
+                    "The answer could not be masked, so it is withheld.",
+                )
+                .because(error);
                 return self.replace(error, EndedBy::GatewayCut).await;
             }
         };
@@ -261,7 +273,13 @@ impl Delivery<'_> {
     }
 
     /// The head is out: the caller gets an error event, then the connection ends without the last chunk.
-    async fn cut_stream(&mut self, copy: &mut Option<StreamRedactor>, error: CallError, ended_by: EndedBy, ending: Ending) -> End {
+    async fn cut_stream(
+        &mut self,
+        copy: &mut Option<StreamRedactor>,
+        error: CallError,
+        ended_by: EndedBy,
+        ending: Ending,
+    ) -> End {
         // What was delivered is recorded as far as it can be.
         let _ = self.finish_record(copy).await;
         self.open.failed(&error);
@@ -327,10 +345,13 @@ impl Delivery<'_> {
 
 fn upstream_error(error: &BodyError) -> CallError {
     match error {
-        BodyError::TimedOut => {
-            CallError::new(ErrorKind::UpstreamTimeout, "upstream_timeout", "The model server stopped sending in the middle of its answer.")
-        }
-        other => CallError::new(ErrorKind::Upstream, "upstream_failed", "The model server's answer broke off.").because(other),
+        BodyError::TimedOut => CallError::new(
+            ErrorKind::UpstreamTimeout,
+            "upstream_timeout",
+            "The model server stopped sending in the middle of its answer.",
+        ),
+        other => CallError::new(ErrorKind::Upstream, "upstream_failed", "The model server's answer broke off.")
+            .because(other),
     }
 }
 

@@ -50,8 +50,12 @@ pub(super) async fn send_request(
     );
     wire.socket.move_within(limits.stream_idle);
     let failed = |cause: &dyn std::fmt::Display| {
-        CallError::new(ErrorKind::Upstream, "upstream_failed", "The model server closed the connection while it got the request.")
-            .because(cause)
+        CallError::new(
+            ErrorKind::Upstream,
+            "upstream_failed",
+            "The model server closed the connection while it got the request.",
+        )
+        .because(cause)
     };
     if let Some(body) = &admitted.body {
         bytes.extend_from_slice(body);
@@ -94,7 +98,8 @@ pub(super) async fn send_request(
 pub(super) async fn read_head(core: &Core, wire: &mut Wire, call: &Call) -> Result<ResponseHead, CallError> {
     wire.socket.read_within(core.shared.config.listen.limits.first_byte);
     let failed = |cause: &dyn std::fmt::Display| {
-        CallError::new(ErrorKind::Upstream, "upstream_failed", "The model server did not answer properly.").because(cause)
+        CallError::new(ErrorKind::Upstream, "upstream_failed", "The model server did not answer properly.")
+            .because(cause)
     };
     loop {
         match ResponseHead::parse(wire.unread(), call.head_only()) {

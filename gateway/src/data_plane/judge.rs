@@ -101,7 +101,8 @@ struct Headers<'a>(&'a Fields);
 impl HeaderView for Headers<'_> {
     fn get(&self, name: &str) -> Option<&str> {
         // Credentials are not facts: a policy that compared them would have them in its source.
-        let credential = ["authorization", "x-api-key", "api-key", "cookie"].iter().any(|c| name.eq_ignore_ascii_case(c));
+        let credential =
+            ["authorization", "x-api-key", "api-key", "cookie"].iter().any(|c| name.eq_ignore_ascii_case(c));
         if credential { None } else { self.0.text(name) }
     }
 }

@@ -110,7 +110,9 @@ pub fn serve(shared: &Arc<Shared>, cores: usize) -> Result<DataPlane, StartError
 /// The cores share the port by SO_REUSEPORT, which would also let a second gateway steal half of the connections: so ask
 /// first whether somebody else has it. This also turns port 0 into a real one.
 fn free_address(address: SocketAddr) -> Result<SocketAddr, StartError> {
-    TcpListener::bind(address).and_then(|probe| probe.local_addr()).map_err(|cause| StartError::Listen { address, cause })
+    TcpListener::bind(address)
+        .and_then(|probe| probe.local_addr())
+        .map_err(|cause| StartError::Listen { address, cause })
 }
 
 /// The life of one core: accept until the drain, then let calls finish.
@@ -150,4 +152,3 @@ async fn accept_until_drain(core: &Rc<Core>, listener: Listener) {
         }
     }
 }
-

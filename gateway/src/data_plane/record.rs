@@ -6,8 +6,8 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use audit_shipper::{
-    Caller, CallerKind, Commit, Coverage, Decision, EndedBy, EvidenceError, Frame, Intent, MaskHit, Moment, Outcome, PayloadChunk, Permit,
-    PolicyRef, Refusal, RequestBody, RequestInfo, Role, Usage,
+    Caller, CallerKind, Commit, Coverage, Decision, EndedBy, EvidenceError, Frame, Intent, MaskHit, Moment, Outcome,
+    PayloadChunk, Permit, PolicyRef, Refusal, RequestBody, RequestInfo, Role, Usage,
 };
 use policy_compiler::detect;
 use policy_compiler::dialect::{AnswerInfo, Operation};

@@ -34,8 +34,14 @@ fn mint() -> String {
 fn parse_id(value: &str) -> Option<[u8; 16]> {
     let mut parts = value.split('-');
     let (version, trace, span, flags) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
-    let lower_hex = |part: &str, digits| part.len() == digits && part.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
-    if version != "00" || parts.next().is_some() || !lower_hex(span, 16) || !lower_hex(flags, 2) || !lower_hex(trace, 32) {
+    let lower_hex =
+        |part: &str, digits| part.len() == digits && part.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+    if version != "00"
+        || parts.next().is_some()
+        || !lower_hex(span, 16)
+        || !lower_hex(flags, 2)
+        || !lower_hex(trace, 32)
+    {
         return None;
     }
     let mut id = [0u8; 16];

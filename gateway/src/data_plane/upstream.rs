@@ -49,11 +49,8 @@ pub(crate) fn resolve(upstreams: &[Upstream]) -> Result<Vec<Route>, ResolveError
 fn resolve_one(upstream: &Upstream) -> Result<Route, ResolveError> {
     let mut targets = Vec::new();
     for endpoint in &upstream.endpoints {
-        let failed = |cause| ResolveError {
-            upstream: upstream.name.clone(),
-            authority: endpoint.authority.clone(),
-            cause,
-        };
+        let failed =
+            |cause| ResolveError { upstream: upstream.name.clone(), authority: endpoint.authority.clone(), cause };
         let mut addresses = (endpoint.host.as_str(), endpoint.port).to_socket_addrs().map_err(failed)?;
         let address = addresses.next().ok_or_else(|| failed(io::ErrorKind::NotFound.into()))?;
         targets.push(Target { address, authority: endpoint.authority.clone() });

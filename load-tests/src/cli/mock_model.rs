@@ -36,12 +36,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FILE")]
     journal: Option<PathBuf>,
     /// Model names for GET /v1/models (requests may name any)
-    #[arg(
-        long,
-        value_name = "NAMES",
-        value_delimiter = ',',
-        default_value = "mock-model"
-    )]
+    #[arg(long, value_name = "NAMES", value_delimiter = ',', default_value = "mock-model")]
     models: Vec<String>,
     /// Seed of ids and wording
     #[arg(long, value_name = "N", default_value_t = 0)]
@@ -74,18 +69,14 @@ pub(crate) fn run(args: Args) -> ExitCode {
         models: args.models,
         journal,
         seed: args.seed,
-        fail: args
-            .fail
-            .zip(args.fail_every)
-            .map(|(how, every)| Fail { every, how }),
+        fail: args.fail.zip(args.fail_every).map(|(how, every)| Fail { every, how }),
         threads: args.threads,
     };
     match serve(options) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => super::fail(
-            super::CANNOT_TELL,
-            format!("the mock model cannot serve on {}: {error}", args.listen),
-        ),
+        Err(error) => {
+            super::fail(super::CANNOT_TELL, format!("the mock model cannot serve on {}: {error}", args.listen))
+        }
     }
 }
 
@@ -94,9 +85,7 @@ fn serve(options: MockOptions) -> io::Result<()> {
     // Scripts read this line to learn the port; a closed pipe is no reason to stop.
     let _ = writeln!(io::stdout(), "mock model on {}", mock.url());
     let _ = io::stdout().flush();
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_io()
-        .build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
     runtime.block_on(tokio::signal::ctrl_c())?;
     eprintln!("mock model: {} requests seen", mock.requests_seen());
     mock.shutdown();
@@ -104,21 +93,14 @@ fn serve(options: MockOptions) -> io::Result<()> {
 }
 
 fn parse_fail(text: &str) -> Result<FailKind, String> {
-    let (kind, value) = text
-        .split_once(':')
-        .ok_or("write status:CODE, cut:EVENTS or stall:TIME")?;
+    let (kind, value) = text.split_once(':').ok_or("write status:CODE, cut:EVENTS or stall:TIME")?;
     match kind {
         "status" => match value.parse() {
             Ok(code @ 100..=999) => Ok(FailKind::Status(code)),
             _ => Err(format!("`{value}` is not an HTTP status")),
         },
-        "cut" => value
-            .parse()
-            .map(FailKind::CutAfter)
-            .map_err(|_| format!("`{value}` is not a number of events")),
+        "cut" => value.parse().map(FailKind::CutAfter).map_err(|_| format!("`{value}` is not a number of events")),
         "stall" => duration::parse(value).map(FailKind::Stall),
-        other => Err(format!(
-            "`{other}` is not a way to fail: use status, cut or stall"
-        )),
+        other => Err(format!("`{other}` is not a way to fail: use status, cut or stall")),
     }
 }

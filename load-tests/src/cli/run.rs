@@ -44,11 +44,7 @@ pub(crate) struct Args {
     #[arg(long, default_value = "mock-model", conflicts_with = "body")]
     model: String,
     /// User message of the default body
-    #[arg(
-        long,
-        default_value = "What is the number on file?",
-        conflicts_with = "body"
-    )]
+    #[arg(long, default_value = "What is the number on file?", conflicts_with = "body")]
     prompt: String,
     /// Send this file as the body instead
     #[arg(long, value_name = "FILE")]
@@ -111,15 +107,10 @@ pub(crate) fn run(args: Args) -> ExitCode {
 fn plan(args: Args) -> Result<Plan, String> {
     let arrivals = match args.concurrency {
         Some(concurrency) => Arrivals::Closed { concurrency },
-        None => Arrivals::Open {
-            rate: args.rate,
-            connections: args.connections,
-        },
+        None => Arrivals::Open { rate: args.rate, connections: args.connections },
     };
     let body = match &args.body {
-        Some(path) => Bytes::from(
-            std::fs::read(path).map_err(|e| format!("cannot read {}: {e}", path.display()))?,
-        ),
+        Some(path) => Bytes::from(std::fs::read(path).map_err(|e| format!("cannot read {}: {e}", path.display()))?),
         None => default_body(&args.model, &args.prompt, args.stream),
     };
     let mut plan = Plan::new(args.url, arrivals, args.duration, body);
@@ -145,8 +136,7 @@ fn plan(args: Args) -> Result<Plan, String> {
 }
 
 fn default_body(model: &str, prompt: &str, stream: bool) -> Bytes {
-    let mut body =
-        serde_json::json!({"model": model, "messages": [{"role": "user", "content": prompt}]});
+    let mut body = serde_json::json!({"model": model, "messages": [{"role": "user", "content": prompt}]});
     if stream {
         body["stream"] = true.into();
     }
@@ -154,16 +144,8 @@ fn default_body(model: &str, prompt: &str, stream: bool) -> Bytes {
 }
 
 fn parse_header(text: &str) -> Result<(HeaderName, HeaderValue), String> {
-    let (name, value) = text
-        .split_once(':')
-        .ok_or("write a header as \"name: value\"")?;
-    let name = name
-        .trim()
-        .parse()
-        .map_err(|_| format!("`{name}` is not a header name"))?;
-    let value = value
-        .trim()
-        .parse()
-        .map_err(|_| format!("`{value}` is not a header value"))?;
+    let (name, value) = text.split_once(':').ok_or("write a header as \"name: value\"")?;
+    let name = name.trim().parse().map_err(|_| format!("`{name}` is not a header name"))?;
+    let value = value.trim().parse().map_err(|_| format!("`{value}` is not a header value"))?;
     Ok((name, value))
 }

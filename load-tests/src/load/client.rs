@@ -116,11 +116,7 @@ impl Client {
                     // The server closed an idle connection just as we took it: nothing was sent, so try another.
                     Some(unsent) if reused => request = unsent,
                     _ => {
-                        return Err(if failed.error().is_parse() {
-                            Failure::NotHttp
-                        } else {
-                            Failure::NoAnswer
-                        });
+                        return Err(if failed.error().is_parse() { Failure::NotHttp } else { Failure::NoAnswer });
                     }
                 },
             }
@@ -154,15 +150,7 @@ impl Client {
                 return Err(Failure::NoDone);
             }
         }
-        Ok(Answer {
-            status,
-            sent,
-            first_event,
-            end,
-            events: events.complete,
-            body_bytes,
-            request_id,
-        })
+        Ok(Answer { status, sent, first_event, end, events: events.complete, body_bytes, request_id })
     }
 
     fn request(&self) -> Request<Full<Bytes>> {
@@ -183,14 +171,10 @@ impl Client {
                 return Ok((idle, true));
             }
         }
-        let socket = TcpStream::connect(self.addr)
-            .await
-            .map_err(|e| Failure::Connect(e.kind()))?;
+        let socket = TcpStream::connect(self.addr).await.map_err(|e| Failure::Connect(e.kind()))?;
         // A refusal costs speed only.
         let _ = socket.set_nodelay(true);
-        let (connection, driver) = handshake(TokioIo::new(socket))
-            .await
-            .map_err(|_| Failure::NoAnswer)?;
+        let (connection, driver) = handshake(TokioIo::new(socket)).await.map_err(|_| Failure::NoAnswer)?;
         // The driver's error is seen by the request that it belongs to.
         tokio::task::spawn_local(async move { drop(driver.await) });
         Ok((connection, false))

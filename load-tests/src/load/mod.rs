@@ -148,17 +148,12 @@ pub fn run(plan: Plan) -> Result<Report, Error> {
             Arrivals::Open { connections, .. } => {
                 let (sender, due) = mpsc::unbounded_channel();
                 due_senders.push(sender);
-                Work::Due {
-                    due,
-                    connections: connections.map(|all| share(all, number, threads)),
-                }
+                Work::Due { due, connections: connections.map(|all| share(all, number, threads)) }
             }
             Arrivals::Closed { concurrency } => Work::Callers(share(concurrency, number, threads)),
         };
-        workers.push(
-            Worker::spawn(number, Arc::clone(&shared), work)
-                .map_err(|e| Error::Io("cannot start a worker", e))?,
-        );
+        workers
+            .push(Worker::spawn(number, Arc::clone(&shared), work).map_err(|e| Error::Io("cannot start a worker", e))?);
     }
     let mut tally = Tally::new();
     if let Some(schedule) = schedule {
@@ -179,10 +174,7 @@ impl Plan {
             arrivals,
             duration,
             warmup: Duration::ZERO,
-            headers: vec![(
-                hyper::header::CONTENT_TYPE,
-                HeaderValue::from_static("application/json"),
-            )],
+            headers: vec![(hyper::header::CONTENT_TYPE, HeaderValue::from_static("application/json"))],
             body,
             stream: false,
             timeout: Duration::from_secs(60),
@@ -202,15 +194,13 @@ impl Plan {
             return say("with no request in flight there is no load");
         }
         match self.arrivals {
-            Arrivals::Closed { concurrency: 0 }
-            | Arrivals::Open {
-                connections: Some(0),
-                ..
-            } => say("at least one connection is needed"),
+            Arrivals::Closed { concurrency: 0 } | Arrivals::Open { connections: Some(0), .. } => {
+                say("at least one connection is needed")
+            }
             Arrivals::Closed { .. } => Ok(None),
-            Arrivals::Open { rate, .. } => Schedule::new(rate, self.warmup, self.duration)
-                .map(Some)
-                .map_err(Error::Plan),
+            Arrivals::Open { rate, .. } => {
+                Schedule::new(rate, self.warmup, self.duration).map(Some).map_err(Error::Plan)
+            }
         }
     }
 

@@ -92,9 +92,7 @@ impl Report {
             Arrivals::Open { rate, connections } => ("open", Some(rate), connections),
             Arrivals::Closed { concurrency } => ("closed", None, Some(concurrency)),
         };
-        let measured = tally.last_end.map_or(plan.duration, |end| {
-            end.saturating_duration_since(measured_from)
-        });
+        let measured = tally.last_end.map_or(plan.duration, |end| end.saturating_duration_since(measured_from));
         let failed = tally.failed_count();
         let accounted = tally.ok + tally.other_status + failed + tally.dropped;
         #[expect(clippy::cast_precision_loss, reason = "counts stay below 2^53")]
@@ -117,11 +115,7 @@ impl Report {
             body_bytes: tally.body_bytes,
             events: tally.events,
             statuses: tally.statuses.clone(),
-            failures: tally
-                .failures
-                .iter()
-                .map(|(failure, count)| (failure.label(), *count))
-                .collect(),
+            failures: tally.failures.iter().map(|(failure, count)| (failure.label(), *count)).collect(),
             latency: Summary::of(&tally.latency),
             service: Summary::of(&tally.service),
             first_event: Summary::of(&tally.first_event),
@@ -151,10 +145,7 @@ impl Report {
         let mut warnings = Vec::new();
         if self.dropped > 0 {
             let share = ratio(self.dropped, self.due) * 100.0;
-            warnings.push(format!(
-                "{} requests ({share:.2} %) were dropped: too many in flight",
-                self.dropped
-            ));
+            warnings.push(format!("{} requests ({share:.2} %) were dropped: too many in flight", self.dropped));
         }
         if let (Some(late), Some(latency)) = (self.schedule_late, self.latency)
             && late.p99 > LATE_NS_MAX
@@ -166,22 +157,14 @@ impl Report {
             ));
         }
         if self.model == "closed" {
-            warnings.push(
-                "closed model: a server that stalls slows its own load, and percentiles flatter it"
-                    .to_owned(),
-            );
+            warnings
+                .push("closed model: a server that stalls slows its own load, and percentiles flatter it".to_owned());
         }
         if self.unaccounted > 0 {
-            warnings.push(format!(
-                "{} requests are unaccounted for: a fault of this program",
-                self.unaccounted
-            ));
+            warnings.push(format!("{} requests are unaccounted for: a fault of this program", self.unaccounted));
         }
         if self.tally.journal_errors > 0 {
-            warnings.push(format!(
-                "{} lines of the journal could not be written",
-                self.tally.journal_errors
-            ));
+            warnings.push(format!("{} lines of the journal could not be written", self.tally.journal_errors));
         }
         warnings
     }
@@ -214,11 +197,7 @@ impl fmt::Display for Report {
             }
             (None, n) => format!("{} callers of {kind}, closed model", n.unwrap_or(0)),
         };
-        writeln!(
-            f,
-            "{}\n{load}, {} s measured after {} s of warm-up\n",
-            self.url, self.duration_s, self.warmup_s
-        )?;
+        writeln!(f, "{}\n{load}, {} s measured after {} s of warm-up\n", self.url, self.duration_s, self.warmup_s)?;
         writeln!(
             f,
             "due {} = ok {} + other status {} + failed {} + dropped {}   ({:.1} ok/s)",
@@ -230,16 +209,8 @@ impl fmt::Display for Report {
         for (failure, count) in &self.failures {
             writeln!(f, "  {failure}: {count}")?;
         }
-        writeln!(
-            f,
-            "\n{:<34}{:>10}{:>10}{:>10}{:>10}{:>10}",
-            "", "p50", "p90", "p99", "p99.9", "max"
-        )?;
-        let from = if self.model == "open" {
-            "from intended start"
-        } else {
-            "from the caller's turn"
-        };
+        writeln!(f, "\n{:<34}{:>10}{:>10}{:>10}{:>10}{:>10}", "", "p50", "p90", "p99", "p99.9", "max")?;
+        let from = if self.model == "open" { "from intended start" } else { "from the caller's turn" };
         row(f, &format!("latency, {from}"), self.latency)?;
         row(f, "  uncorrected (service time)", self.service)?;
         if self.stream {
@@ -251,11 +222,7 @@ impl fmt::Display for Report {
         }
         for verdict in &self.slos {
             let met = if verdict.met { "met" } else { "MISSED" };
-            writeln!(
-                f,
-                "\n{met}: {} (measured: {})",
-                verdict.slo, verdict.measured
-            )?;
+            writeln!(f, "\n{met}: {} (measured: {})", verdict.slo, verdict.measured)?;
         }
         for warning in &self.warnings {
             writeln!(f, "\nwarning: {warning}")?;
@@ -289,10 +256,7 @@ mod tests {
     #[test]
     fn reads_well() {
         let target = Target::new("http://127.0.0.1:8080/v1/chat/completions").unwrap();
-        let arrivals = Arrivals::Open {
-            rate: 100.0,
-            connections: None,
-        };
+        let arrivals = Arrivals::Open { rate: 100.0, connections: None };
         let mut plan = Plan::new(target, arrivals, Duration::from_secs(10), Bytes::new());
         plan.stream = true;
         let start = Instant::now();

@@ -25,9 +25,7 @@ pub(super) struct Schedule {
 impl Schedule {
     pub(super) fn new(rate: f64, warmup: Duration, duration: Duration) -> Result<Self, String> {
         if !(rate > 0.0 && rate <= RATE_MAX) {
-            return Err(format!(
-                "the rate must be above 0 and at most {RATE_MAX} requests per second"
-            ));
+            return Err(format!("the rate must be above 0 and at most {RATE_MAX} requests per second"));
         }
         let schedule = |time: Duration| (time.as_secs_f64() * rate).round();
         let (warmup_requests, measured) = (schedule(warmup), schedule(duration));
@@ -39,11 +37,7 @@ impl Schedule {
             clippy::cast_sign_loss,
             reason = "positive; a year at RATE_MAX fits"
         )]
-        Ok(Self {
-            rate,
-            warmup_requests: warmup_requests as u64,
-            requests: (warmup_requests + measured) as u64,
-        })
+        Ok(Self { rate, warmup_requests: warmup_requests as u64, requests: (warmup_requests + measured) as u64 })
     }
 
     /// When request `number` is due, after the start.
@@ -53,25 +47,16 @@ impl Schedule {
     }
 
     /// Hands every request to a worker when it is due, in turn, and counts what is due and what is dropped.
-    pub(super) fn pace(
-        &self,
-        shared: &Shared,
-        workers: Vec<UnboundedSender<Due>>,
-        tally: &mut Tally,
-    ) {
+    pub(super) fn pace(&self, shared: &Shared, workers: Vec<UnboundedSender<Due>>, tally: &mut Tally) {
         let turns = (0..self.requests).zip(workers.iter().cycle());
         for (number, worker) in turns {
             let at = shared.start + self.due(number);
-            if let Some(left) = at
-                .checked_duration_since(Instant::now())
-                .filter(|left| !left.is_zero())
-            {
+            if let Some(left) = at.checked_duration_since(Instant::now()).filter(|left| !left.is_zero()) {
                 std::thread::sleep(left);
             }
             let measured = number >= self.warmup_requests;
             tally.due += u64::from(measured);
-            let full =
-                shared.in_flight.fetch_add(1, Ordering::Relaxed) >= shared.plan.in_flight_max;
+            let full = shared.in_flight.fetch_add(1, Ordering::Relaxed) >= shared.plan.in_flight_max;
             // Sending fails only if the worker is gone; `run` then reports that.
             if full || worker.send(Due { at, measured }).is_err() {
                 shared.in_flight.fetch_sub(1, Ordering::Relaxed);
@@ -95,8 +80,7 @@ mod tests {
 
     #[test]
     fn counts_and_spaces_requests() {
-        let schedule =
-            Schedule::new(400.0, Duration::from_millis(500), Duration::from_secs(2)).unwrap();
+        let schedule = Schedule::new(400.0, Duration::from_millis(500), Duration::from_secs(2)).unwrap();
         assert_eq!((schedule.warmup_requests, schedule.requests), (200, 1000));
         assert_eq!(schedule.due(0), Duration::ZERO);
         assert_eq!(schedule.due(400), Duration::from_secs(1));
@@ -106,10 +90,7 @@ mod tests {
     fn refuses_what_cannot_be_kept() {
         let second = Duration::from_secs(1);
         for rate in [0.0, -1.0, f64::NAN, f64::INFINITY, 2e6, 0.1] {
-            assert!(
-                Schedule::new(rate, Duration::ZERO, second).is_err(),
-                "{rate}"
-            );
+            assert!(Schedule::new(rate, Duration::ZERO, second).is_err(), "{rate}");
         }
     }
 }

@@ -25,7 +25,9 @@ enum Metric {
         bound_ns: u64,
     },
     /// Share of due requests that were dropped, failed or answered with another status.
-    Errors { share: f64 },
+    Errors {
+        share: f64,
+    },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,38 +54,21 @@ impl Slo {
         let (met, measured) = match self.metric {
             Metric::Errors { share } => {
                 let measured = ratio(bad, tally.due);
-                (
-                    tally.due > 0 && self.within(measured.partial_cmp(&share)),
-                    format!("{:.3} %", measured * 100.0),
-                )
+                (tally.due > 0 && self.within(measured.partial_cmp(&share)), format!("{:.3} %", measured * 100.0))
             }
-            Metric::Quantile {
-                of,
-                quantile,
-                bound_ns,
-            } => {
+            Metric::Quantile { of, quantile, bound_ns } => {
                 let histogram = match of {
                     Series::Latency => &tally.latency,
                     Series::Service => &tally.service,
                     Series::FirstEvent => &tally.first_event,
                 };
                 match quantile_with_failures(histogram, quantile, bad) {
-                    Some(ns) => (
-                        self.within(Some(ns.cmp(&bound_ns))),
-                        duration::display_ns(ns),
-                    ),
-                    None => (
-                        false,
-                        "never: too many requests got no good answer".to_owned(),
-                    ),
+                    Some(ns) => (self.within(Some(ns.cmp(&bound_ns))), duration::display_ns(ns)),
+                    None => (false, "never: too many requests got no good answer".to_owned()),
                 }
             }
         };
-        Verdict {
-            slo: self.text.clone(),
-            met,
-            measured,
-        }
+        Verdict { slo: self.text.clone(), met, measured }
     }
 
     fn within(&self, order: Option<std::cmp::Ordering>) -> bool {
@@ -110,20 +95,14 @@ fn quantile_with_failures(histogram: &Histogram<u64>, quantile: f64, bad: u64) -
 
 pub(super) fn ratio(part: u64, whole: u64) -> f64 {
     #[expect(clippy::cast_precision_loss, reason = "counts stay below 2^53")]
-    if whole == 0 {
-        0.0
-    } else {
-        part as f64 / whole as f64
-    }
+    if whole == 0 { 0.0 } else { part as f64 / whole as f64 }
 }
 
 impl FromStr for Slo {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let (name, bound) = text
-            .split_once('<')
-            .ok_or("write it like p99<50ms, ttft.p95<300ms or errors<0.1%")?;
+        let (name, bound) = text.split_once('<').ok_or("write it like p99<50ms, ttft.p95<300ms or errors<0.1%")?;
         let (bound, or_equal) = match bound.strip_prefix('=') {
             Some(bound) => (bound, true),
             None => (bound, false),
@@ -133,9 +112,7 @@ impl FromStr for Slo {
             let percent: Option<f64> = bound.strip_suffix('%').unwrap_or("").trim().parse().ok();
             let percent = percent.filter(|p| (0.0..=100.0).contains(p));
             Metric::Errors {
-                share: percent
-                    .ok_or_else(|| format!("`{bound}` is not a percentage such as 0.1%"))?
-                    / 100.0,
+                share: percent.ok_or_else(|| format!("`{bound}` is not a percentage such as 0.1%"))? / 100.0,
             }
         } else {
             let (of, percentile) = match name.split_once('.') {
@@ -144,23 +121,14 @@ impl FromStr for Slo {
                 _ => (Series::Latency, name),
             };
             let percentile: Option<f64> = percentile.strip_prefix('p').and_then(|p| p.parse().ok());
-            let percentile = percentile
-                .filter(|p| (0.0..=100.0).contains(p))
-                .ok_or_else(|| format!("`{name}` is not measured here: use p50 to p100, ttft.p…, service.p… or errors"))?;
+            let percentile = percentile.filter(|p| (0.0..=100.0).contains(p)).ok_or_else(|| {
+                format!("`{name}` is not measured here: use p50 to p100, ttft.p…, service.p… or errors")
+            })?;
             let bound = duration::parse(bound)?;
-            let bound_ns =
-                u64::try_from(bound.as_nanos()).map_err(|_| format!("`{text}` is too long"))?;
-            Metric::Quantile {
-                of,
-                quantile: percentile / 100.0,
-                bound_ns,
-            }
+            let bound_ns = u64::try_from(bound.as_nanos()).map_err(|_| format!("`{text}` is too long"))?;
+            Metric::Quantile { of, quantile: percentile / 100.0, bound_ns }
         };
-        Ok(Self {
-            text: text.to_owned(),
-            metric,
-            or_equal,
-        })
+        Ok(Self { text: text.to_owned(), metric, or_equal })
     }
 }
 
@@ -203,26 +171,13 @@ mod tests {
             ("errors<=2%", 98, true),
             ("errors<=0%", 100, true),
         ] {
-            assert_eq!(
-                slo.parse::<Slo>().unwrap().judge(&tally(good)).met,
-                met,
-                "{slo} with {good} good"
-            );
+            assert_eq!(slo.parse::<Slo>().unwrap().judge(&tally(good)).met, met, "{slo} with {good} good");
         }
     }
 
     #[test]
     fn says_what_it_does_not_understand() {
-        for text in [
-            "p99",
-            "p99<50",
-            "p101<1s",
-            "q99<1s",
-            "errors<5",
-            "p99>1s",
-            "foo.p99<1s",
-            "errors<200%",
-        ] {
+        for text in ["p99", "p99<50", "p101<1s", "q99<1s", "errors<5", "p99>1s", "foo.p99<1s", "errors<200%"] {
             assert!(text.parse::<Slo>().is_err(), "{text}");
         }
     }

@@ -82,16 +82,10 @@ impl Tally {
         }
         self.ok += 1;
         record(&mut self.latency, answer.end.saturating_duration_since(due));
-        record(
-            &mut self.service,
-            answer.end.saturating_duration_since(answer.sent),
-        );
+        record(&mut self.service, answer.end.saturating_duration_since(answer.sent));
         if let Some(first) = answer.first_event {
             record(&mut self.first_event, first.saturating_duration_since(due));
-            record(
-                &mut self.first_event_service,
-                first.saturating_duration_since(answer.sent),
-            );
+            record(&mut self.first_event_service, first.saturating_duration_since(answer.sent));
         }
     }
 
@@ -134,10 +128,7 @@ impl Tally {
 }
 
 fn histogram() -> Histogram<u64> {
-    #[expect(
-        clippy::expect_used,
-        reason = "the bounds are constants within the documented limits"
-    )]
+    #[expect(clippy::expect_used, reason = "the bounds are constants within the documented limits")]
     Histogram::new_with_bounds(NS_MIN, NS_MAX, DIGITS).expect("constant bounds")
 }
 

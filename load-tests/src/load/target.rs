@@ -21,40 +21,22 @@ impl Target {
     /// # Errors
     /// A sentence for the user when it is no `http://` URL or its host has no address.
     pub fn new(url: &str) -> Result<Self, String> {
-        let uri: Uri = url
-            .parse()
-            .map_err(|e| format!("`{url}` is not a URL: {e}"))?;
+        let uri: Uri = url.parse().map_err(|e| format!("`{url}` is not a URL: {e}"))?;
         if uri.scheme_str() != Some("http") {
-            return Err(format!(
-                "`{url}` must start with http:// (TLS is not supported yet)"
-            ));
+            return Err(format!("`{url}` must start with http:// (TLS is not supported yet)"));
         }
-        let authority = uri
-            .authority()
-            .ok_or_else(|| format!("`{url}` names no host"))?;
+        let authority = uri.authority().ok_or_else(|| format!("`{url}` names no host"))?;
         let port = uri.port_u16().unwrap_or(80);
-        let name = authority
-            .host()
-            .trim_start_matches('[')
-            .trim_end_matches(']');
+        let name = authority.host().trim_start_matches('[').trim_end_matches(']');
         let addr = (name, port)
             .to_socket_addrs()
             .map_err(|e| format!("cannot resolve `{name}`: {e}"))?
             .next()
             .ok_or_else(|| format!("`{name}` has no address"))?;
-        let host = HeaderValue::from_str(authority.as_str())
-            .map_err(|e| format!("`{authority}` is not a host: {e}"))?;
-        let path = Uri::from(
-            uri.path_and_query()
-                .cloned()
-                .unwrap_or_else(|| PathAndQuery::from_static("/")),
-        );
-        Ok(Self {
-            url: url.to_owned(),
-            addr,
-            host,
-            path,
-        })
+        let host =
+            HeaderValue::from_str(authority.as_str()).map_err(|e| format!("`{authority}` is not a host: {e}"))?;
+        let path = Uri::from(uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/")));
+        Ok(Self { url: url.to_owned(), addr, host, path })
     }
 
     /// The URL as it was given.
@@ -76,17 +58,8 @@ mod tests {
             ("127.0.0.1:8080".to_owned(), "/v1/x?y=1".to_owned())
         );
         assert_eq!(target.host, "127.0.0.1:8080");
-        assert_eq!(
-            Target::new("http://[::1]:1").unwrap().addr.to_string(),
-            "[::1]:1"
-        );
-        for bad in [
-            "https://127.0.0.1/",
-            "127.0.0.1:80",
-            "http://",
-            "/v1",
-            "ftp://127.0.0.1/",
-        ] {
+        assert_eq!(Target::new("http://[::1]:1").unwrap().addr.to_string(), "[::1]:1");
+        for bad in ["https://127.0.0.1/", "127.0.0.1:80", "http://", "/v1", "ftp://127.0.0.1/"] {
             assert!(Target::new(bad).is_err(), "{bad}");
         }
     }

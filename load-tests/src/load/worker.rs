@@ -19,10 +19,7 @@ use super::tally::Tally;
 /// What a worker does.
 pub(super) enum Work {
     /// Sends requests as they fall due.
-    Due {
-        due: UnboundedReceiver<Due>,
-        connections: Option<usize>,
-    },
+    Due { due: UnboundedReceiver<Due>, connections: Option<usize> },
     /// Plays this many callers of a closed model.
     Callers(usize),
 }
@@ -35,32 +32,19 @@ pub(super) struct Worker {
 
 impl Worker {
     /// Starts a worker thread. It ends when its work is done and gives back its tally.
-    pub(super) fn spawn(
-        number: usize,
-        shared: Arc<Shared>,
-        work: Work,
-    ) -> io::Result<JoinHandle<Tally>> {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_io()
-            .enable_time()
-            .build()?;
-        std::thread::Builder::new()
-            .name(format!("load-{number}"))
-            .spawn(move || {
-                let connections = match work {
-                    Work::Due { connections, .. } => connections,
-                    Work::Callers(_) => None,
-                };
-                let client = Client::new(&shared.plan, connections);
-                let worker = Rc::new(Self {
-                    shared,
-                    client,
-                    tally: RefCell::new(Tally::new()),
-                });
-                let tasks = LocalSet::new();
-                runtime.block_on(tasks.run_until(Rc::clone(&worker).work(work)));
-                worker.tally.replace(Tally::new())
-            })
+    pub(super) fn spawn(number: usize, shared: Arc<Shared>, work: Work) -> io::Result<JoinHandle<Tally>> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
+        std::thread::Builder::new().name(format!("load-{number}")).spawn(move || {
+            let connections = match work {
+                Work::Due { connections, .. } => connections,
+                Work::Callers(_) => None,
+            };
+            let client = Client::new(&shared.plan, connections);
+            let worker = Rc::new(Self { shared, client, tally: RefCell::new(Tally::new()) });
+            let tasks = LocalSet::new();
+            runtime.block_on(tasks.run_until(Rc::clone(&worker).work(work)));
+            worker.tally.replace(Tally::new())
+        })
     }
 
     async fn work(self: Rc<Self>, work: Work) {
@@ -117,9 +101,7 @@ impl Worker {
             let mut tally = self.tally.borrow_mut();
             tally.lateness(begun.saturating_duration_since(due.at));
             match outcome {
-                Ok(answer) => {
-                    tally.answered(due.at, &answer, self.shared.plan.accepts(answer.status))
-                }
+                Ok(answer) => tally.answered(due.at, &answer, self.shared.plan.accepts(answer.status)),
                 Err(failure) => tally.failed(failure),
             }
         }
@@ -130,14 +112,8 @@ impl Worker {
         let Some(mut journal) = self.shared.journal.as_ref() else {
             return;
         };
-        let since_1970 = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default();
-        let id = answer
-            .request_id
-            .as_ref()
-            .and_then(|id| id.to_str().ok())
-            .unwrap_or("-");
+        let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let id = answer.request_id.as_ref().and_then(|id| id.to_str().ok()).unwrap_or("-");
         let line = format!("{} {id} {}\n", since_1970.as_nanos(), answer.status);
         if journal.write_all(line.as_bytes()).is_err() {
             self.tally.borrow_mut().journal_errors += 1;

@@ -54,11 +54,7 @@ impl Answer {
             choices: request.choices,
             include_usage: request.include_usage,
             pieces,
-            usage: Usage {
-                prompt_tokens,
-                completion_tokens,
-                total_tokens: prompt_tokens + completion_tokens,
-            },
+            usage: Usage { prompt_tokens, completion_tokens, total_tokens: prompt_tokens + completion_tokens },
         }
     }
 
@@ -72,11 +68,7 @@ impl Answer {
         let text = self.pieces.concat();
         let choices = (0..self.choices).map(|index| WholeChoice {
             index,
-            message: Message {
-                role: "assistant",
-                content: &text,
-                refusal: None,
-            },
+            message: Message { role: "assistant", content: &text, refusal: None },
             logprobs: None,
             finish_reason: "stop",
         });
@@ -92,13 +84,7 @@ impl Answer {
 
     /// The events that open a stream: one per choice, naming the role.
     pub(crate) fn opening(&self) -> Vec<Bytes> {
-        self.for_each_choice(
-            &Delta {
-                role: Some("assistant"),
-                content: Some(""),
-            },
-            None,
-        )
+        self.for_each_choice(&Delta { role: Some("assistant"), content: Some("") }, None)
     }
 
     /// The events that carry the piece of text number `at`: one per choice. No events past the end.
@@ -106,24 +92,12 @@ impl Answer {
         let Some(piece) = self.pieces.get(at) else {
             return Vec::new();
         };
-        self.for_each_choice(
-            &Delta {
-                role: None,
-                content: Some(piece),
-            },
-            None,
-        )
+        self.for_each_choice(&Delta { role: None, content: Some(piece) }, None)
     }
 
     /// The events that close a stream, `[DONE]` included.
     pub(crate) fn closing(&self) -> Vec<Bytes> {
-        let mut events = self.for_each_choice(
-            &Delta {
-                role: None,
-                content: None,
-            },
-            Some("stop"),
-        );
+        let mut events = self.for_each_choice(&Delta { role: None, content: None }, Some("stop"));
         if self.include_usage {
             events.push(self.event(Vec::new(), Some(self.usage)));
         }
@@ -131,20 +105,9 @@ impl Answer {
         events
     }
 
-    fn for_each_choice(
-        &self,
-        delta: &Delta<'_>,
-        finish_reason: Option<&'static str>,
-    ) -> Vec<Bytes> {
-        let choice = |index| ChunkChoice {
-            index,
-            delta: *delta,
-            logprobs: None,
-            finish_reason,
-        };
-        (0..self.choices)
-            .map(|index| self.event(vec![choice(index)], None))
-            .collect()
+    fn for_each_choice(&self, delta: &Delta<'_>, finish_reason: Option<&'static str>) -> Vec<Bytes> {
+        let choice = |index| ChunkChoice { index, delta: *delta, logprobs: None, finish_reason };
+        (0..self.choices).map(|index| self.event(vec![choice(index)], None)).collect()
     }
 
     fn event(&self, choices: Vec<ChunkChoice<'_>>, usage: Option<Usage>) -> Bytes {
@@ -163,48 +126,21 @@ impl Answer {
 
 /// An error in OpenAI's shape.
 pub(crate) fn error_body(message: &str, kind: &str, code: Option<&str>) -> Bytes {
-    json(&ErrorBody {
-        error: ErrorObject {
-            message,
-            kind,
-            param: None,
-            code,
-        },
-    })
+    json(&ErrorBody { error: ErrorObject { message, kind, param: None, code } })
 }
 
 /// The body of `GET /v1/models`.
 pub(crate) fn models_body(names: &[String], created: u64) -> Bytes {
-    let data = names
-        .iter()
-        .map(|id| ModelObject {
-            id,
-            object: "model",
-            created,
-            owned_by: "mock",
-        })
-        .collect();
-    json(&ModelList {
-        object: "list",
-        data,
-    })
+    let data = names.iter().map(|id| ModelObject { id, object: "model", created, owned_by: "mock" }).collect();
+    json(&ModelList { object: "list", data })
 }
 
 /// Something friendly about the message, then the text to say.
 fn text(user: &str, say: Option<&str>, random: u64) -> String {
-    const OPENINGS: [&str; 4] = [
-        "Happy to help with",
-        "Good question:",
-        "Thank you for asking:",
-        "Let me see,",
-    ];
+    const OPENINGS: [&str; 4] = ["Happy to help with", "Good question:", "Thank you for asking:", "Let me see,"];
     let opening = OPENINGS[(random % OPENINGS.len() as u64) as usize];
     let quoted: String = user.chars().take(QUOTED_CHARS_MAX).collect();
-    let more = if user.chars().nth(QUOTED_CHARS_MAX).is_some() {
-        "…"
-    } else {
-        ""
-    };
+    let more = if user.chars().nth(QUOTED_CHARS_MAX).is_some() { "…" } else { "" };
     let friendly = match quoted.trim() {
         "" => "Hello! What can I do for you?".to_owned(),
         quoted => format!("{opening} “{quoted}{more}”."),
@@ -217,10 +153,7 @@ fn text(user: &str, say: Option<&str>, random: u64) -> String {
 
 fn pieces(text: &str, chunk: usize) -> Vec<String> {
     let chars: Vec<char> = text.chars().collect();
-    chars
-        .chunks(chunk.max(1))
-        .map(|piece| piece.iter().collect())
-        .collect()
+    chars.chunks(chunk.max(1)).map(|piece| piece.iter().collect()).collect()
 }
 
 /// SplitMix64's finaliser: well-spread numbers from a counter, without a dependency.
@@ -334,14 +267,7 @@ mod tests {
 
     #[test]
     fn whole_answer() {
-        let answer = Answer::new(
-            request(false, 1),
-            Some("SSN 536-22-8145."),
-            3,
-            7,
-            1,
-            1_700_000_000,
-        );
+        let answer = Answer::new(request(false, 1), Some("SSN 536-22-8145."), 3, 7, 1, 1_700_000_000);
         insta::assert_snapshot!(std::str::from_utf8(&answer.whole()).unwrap());
     }
 
@@ -357,10 +283,7 @@ mod tests {
     #[test]
     fn error_and_models() {
         let names = ["a".to_owned(), "b".to_owned()];
-        let both = [
-            error_body("no \"x\"", "invalid_request_error", None),
-            models_body(&names, 5),
-        ];
+        let both = [error_body("no \"x\"", "invalid_request_error", None), models_body(&names, 5)];
         insta::assert_snapshot!(String::from_utf8(both.join(&b'\n')).unwrap());
     }
 

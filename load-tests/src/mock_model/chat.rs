@@ -31,13 +31,8 @@ impl ChatRequest {
         if !root.is_object() {
             return Err("The JSON body of your request must be an object.".to_owned());
         }
-        let model = root
-            .get_str("model")
-            .ok_or("you must provide a model parameter")?
-            .to_owned();
-        let messages = root
-            .get_array("messages")
-            .ok_or("Missing required parameter: 'messages'.")?;
+        let model = root.get_str("model").ok_or("you must provide a model parameter")?.to_owned();
+        let messages = root.get_array("messages").ok_or("Missing required parameter: 'messages'.")?;
         let mut last_user_text = String::new();
         let mut prompt_chars = 0;
         for message in messages.iter() {
@@ -54,17 +49,12 @@ impl ChatRequest {
                 .as_u64()
                 .filter(|n| (1..=CHOICES_MAX).contains(n))
                 .and_then(|n| u32::try_from(n).ok())
-                .ok_or_else(|| {
-                    format!("Invalid 'n': expected an integer from 1 to {CHOICES_MAX}.")
-                })?,
+                .ok_or_else(|| format!("Invalid 'n': expected an integer from 1 to {CHOICES_MAX}."))?,
         };
         Ok(Self {
             model,
             stream: root.get_bool("stream").unwrap_or(false),
-            include_usage: root
-                .get("stream_options")
-                .and_then(|o| o.get_bool("include_usage"))
-                .unwrap_or(false),
+            include_usage: root.get("stream_options").and_then(|o| o.get_bool("include_usage")).unwrap_or(false),
             choices,
             last_user_text,
             prompt_chars,
@@ -81,10 +71,7 @@ fn content_text(message: &tape::Value<'_, '_>) -> String {
         return text.to_owned();
     }
     let parts = content.as_array();
-    let texts = parts
-        .iter()
-        .flat_map(tape::Array::iter)
-        .filter_map(|part| part.get_str("text").map(str::to_owned));
+    let texts = parts.iter().flat_map(tape::Array::iter).filter_map(|part| part.get_str("text").map(str::to_owned));
     texts.collect::<Vec<_>>().join(" ")
 }
 
@@ -128,11 +115,7 @@ mod tests {
 
     #[test]
     fn deep_nesting_is_no_danger() {
-        let deep = format!(
-            "{{\"model\":\"m\",\"messages\":[],\"x\":{}{}}}",
-            "[".repeat(500_000),
-            "]".repeat(500_000)
-        );
+        let deep = format!("{{\"model\":\"m\",\"messages\":[],\"x\":{}{}}}", "[".repeat(500_000), "]".repeat(500_000));
         // Refused or accepted, but never a stack overflow.
         let _ = ChatRequest::parse(deep.as_bytes());
     }

@@ -44,10 +44,7 @@ pub struct Entry {
 impl Entry {
     /// The first value of a header, by its lower-case name.
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers
-            .iter()
-            .find(|(n, _)| n == name)
-            .map(|(_, value)| value.as_str())
+        self.headers.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_str())
     }
 
     /// The value of [`REQUEST_ID_HEADER`].
@@ -70,10 +67,7 @@ impl Journal {
 
     /// Keeps whole requests in memory, the newest 100,000 or 256 MiB of bodies; read them with [`Journal::entries`].
     pub fn in_memory() -> Self {
-        Self {
-            memory: Some(Arc::default()),
-            file: None,
-        }
+        Self { memory: Some(Arc::default()), file: None }
     }
 
     /// Appends one line per request to a file: nanoseconds since 1970, a space, and the request id (`-` if the request
@@ -84,18 +78,12 @@ impl Journal {
     /// When the file cannot be opened.
     pub fn to_file(path: &Path) -> io::Result<Self> {
         let file = OpenOptions::new().create(true).append(true).open(path)?;
-        Ok(Self {
-            file: Some(Arc::new(file)),
-            memory: None,
-        })
+        Ok(Self { file: Some(Arc::new(file)), memory: None })
     }
 
     /// The requests kept in memory, oldest first.
     pub fn entries(&self) -> Vec<Entry> {
-        self.memory
-            .as_ref()
-            .map(|memory| lock(memory).entries.iter().cloned().collect())
-            .unwrap_or_default()
+        self.memory.as_ref().map(|memory| lock(memory).entries.iter().cloned().collect()).unwrap_or_default()
     }
 
     /// Notes a head in the file. Called before the body is read.
@@ -103,14 +91,8 @@ impl Journal {
         let Some(mut file) = self.file.as_deref() else {
             return Ok(());
         };
-        let id = head
-            .headers
-            .get(REQUEST_ID_HEADER)
-            .and_then(|value| value.to_str().ok())
-            .unwrap_or("-");
-        let since_1970 = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default();
+        let id = head.headers.get(REQUEST_ID_HEADER).and_then(|value| value.to_str().ok()).unwrap_or("-");
+        let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         // One write call on a file opened for appending: lines of several threads do not mix.
         file.write_all(format!("{} {id}\n", since_1970.as_nanos()).as_bytes())
     }
@@ -121,12 +103,7 @@ impl Journal {
         let headers = head
             .headers
             .iter()
-            .map(|(name, value)| {
-                (
-                    name.to_string(),
-                    String::from_utf8_lossy(value.as_bytes()).into_owned(),
-                )
-            })
+            .map(|(name, value)| (name.to_string(), String::from_utf8_lossy(value.as_bytes()).into_owned()))
             .collect();
         let entry = Entry {
             received: SystemTime::now(),

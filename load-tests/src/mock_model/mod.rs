@@ -119,26 +119,15 @@ pub fn spawn(options: MockOptions) -> io::Result<MockHandle> {
     listener.set_nonblocking(true)?;
     let addr = listener.local_addr()?;
     let runtime = runtime(options.threads)?;
-    let shared = Arc::new(Shared {
-        options,
-        requests_seen: AtomicU64::new(0),
-        chats_seen: AtomicU64::new(0),
-    });
+    let shared = Arc::new(Shared { options, requests_seen: AtomicU64::new(0), chats_seen: AtomicU64::new(0) });
     let (stop, stopped) = watch::channel(false);
     let serving = Arc::clone(&shared);
-    let thread = std::thread::Builder::new()
-        .name("mock-model".to_owned())
-        .spawn(move || {
-            runtime.block_on(serve::listen(listener, serving, stopped));
-            // Connections still open belong to nobody now; their tasks end with the runtime.
-            runtime.shutdown_background();
-        })?;
-    Ok(MockHandle {
-        addr,
-        shared,
-        stop,
-        thread: Some(thread),
-    })
+    let thread = std::thread::Builder::new().name("mock-model".to_owned()).spawn(move || {
+        runtime.block_on(serve::listen(listener, serving, stopped));
+        // Connections still open belong to nobody now; their tasks end with the runtime.
+        runtime.shutdown_background();
+    })?;
+    Ok(MockHandle { addr, shared, stop, thread: Some(thread) })
 }
 
 impl MockHandle {
@@ -190,9 +179,5 @@ fn runtime(threads: usize) -> io::Result<tokio::runtime::Runtime> {
     } else {
         tokio::runtime::Builder::new_current_thread()
     };
-    builder
-        .thread_name("mock-model")
-        .enable_io()
-        .enable_time()
-        .build()
+    builder.thread_name("mock-model").enable_io().enable_time().build()
 }

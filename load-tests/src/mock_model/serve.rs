@@ -40,11 +40,7 @@ const EVENTS_AHEAD_MAX: usize = 16;
 type Body = Either<Full<Bytes>, Channel<Bytes, io::Error>>;
 
 /// Accepts connections until told to stop.
-pub(super) async fn listen(
-    listener: TcpListener,
-    shared: Arc<Shared>,
-    mut stopped: watch::Receiver<bool>,
-) {
+pub(super) async fn listen(listener: TcpListener, shared: Arc<Shared>, mut stopped: watch::Receiver<bool>) {
     let Ok(listener) = tokio::net::TcpListener::from_std(listener) else {
         return;
     };
@@ -74,17 +70,13 @@ async fn connection(socket: TcpStream, shared: Arc<Shared>, _permit: Option<Owne
         async move { exchange(&shared, request).await }
     });
     let mut http = hyper::server::conn::http1::Builder::new();
-    http.timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIMEOUT);
+    http.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
     // Errors here are broken connections; the client knows.
     let _ = http.serve_connection(TokioIo::new(socket), service).await;
 }
 
 /// One request, from its head to its answer. An error breaks the connection.
-async fn exchange(
-    shared: &Arc<Shared>,
-    request: Request<Incoming>,
-) -> Result<Response<Body>, io::Error> {
+async fn exchange(shared: &Arc<Shared>, request: Request<Incoming>) -> Result<Response<Body>, io::Error> {
     shared.requests_seen.fetch_add(1, Ordering::Relaxed);
     let (head, body) = request.into_parts();
     let journal = &shared.options.journal;
@@ -105,31 +97,15 @@ async fn exchange(
     journal.note_whole(&head, &body);
     match (head.uri.path(), &head.method) {
         ("/v1/chat/completions", &Method::POST) => chat(shared, &body).await,
-        ("/v1/models", &Method::GET) => Ok(respond(
-            StatusCode::OK,
-            answer::models_body(&shared.options.models, now()),
-        )),
-        ("/health", &Method::GET) => Ok(respond(
-            StatusCode::OK,
-            Bytes::from_static(b"{\"status\":\"ok\"}"),
-        )),
+        ("/v1/models", &Method::GET) => Ok(respond(StatusCode::OK, answer::models_body(&shared.options.models, now()))),
+        ("/health", &Method::GET) => Ok(respond(StatusCode::OK, Bytes::from_static(b"{\"status\":\"ok\"}"))),
         ("/v1/chat/completions" | "/v1/models" | "/health", method) => {
             let message = format!("Not allowed to {method} on {}", head.uri.path());
-            Ok(refuse(
-                StatusCode::METHOD_NOT_ALLOWED,
-                &message,
-                "invalid_request_error",
-                Some("method_not_supported"),
-            ))
+            Ok(refuse(StatusCode::METHOD_NOT_ALLOWED, &message, "invalid_request_error", Some("method_not_supported")))
         }
         (path, method) => {
             let message = format!("Unknown request URL: {method} {path}");
-            Ok(refuse(
-                StatusCode::NOT_FOUND,
-                &message,
-                "invalid_request_error",
-                Some("unknown_url"),
-            ))
+            Ok(refuse(StatusCode::NOT_FOUND, &message, "invalid_request_error", Some("unknown_url")))
         }
     }
 }
@@ -138,20 +114,11 @@ async fn chat(shared: &Arc<Shared>, body: &[u8]) -> Result<Response<Body>, io::E
     let options = &shared.options;
     let number = shared.chats_seen.fetch_add(1, Ordering::Relaxed) + 1;
     let mut cut_after = None;
-    if let Some(fail) = options
-        .fail
-        .filter(|fail| number.is_multiple_of(fail.every.get()))
-    {
+    if let Some(fail) = options.fail.filter(|fail| number.is_multiple_of(fail.every.get())) {
         match fail.how {
             FailKind::Status(code) => {
-                let status =
-                    StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-                return Ok(refuse(
-                    status,
-                    "The mock model was told to fail.",
-                    "server_error",
-                    None,
-                ));
+                let status = StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+                return Ok(refuse(status, "The mock model was told to fail.", "server_error", None));
             }
             FailKind::CutAfter(events) => cut_after = Some(events),
             FailKind::Stall(pause) => tokio::time::sleep(pause).await,
@@ -160,32 +127,18 @@ async fn chat(shared: &Arc<Shared>, body: &[u8]) -> Result<Response<Body>, io::E
     let request = match ChatRequest::parse(body) {
         Ok(request) => request,
         Err(message) => {
-            return Ok(refuse(
-                StatusCode::BAD_REQUEST,
-                &message,
-                "invalid_request_error",
-                None,
-            ));
+            return Ok(refuse(StatusCode::BAD_REQUEST, &message, "invalid_request_error", None));
         }
     };
     let stream = request.stream;
-    let answer = Answer::new(
-        request,
-        options.say.as_deref(),
-        options.chunk,
-        options.seed,
-        number,
-        now(),
-    );
+    let answer = Answer::new(request, options.say.as_deref(), options.chunk, options.seed, number, now());
     if stream {
         let (sender, body) = Channel::new(EVENTS_AHEAD_MAX);
         tokio::spawn(send_events(Arc::clone(shared), answer, sender, cut_after));
         return Ok(stream_response(body));
     }
     if cut_after.is_some() {
-        return Err(io::Error::other(
-            "the mock model was told to break this connection",
-        ));
+        return Err(io::Error::other("the mock model was told to break this connection"));
     }
     let gaps = u32::try_from(answer.piece_count().saturating_sub(1)).unwrap_or(u32::MAX);
     pause(options.first_token + options.between_tokens.saturating_mul(gaps)).await;
@@ -217,9 +170,7 @@ async fn send_events(
         };
         for event in events {
             if left == 0 {
-                sender.abort(io::Error::other(
-                    "the mock model was told to break this stream",
-                ));
+                sender.abort(io::Error::other("the mock model was told to break this stream"));
                 return;
             }
             left -= 1;
@@ -240,24 +191,15 @@ async fn pause(length: Duration) {
 fn stream_response(body: Channel<Bytes, io::Error>) -> Response<Body> {
     let mut response = Response::new(Either::Right(body));
     let headers = response.headers_mut();
-    headers.insert(
-        CONTENT_TYPE,
-        hyper::header::HeaderValue::from_static("text/event-stream; charset=utf-8"),
-    );
-    headers.insert(
-        CACHE_CONTROL,
-        hyper::header::HeaderValue::from_static("no-cache"),
-    );
+    headers.insert(CONTENT_TYPE, hyper::header::HeaderValue::from_static("text/event-stream; charset=utf-8"));
+    headers.insert(CACHE_CONTROL, hyper::header::HeaderValue::from_static("no-cache"));
     response
 }
 
 fn respond(status: StatusCode, body: Bytes) -> Response<Body> {
     let mut response = Response::new(Either::Left(Full::new(body)));
     *response.status_mut() = status;
-    response.headers_mut().insert(
-        CONTENT_TYPE,
-        hyper::header::HeaderValue::from_static("application/json"),
-    );
+    response.headers_mut().insert(CONTENT_TYPE, hyper::header::HeaderValue::from_static("application/json"));
     response
 }
 
@@ -267,8 +209,5 @@ fn refuse(status: StatusCode, message: &str, kind: &str, code: Option<&str>) -> 
 
 /// Seconds since 1970.
 fn now() -> u64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default()
-        .as_secs()
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }

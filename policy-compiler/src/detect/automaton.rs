@@ -163,9 +163,7 @@ impl Table {
         };
         let mut starts = Vec::with_capacity(257);
         for before in (0..=255_u8).map(Some).chain([None]) {
-            let config = start::Config::new()
-                .anchored(Anchored::Yes)
-                .look_behind(before);
+            let config = start::Config::new().anchored(Anchored::Yes).look_behind(before);
             starts.push(id_of(dfa.start_state(&config).ok()?, &mut queue));
         }
         let (mut next, mut matched, mut eoi_match) = (Vec::new(), Vec::new(), Vec::new());
@@ -182,14 +180,7 @@ impl Table {
             eoi_match.push(dfa.is_match_state(dfa.next_eoi_state(state)));
         }
         let flags = flags(&next, count, &matched, &eoi_match);
-        Some(Self {
-            class_of,
-            classes: count,
-            next,
-            flags,
-            eoi_match,
-            starts,
-        })
+        Some(Self { class_of, classes: count, next, flags, eoi_match, starts })
     }
 
     /// The state before the first byte; `before` is the byte in front of it.
@@ -201,11 +192,7 @@ impl Table {
     /// One byte.
     #[inline]
     pub(crate) fn next(&self, state: u32, byte: u8) -> u32 {
-        let class = self
-            .class_of
-            .get(usize::from(byte))
-            .copied()
-            .unwrap_or_default();
+        let class = self.class_of.get(usize::from(byte)).copied().unwrap_or_default();
         let at = state as usize * self.classes + usize::from(class);
         self.next.get(at).copied().unwrap_or_default()
     }
@@ -226,18 +213,12 @@ impl Table {
         } else {
             Outlook::Alive
         };
-        Step {
-            matched: flag & MATCH != 0,
-            outlook,
-        }
+        Step { matched: flag & MATCH != 0, outlook }
     }
 
     /// Whether the text matches if it ends here.
     pub(crate) fn matches_at_end(&self, state: u32) -> bool {
-        self.eoi_match
-            .get(state as usize)
-            .copied()
-            .unwrap_or_default()
+        self.eoi_match.get(state as usize).copied().unwrap_or_default()
     }
 }
 
@@ -250,9 +231,7 @@ fn flags(next: &[u32], classes: usize, matched: &[bool], eoi_match: &[bool]) -> 
         // Backwards, since breadth-first numbering puts most successors behind.
         for (state, row) in next.chunks_exact(classes).enumerate().rev() {
             let now = hope.get(state).copied().unwrap_or_default();
-            let then = row
-                .iter()
-                .any(|&to| is_match(to) || hope.get(to as usize).copied().unwrap_or_default());
+            let then = row.iter().any(|&to| is_match(to) || hope.get(to as usize).copied().unwrap_or_default());
             if then && !now {
                 if let Some(slot) = hope.get_mut(state) {
                     *slot = true;
@@ -272,9 +251,7 @@ fn flags(next: &[u32], classes: usize, matched: &[bool], eoi_match: &[bool]) -> 
             let mut flag = if is_match(id) { MATCH } else { 0 };
             if !hopeful(id) {
                 flag |= HOPELESS;
-            } else if eoi_match.get(state) == Some(&true)
-                && row.iter().all(|&to| is_match(to) && !hopeful(to))
-            {
+            } else if eoi_match.get(state) == Some(&true) && row.iter().all(|&to| is_match(to) && !hopeful(to)) {
                 flag |= SETTLED;
             }
             flag
@@ -296,10 +273,7 @@ impl LazyAutomaton {
             .map_err(|error| error.to_string())?;
         let for_cache = dfa.clone();
         let factory: CacheFactory = Box::new(move || for_cache.create_cache());
-        Ok(Self {
-            dfa,
-            caches: Pool::new(factory),
-        })
+        Ok(Self { dfa, caches: Pool::new(factory) })
     }
 
     /// Runs over `text`, which begins after `before`, and calls `matched` with the length of each match found. Returns
@@ -313,9 +287,7 @@ impl LazyAutomaton {
     ) -> (bool, usize) {
         let mut guard = self.caches.get();
         let cache: &mut lazy::Cache = &mut guard;
-        let config = start::Config::new()
-            .anchored(Anchored::Yes)
-            .look_behind(before);
+        let config = start::Config::new().anchored(Anchored::Yes).look_behind(before);
         let Ok(mut state) = self.dfa.start_state(cache, &config) else {
             return (false, 0);
         };
@@ -367,11 +339,7 @@ fn with_ascii_word_boundaries(hir: Hir) -> Hir {
             capture.sub = Box::new(with_ascii_word_boundaries(*capture.sub));
             Hir::capture(capture)
         }
-        HirKind::Concat(parts) => {
-            Hir::concat(parts.into_iter().map(with_ascii_word_boundaries).collect())
-        }
-        HirKind::Alternation(parts) => {
-            Hir::alternation(parts.into_iter().map(with_ascii_word_boundaries).collect())
-        }
+        HirKind::Concat(parts) => Hir::concat(parts.into_iter().map(with_ascii_word_boundaries).collect()),
+        HirKind::Alternation(parts) => Hir::alternation(parts.into_iter().map(with_ascii_word_boundaries).collect()),
     }
 }

@@ -38,20 +38,12 @@ fn builtin(name: &'static str, label: &'static str, patterns: Vec<(String, Rules
     let patterns = patterns
         .into_iter()
         .map(|(source, rules)| {
-            #[expect(
-                clippy::expect_used,
-                reason = "the sources are constants and a test compiles every one"
-            )]
+            #[expect(clippy::expect_used, reason = "the sources are constants and a test compiles every one")]
             let pattern = Pattern::new(&source, rules).expect("a built-in pattern compiles");
             Arc::new(pattern)
         })
         .collect();
-    Builtin {
-        name,
-        label,
-        takes_last4: name != "email",
-        patterns,
-    }
+    Builtin { name, label, takes_last4: name != "email", patterns }
 }
 
 /// Dashes that people and models write: hyphen-minus, the Unicode hyphens and dashes, the minus sign.
@@ -63,19 +55,19 @@ const BLANK: &str = r" \x{A0}\x{2009}\x{202F}";
 /// covers Verve.
 const IIN: [&str; 14] = [
     "4",                                                     // Visa
-    "5[0-8]", // Mastercard 51-55, Maestro 50 and 56-58
+    "5[0-8]",                                                // Mastercard 51-55, Maestro 50 and 56-58
     "2(22[1-9]|2[3-9][0-9]|[3-6][0-9][0-9]|7[01][0-9]|720)", // Mastercard 2221-2720
-    "3[47]",  // American Express
-    "30[0-5]", // Diners Club
-    "3095",   // Diners Club
-    "3[689]", // Diners Club
-    "35(2[89]|[3-8][0-9])", // JCB
-    "1800",   // JCB
-    "2131",   // JCB
-    "6",      // Discover, UnionPay, Maestro, RuPay, Verve
-    "8[12]",  // UnionPay, RuPay
-    "220[0-4]", // Mir
-    "9792",   // Troy
+    "3[47]",                                                 // American Express
+    "30[0-5]",                                               // Diners Club
+    "3095",                                                  // Diners Club
+    "3[689]",                                                // Diners Club
+    "35(2[89]|[3-8][0-9])",                                  // JCB
+    "1800",                                                  // JCB
+    "2131",                                                  // JCB
+    "6",                                                     // Discover, UnionPay, Maestro, RuPay, Verve
+    "8[12]",                                                 // UnionPay, RuPay
+    "220[0-4]",                                              // Mir
+    "9792",                                                  // Troy
 ];
 
 /// Payment card: 12 to 19 digits, at most one separator between two of them, an issuer's beginning, Luhn.
@@ -86,12 +78,7 @@ fn credit_card() -> (String, Rules) {
         .iter()
         .flat_map(|iin| spell(iin))
         .map(|(classes, count)| {
-            format!(
-                "{}(?:{separator}[0-9]){{{},{}}}",
-                classes.join(&separator),
-                12 - count,
-                19 - count
-            )
+            format!("{}(?:{separator}[0-9]){{{},{}}}", classes.join(&separator), 12 - count, 19 - count)
         })
         .collect();
     let rules = Rules {
@@ -161,10 +148,7 @@ fn us_ssn() -> (String, Rules) {
         every_start: true,
         needs: None,
     };
-    (
-        format!("{area}{separator}{group}{separator}{serial}"),
-        rules,
-    )
+    (format!("{area}{separator}{group}{separator}{serial}"), rules)
 }
 
 /// Bytes of a local part, the longest that RFC 5321 §4.5.3.1.1 allows.
@@ -174,8 +158,7 @@ const LOCAL_PART_MAX: usize = 64;
 /// `xn--` top level. There is no boundary on the right, so that text glued to an address does not hide it.
 fn email() -> (String, Rules) {
     let local = format!("[A-Za-z0-9_][A-Za-z0-9._%+'-]{{0,{}}}", LOCAL_PART_MAX - 1);
-    let domain =
-        r"(?:[A-Za-z0-9][A-Za-z0-9-]{0,62}\.){1,8}(?:[A-Za-z]{2,63}|xn--[A-Za-z0-9-]{2,59})";
+    let domain = r"(?:[A-Za-z0-9][A-Za-z0-9-]{0,62}\.){1,8}(?:[A-Za-z]{2,63}|xn--[A-Za-z0-9-]{2,59})";
     let rules = Rules {
         not_after: Some(|byte| byte.is_ascii_alphanumeric() || byte == b'_'),
         not_before: None,
@@ -199,28 +182,10 @@ fn phone() -> Vec<(String, Rules)> {
         every_start: true,
         needs: None,
     };
-    let bare = Rules {
-        not_after: Some(|byte| byte.is_ascii_digit()),
-        ..digits_end
-    };
+    let bare = Rules { not_after: Some(|byte| byte.is_ascii_digit()), ..digits_end };
     vec![
-        (
-            format!(r"\+[1-9](?:{between}[0-9]){{6,14}}"),
-            Rules {
-                needs: Some((b'+', 0)),
-                ..digits_end
-            },
-        ),
-        (
-            format!(r"\({nxx}\){separator}?{nxx}{separator}[0-9]{{4}}"),
-            Rules {
-                needs: Some((b'(', 0)),
-                ..digits_end
-            },
-        ),
-        (
-            format!("(?:1{separator}?)?{nxx}{separator}{nxx}{separator}[0-9]{{4}}"),
-            bare,
-        ),
+        (format!(r"\+[1-9](?:{between}[0-9]){{6,14}}"), Rules { needs: Some((b'+', 0)), ..digits_end }),
+        (format!(r"\({nxx}\){separator}?{nxx}{separator}[0-9]{{4}}"), Rules { needs: Some((b'(', 0)), ..digits_end }),
+        (format!("(?:1{separator}?)?{nxx}{separator}{nxx}{separator}[0-9]{{4}}"), bare),
     ]
 }

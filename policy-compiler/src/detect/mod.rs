@@ -29,12 +29,7 @@ pub struct Finding {
 #[must_use]
 pub fn finds(name: &str, text: &str) -> Option<bool> {
     let builtin = builtin_named(name)?;
-    Some(
-        builtin
-            .patterns
-            .iter()
-            .any(|pattern| matches(pattern, text.as_bytes()).next().is_some()),
-    )
+    Some(builtin.patterns.iter().any(|pattern| matches(pattern, text.as_bytes()).next().is_some()))
 }
 
 /// Everything that the named built-in detector matches, in order of the start. Ranges may overlap; the redactor unites
@@ -46,10 +41,7 @@ pub fn find(name: &str, text: &str) -> Option<Vec<Finding>> {
         .patterns
         .iter()
         .flat_map(|pattern| matches(pattern, text.as_bytes()))
-        .map(|range| Finding {
-            detector: builtin.name,
-            range,
-        })
+        .map(|range| Finding { detector: builtin.name, range })
         .collect();
     findings.sort_by_key(|finding| (finding.range.start, finding.range.end));
     findings.dedup();
@@ -63,12 +55,7 @@ pub fn names() -> impl Iterator<Item = &'static str> {
 
 /// Every match of a built-in pattern in a whole text. Built-in patterns are bounded far below the ceiling.
 fn matches<'t>(pattern: &'t Pattern, text: &'t [u8]) -> impl Iterator<Item = Range<usize>> + 't {
-    let window = Window {
-        text,
-        base: 0,
-        before: None,
-        last: true,
-    };
+    let window = Window { text, base: 0, before: None, last: true };
     let mut from = 0_u64;
     std::iter::from_fn(move || {
         loop {
@@ -77,9 +64,7 @@ fn matches<'t>(pattern: &'t Pattern, text: &'t [u8]) -> impl Iterator<Item = Ran
                 return None;
             }
             from = start + 1;
-            if let Ok(Outcome::Decided(Some(end))) =
-                pattern.run(window, pattern.attempt(window, start))
-            {
+            if let Ok(Outcome::Decided(Some(end))) = pattern.run(window, pattern.attempt(window, start)) {
                 let (start, end) = (usize::try_from(start).ok()?, usize::try_from(end).ok()?);
                 return Some(start..end);
             }

@@ -38,13 +38,8 @@ pub(crate) struct Rules {
 
 impl Rules {
     /// What a regex of a policy gets.
-    pub(crate) const REGEX: Self = Self {
-        not_after: None,
-        not_before: None,
-        valid: None,
-        every_start: false,
-        needs: None,
-    };
+    pub(crate) const REGEX: Self =
+        Self { not_after: None, not_before: None, valid: None, every_start: false, needs: None };
 }
 
 /// Text as one attempt sees it: a window whose first byte has the offset `base`.
@@ -104,11 +99,7 @@ impl Pattern {
     pub(crate) fn new(source: &str, rules: Rules) -> Result<Self, String> {
         let automaton = Automaton::new(source)?;
         let first = automaton.first_bytes();
-        Ok(Self {
-            automaton,
-            first,
-            rules,
-        })
+        Ok(Self { automaton, first, rules })
     }
 
     /// Whether every start counts.
@@ -135,10 +126,7 @@ impl Pattern {
         }
         loop {
             let rest = window.text.get(index..).unwrap_or_default();
-            let Some(skip) = rest
-                .iter()
-                .position(|&byte| self.first.get(usize::from(byte)) == Some(&true))
-            else {
+            let Some(skip) = rest.iter().position(|&byte| self.first.get(usize::from(byte)) == Some(&true)) else {
                 return window.end();
             };
             index += skip;
@@ -156,23 +144,14 @@ impl Pattern {
             Automaton::Table(table) => table.start(before),
             Automaton::Lazy(_) => 0,
         };
-        Attempt {
-            start,
-            position: start,
-            state,
-            best: None,
-        }
+        Attempt { start, position: start, state, best: None }
     }
 
     /// Runs an attempt over what the window holds beyond its position.
     ///
     /// # Errors
     /// [`CeilingExceeded`]
-    pub(crate) fn run(
-        &self,
-        window: Window<'_>,
-        attempt: Attempt,
-    ) -> Result<Outcome, CeilingExceeded> {
+    pub(crate) fn run(&self, window: Window<'_>, attempt: Attempt) -> Result<Outcome, CeilingExceeded> {
         match &self.automaton {
             Automaton::Table(table) => {
                 let mut attempt = attempt;
@@ -217,12 +196,9 @@ impl Pattern {
                 let text = rest.get(..CEILING + 1).unwrap_or(rest);
                 let mut best = None;
                 let cut = text.len() > CEILING;
-                let (alive, _) = automaton.run(
-                    window.byte_before(start),
-                    text,
-                    window.last && !cut,
-                    |length| self.consider(window, start, start + length, &mut best),
-                );
+                let (alive, _) = automaton.run(window.byte_before(start), text, window.last && !cut, |length| {
+                    self.consider(window, start, start + length, &mut best)
+                });
                 match (alive, cut) {
                     (false, _) => Ok(Outcome::Decided(best)),
                     (true, true) => Err(CeilingExceeded),

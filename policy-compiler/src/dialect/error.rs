@@ -60,11 +60,9 @@ impl ErrorKind {
     /// `error.type` as the OpenAI API uses it.
     fn openai_type(self) -> &'static str {
         match self {
-            Self::BadRequest
-            | Self::NotFound
-            | Self::MethodNotAllowed
-            | Self::TooLarge
-            | Self::HeadTooLarge => "invalid_request_error",
+            Self::BadRequest | Self::NotFound | Self::MethodNotAllowed | Self::TooLarge | Self::HeadTooLarge => {
+                "invalid_request_error"
+            }
             Self::Unauthorized => "authentication_error",
             Self::Forbidden | Self::ApprovalPending => "permission_error",
             Self::RateLimited => "rate_limit_error",

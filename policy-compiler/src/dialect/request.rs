@@ -2,8 +2,8 @@
 
 use super::slots::{Slots, TextKind, prompt_slots};
 use crate::json::{Document, Duplicate, JsonError, Kind, NodeId};
-use policy_lang::{BodyView, JsonValue, Unreadable};
 use policy_lang::JsonPath;
+use policy_lang::{BodyView, JsonValue, Unreadable};
 use std::borrow::Cow;
 
 /// Choices that one call may ask for.
@@ -66,15 +66,7 @@ impl<'b> ChatRequest<'b> {
             None => false,
         };
         let texts = texts(&document, &slots);
-        Ok(Self {
-            document,
-            model,
-            stream,
-            choices,
-            include_usage,
-            texts,
-            opaque: slots.opaque,
-        })
+        Ok(Self { document, model, stream, choices, include_usage, texts, opaque: slots.opaque })
     }
 
     /// The model asked for; empty if none is.
@@ -119,11 +111,7 @@ impl BodyView for ChatRequest<'_> {
         Ok(&self.texts)
     }
 
-    fn values(
-        &self,
-        path: &JsonPath,
-        visit: &mut dyn FnMut(JsonValue<'_>) -> bool,
-    ) -> Result<(), Unreadable> {
+    fn values(&self, path: &JsonPath, visit: &mut dyn FnMut(JsonValue<'_>) -> bool) -> Result<(), Unreadable> {
         for node in self.document.select(path).map_err(|Duplicate| Unreadable)? {
             let value = match self.document.kind(node) {
                 Kind::String => JsonValue::Str(self.document.string(node).unwrap_or_default()),
@@ -146,9 +134,7 @@ fn check_messages(document: &Document<'_>) -> Result<(), RequestError> {
     match document.get(document.root(), "messages")? {
         None => Ok(()),
         Some(messages) if document.kind(messages) == Kind::Array => {
-            let all_objects = document
-                .children(messages)
-                .all(|message| document.kind(message) == Kind::Object);
+            let all_objects = document.children(messages).all(|message| document.kind(message) == Kind::Object);
             if all_objects { Ok(()) } else { wrong }
         }
         Some(_) => wrong,
@@ -167,11 +153,7 @@ fn model<'b>(document: &Document<'b>) -> Result<Cow<'b, str>, RequestError> {
     Ok(name)
 }
 
-fn boolean(
-    document: &Document<'_>,
-    object: NodeId,
-    name: &'static str,
-) -> Result<bool, RequestError> {
+fn boolean(document: &Document<'_>, object: NodeId, name: &'static str) -> Result<bool, RequestError> {
     match document.get(object, name)?.map(|node| document.kind(node)) {
         None | Some(Kind::Null | Kind::False) => Ok(false),
         Some(Kind::True) => Ok(true),
@@ -205,9 +187,7 @@ fn texts<'b>(document: &Document<'b>, slots: &Slots) -> Vec<Cow<'b, str>> {
             && text.contains('\\')
             && let Ok(inner) = Document::parse(text.as_bytes())
         {
-            let strings = inner
-                .subtree(inner.root())
-                .filter_map(|node| inner.string(node));
+            let strings = inner.subtree(inner.root()).filter_map(|node| inner.string(node));
             texts.extend(strings.map(|string| Cow::Owned(string.into_owned())));
         }
         texts.push(text);

@@ -53,9 +53,7 @@ pub fn method_of(target_path: &str) -> Option<&'static str> {
 
 fn of_path(target_path: &str) -> Option<Operation> {
     let path = normalised_path(target_path)?;
-    Operation::ALL
-        .into_iter()
-        .find(|operation| operation.endpoint() == path)
+    Operation::ALL.into_iter().find(|operation| operation.endpoint() == path)
 }
 
 /// The path without query, with single slashes, without a slash at the end and without needless percent-encoding
@@ -63,14 +61,8 @@ fn of_path(target_path: &str) -> Option<Operation> {
 /// and anything that does not begin with a slash: such paths could mean something else to the server behind.
 #[must_use]
 pub fn normalised_path(target_path: &str) -> Option<String> {
-    let path = target_path
-        .split_once(['?', '#'])
-        .map_or(target_path, |(path, _)| path);
-    if !path.starts_with('/')
-        || path
-            .bytes()
-            .any(|byte| byte <= b' ' || byte == b'\\' || byte >= 0x7F)
-    {
+    let path = target_path.split_once(['?', '#']).map_or(target_path, |(path, _)| path);
+    if !path.starts_with('/') || path.bytes().any(|byte| byte <= b' ' || byte == b'\\' || byte >= 0x7F) {
         return None;
     }
     let mut normalised = String::with_capacity(path.len());
@@ -93,9 +85,7 @@ fn decoded_segment(segment: &str) -> Option<String> {
     let mut rest = segment;
     while let Some((plain, behind)) = rest.split_once('%') {
         decoded.push_str(plain);
-        let digits = behind
-            .get(..2)
-            .filter(|digits| digits.bytes().all(|byte| byte.is_ascii_hexdigit()))?;
+        let digits = behind.get(..2).filter(|digits| digits.bytes().all(|byte| byte.is_ascii_hexdigit()))?;
         let byte = u8::from_str_radix(digits, 16).ok()?;
         if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {
             decoded.push(char::from(byte));

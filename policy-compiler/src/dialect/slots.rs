@@ -32,23 +32,10 @@ pub(crate) struct Slots {
 }
 
 /// Content parts whose payload is not text.
-const OPAQUE_PARTS: [&str; 6] = [
-    "image_url",
-    "input_audio",
-    "file",
-    "audio_url",
-    "video_url",
-    "input_image",
-];
+const OPAQUE_PARTS: [&str; 6] = ["image_url", "input_audio", "file", "audio_url", "video_url", "input_image"];
 
 /// Members of a choice or delta that repeat its text (`logprobs`; vLLM's token ids).
-const ECHOES: [&str; 5] = [
-    "logprobs",
-    "token_ids",
-    "prompt_token_ids",
-    "prompt_text",
-    "prompt_logprobs",
-];
+const ECHOES: [&str; 5] = ["logprobs", "token_ids", "prompt_token_ids", "prompt_text", "prompt_logprobs"];
 
 /// The texts of a request.
 pub(crate) fn prompt_slots(document: &Document<'_>) -> Result<Slots, Duplicate> {
@@ -142,10 +129,7 @@ struct Walk<'d, 'b> {
 
 impl<'d, 'b> Walk<'d, 'b> {
     fn new(document: &'d Document<'b>) -> Self {
-        Self {
-            document,
-            slots: Slots::default(),
-        }
+        Self { document, slots: Slots::default() }
     }
 
     /// A message of a prompt or an answer.
@@ -168,11 +152,7 @@ impl<'d, 'b> Walk<'d, 'b> {
         {
             self.arguments(call, "arguments", &format!("{channel}.function_call"))?;
         }
-        for (index, call) in self
-            .elements(message, "tool_calls")?
-            .into_iter()
-            .enumerate()
-        {
+        for (index, call) in self.elements(message, "tool_calls")?.into_iter().enumerate() {
             self.tool_call(call, &format!("{channel}.tool_calls[{index}]"))?;
         }
         Ok(())
@@ -256,22 +236,14 @@ impl<'d, 'b> Walk<'d, 'b> {
     fn strings(&mut self, node: NodeId, channel: &str) {
         for below in self.document.subtree(node) {
             if self.document.kind(below) == Kind::String {
-                self.slots.texts.push(Slot {
-                    node: below,
-                    kind: TextKind::Plain,
-                    channel: channel.to_owned(),
-                });
+                self.slots.texts.push(Slot { node: below, kind: TextKind::Plain, channel: channel.to_owned() });
             }
         }
     }
 
     fn push(&mut self, node: NodeId, kind: TextKind, channel: &str, name: &str) {
         let dot = if channel.is_empty() { "" } else { "." };
-        self.slots.texts.push(Slot {
-            node,
-            kind,
-            channel: format!("{channel}{dot}{name}"),
-        });
+        self.slots.texts.push(Slot { node, kind, channel: format!("{channel}{dot}{name}") });
     }
 
     fn echoes(&mut self, object: NodeId) -> Result<(), Duplicate> {
@@ -287,9 +259,7 @@ impl<'d, 'b> Walk<'d, 'b> {
 
     fn elements(&self, object: NodeId, name: &str) -> Result<Vec<NodeId>, Duplicate> {
         Ok(match self.document.get(object, name)? {
-            Some(node) if self.document.kind(node) == Kind::Array => {
-                self.document.children(node).collect()
-            }
+            Some(node) if self.document.kind(node) == Kind::Array => self.document.children(node).collect(),
             _ => Vec::new(),
         })
     }

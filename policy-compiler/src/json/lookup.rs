@@ -100,10 +100,7 @@ impl<'b> Document<'b> {
     /// # Errors
     /// [`Duplicate`]
     pub fn distinct_keys(&self, object: NodeId) -> Result<(), Duplicate> {
-        let mut keys: Vec<_> = self
-            .children(object)
-            .filter_map(|child| self.key(child))
-            .collect();
+        let mut keys: Vec<_> = self.children(object).filter_map(|child| self.key(child)).collect();
         keys.sort_unstable();
         if keys.windows(2).any(|pair| matches!(pair, [a, b] if a == b)) {
             return Err(Duplicate);

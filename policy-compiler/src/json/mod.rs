@@ -149,8 +149,7 @@ impl<'b> Document<'b> {
     /// Bytes of the value in the source, quotes and brackets included.
     #[must_use]
     pub fn range(&self, node: NodeId) -> Range<usize> {
-        self.node(node)
-            .map_or(0..0, |node| node.start as usize..node.end as usize)
+        self.node(node).map_or(0..0, |node| node.start as usize..node.end as usize)
     }
 
     /// Bytes of the member's name in the source, quotes included; `None` for elements and the root.

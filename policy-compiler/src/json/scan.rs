@@ -9,12 +9,7 @@ pub(super) fn scan(bytes: &[u8]) -> Result<Vec<Node>, JsonError> {
     if let Err(utf8) = std::str::from_utf8(bytes) {
         return Err(error(utf8.valid_up_to(), JsonErrorKind::Utf8));
     }
-    let mut scanner = Scanner {
-        bytes,
-        at: 0,
-        nodes: Vec::with_capacity(bytes.len() / 24 + 4),
-        open: Vec::new(),
-    };
+    let mut scanner = Scanner { bytes, at: 0, nodes: Vec::with_capacity(bytes.len() / 24 + 4), open: Vec::new() };
     scanner.document()?;
     Ok(scanner.nodes)
 }
@@ -43,10 +38,7 @@ impl Scanner<'_> {
 
     /// The next element or member of the innermost container, or its end.
     fn member(&mut self, container: u32) -> Result<(), JsonError> {
-        let object = self
-            .nodes
-            .get(container as usize)
-            .is_some_and(|node| node.kind == Kind::Object);
+        let object = self.nodes.get(container as usize).is_some_and(|node| node.kind == Kind::Object);
         let first = self.nodes.len() == container as usize + 1;
         self.blanks();
         if self.peek()? == if object { b'}' } else { b']' } {
@@ -186,11 +178,7 @@ impl Scanner<'_> {
     /// One digit or more.
     fn digits(&mut self) -> Result<(), ()> {
         let start = self.at;
-        while self
-            .bytes
-            .get(self.at)
-            .is_some_and(|byte| byte.is_ascii_digit())
-        {
+        while self.bytes.get(self.at).is_some_and(|byte| byte.is_ascii_digit()) {
             self.at += 1;
         }
         if self.at == start { Err(()) } else { Ok(()) }
@@ -212,9 +200,7 @@ impl Scanner<'_> {
     }
 
     fn next_is(&self, any_of: &[u8]) -> bool {
-        self.bytes
-            .get(self.at)
-            .is_some_and(|byte| any_of.contains(byte))
+        self.bytes.get(self.at).is_some_and(|byte| any_of.contains(byte))
     }
 
     fn blanks(&mut self) {
@@ -224,10 +210,7 @@ impl Scanner<'_> {
     }
 
     fn peek(&self) -> Result<u8, JsonError> {
-        self.bytes
-            .get(self.at)
-            .copied()
-            .ok_or_else(|| error(self.at, JsonErrorKind::End))
+        self.bytes.get(self.at).copied().ok_or_else(|| error(self.at, JsonErrorKind::End))
     }
 }
 
@@ -252,10 +235,7 @@ fn plain_run(bytes: &[u8]) -> usize {
         run += 8;
     }
     let rest = bytes.get(run..).unwrap_or_default();
-    run + rest
-        .iter()
-        .position(|&byte| byte == b'"' || byte == b'\\' || byte < 0x20)
-        .unwrap_or(rest.len())
+    run + rest.iter().position(|&byte| byte == b'"' || byte == b'\\' || byte < 0x20).unwrap_or(rest.len())
 }
 
 /// Documents are shorter than 4 GiB, which [`scan`] checks first.

@@ -6,9 +6,7 @@
 
 use super::requests::Request;
 use policy_lang::schema::{BoolField, IntField, StrField};
-use policy_lang::{
-    Atom, AtomId, Condition, JsonPath, JsonTest, JsonValue, Program, Rule, StrSet, TextTest,
-};
+use policy_lang::{Atom, AtomId, Condition, JsonPath, JsonTest, JsonValue, Program, Rule, StrSet, TextTest};
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr};
@@ -87,11 +85,7 @@ impl<'p> Boundary<'p> {
 
     /// The requests, at most `count_max`.
     pub(super) fn requests(&self, count_max: usize) -> impl Iterator<Item = Request<'_, 'p>> {
-        let samples: usize = self
-            .looked_at
-            .iter()
-            .map(|(_, samples)| samples.len())
-            .sum();
+        let samples: usize = self.looked_at.iter().map(|(_, samples)| samples.len()).sum();
         let mixed = (samples * MIXED_PER_SAMPLE).max(MIXED_MIN);
         let alone = self.each_alone().take((count_max / 4).max(1));
         let aimed = self.each_rule_aimed_at().take(count_max / 2);
@@ -123,10 +117,7 @@ impl<'p> Boundary<'p> {
             self.aim_at(&rule.condition, wanted, &mut choices);
             choices
         };
-        self.program
-            .rules
-            .iter()
-            .flat_map(move |rule| [aim(rule, true), aim(rule, false)])
+        self.program.rules.iter().flat_map(move |rule| [aim(rule, true), aim(rule, false)])
     }
 
     fn aim_at(&self, condition: &Condition, wanted: bool, choices: &mut [usize]) {
@@ -134,11 +125,7 @@ impl<'p> Boundary<'p> {
             Condition::Const(_) => {}
             Condition::Atom(AtomId(id)) => {
                 if let Some(aim) = self.aims.get(*id as usize) {
-                    choose(
-                        choices,
-                        aim.dimension,
-                        if wanted { aim.yes } else { aim.no },
-                    );
+                    choose(choices, aim.dimension, if wanted { aim.yes } else { aim.no });
                 }
             }
             Condition::Not(inner) => self.aim_at(inner, !wanted, choices),
@@ -167,71 +154,41 @@ impl<'p> Boundary<'p> {
     fn look_at(&mut self, atom: &'p Atom) -> Aim {
         match atom {
             Atom::StrIn { field, set } => {
-                let dimension = self.dimension(Dimension::Str(*field), || {
-                    Samples::Str(vec!["".into(), OUTSIDE.into()])
-                });
+                let dimension =
+                    self.dimension(Dimension::Str(*field), || Samples::Str(vec!["".into(), OUTSIDE.into()]));
                 let yes = self.add_texts(dimension, set);
-                Aim {
-                    dimension,
-                    yes,
-                    no: 1,
-                }
+                Aim { dimension, yes, no: 1 }
             }
             Atom::HeaderIn { name, set } => {
                 let dimension = self.header(name);
                 let yes = self.add_texts(dimension, set);
-                Aim {
-                    dimension,
-                    yes,
-                    no: 1,
-                }
+                Aim { dimension, yes, no: 1 }
             }
-            Atom::HeaderPresent(name) => Aim {
-                dimension: self.header(name),
-                yes: 1,
-                no: 0,
-            },
+            Atom::HeaderPresent(name) => Aim { dimension: self.header(name), yes: 1, no: 0 },
             Atom::InGroup(group) => self.two(Dimension::Group(group)),
             Atom::HasScope(scope) => self.two(Dimension::Scope(scope)),
             Atom::IpIn(nets) => {
-                let dimension = self.dimension(Dimension::Ip, || {
-                    Samples::Ip(vec![None, Some(IpAddr::V4(Ipv4Addr::BROADCAST))])
-                });
+                let dimension =
+                    self.dimension(Dimension::Ip, || Samples::Ip(vec![None, Some(IpAddr::V4(Ipv4Addr::BROADCAST))]));
                 let mut yes = 0;
                 if let Some(Samples::Ip(addresses)) = self.samples_mut(dimension) {
                     yes = addresses.len();
                     addresses.extend(nets.iter().map(|net| Some(net.network())));
                 }
-                Aim {
-                    dimension,
-                    yes,
-                    no: 1,
-                }
+                Aim { dimension, yes, no: 1 }
             }
             Atom::Int { field, value, .. } => {
                 let dimension = self.dimension(Dimension::Int(*field), || Samples::Int(vec![None]));
                 let mut first = 0;
                 if let Some(Samples::Int(numbers)) = self.samples_mut(dimension) {
                     first = numbers.len();
-                    numbers.extend([
-                        Some(value.saturating_sub(1)),
-                        Some(*value),
-                        Some(value.saturating_add(1)),
-                    ]);
+                    numbers.extend([Some(value.saturating_sub(1)), Some(*value), Some(value.saturating_add(1))]);
                 }
-                Aim {
-                    dimension,
-                    yes: first + 1,
-                    no: first,
-                }
+                Aim { dimension, yes: first + 1, no: first }
             }
             Atom::Bool(field) => self.three(Dimension::Bool(*field)),
             Atom::Text(test) => self.three(Dimension::Text(test)),
-            Atom::JsonPresent(path) => Aim {
-                dimension: self.json(path),
-                yes: 1,
-                no: 0,
-            },
+            Atom::JsonPresent(path) => Aim { dimension: self.json(path), yes: 1, no: 0 },
             Atom::Json { path, test } => self.look_at_json(path, test),
         }
     }
@@ -240,11 +197,9 @@ impl<'p> Boundary<'p> {
         let dimension = self.json(path);
         let new: Vec<JsonValue<'p>> = match test {
             JsonTest::StrIn(set) => texts_of(set).map(JsonValue::Str).collect(),
-            JsonTest::Int { value, .. } => {
-                [value.saturating_sub(1), *value, value.saturating_add(1)]
-                    .map(|number| JsonValue::Number(number as f64))
-                    .into()
-            }
+            JsonTest::Int { value, .. } => [value.saturating_sub(1), *value, value.saturating_add(1)]
+                .map(|number| JsonValue::Number(number as f64))
+                .into(),
             JsonTest::Bool(_) => vec![JsonValue::Bool(true), JsonValue::Bool(false)],
             JsonTest::Text(test) => {
                 self.three(Dimension::Text(test));
@@ -258,45 +213,27 @@ impl<'p> Boundary<'p> {
             }
             values.extend(new.into_iter().map(Some));
         }
-        Aim {
-            dimension,
-            yes,
-            no: 2,
-        }
+        Aim { dimension, yes, no: 2 }
     }
 
     fn json(&mut self, path: &'p JsonPath) -> usize {
         self.dimension(Dimension::Json(path), || {
-            Samples::Json(vec![
-                None,
-                Some(JsonValue::Str(OUTSIDE.into())),
-                Some(JsonValue::Composite),
-            ])
+            Samples::Json(vec![None, Some(JsonValue::Str(OUTSIDE.into())), Some(JsonValue::Composite)])
         })
     }
 
     fn header(&mut self, name: &'p str) -> usize {
-        self.dimension(Dimension::Header(name), || {
-            Samples::Header(vec![None, Some(OUTSIDE.into())])
-        })
+        self.dimension(Dimension::Header(name), || Samples::Header(vec![None, Some(OUTSIDE.into())]))
     }
 
     fn two(&mut self, dimension: Dimension<'p>) -> Aim {
         let dimension = self.dimension(dimension, || Samples::Two);
-        Aim {
-            dimension,
-            yes: 1,
-            no: 0,
-        }
+        Aim { dimension, yes: 1, no: 0 }
     }
 
     fn three(&mut self, dimension: Dimension<'p>) -> Aim {
         let dimension = self.dimension(dimension, || Samples::Three);
-        Aim {
-            dimension,
-            yes: 1,
-            no: 0,
-        }
+        Aim { dimension, yes: 1, no: 0 }
     }
 
     /// Adds a set's texts; returns the place of the first.
@@ -316,11 +253,7 @@ impl<'p> Boundary<'p> {
         }
     }
 
-    fn dimension(
-        &mut self,
-        dimension: Dimension<'p>,
-        samples: impl FnOnce() -> Samples<'p>,
-    ) -> usize {
+    fn dimension(&mut self, dimension: Dimension<'p>, samples: impl FnOnce() -> Samples<'p>) -> usize {
         let new_place = self.looked_at.len();
         let place = *self.places.entry(dimension).or_insert(new_place);
         if place == new_place {
@@ -346,14 +279,8 @@ impl<'p> Boundary<'p> {
 
 /// The literals, and one text for each glob.
 fn texts_of(set: &StrSet) -> impl Iterator<Item = Cow<'_, str>> {
-    let literals = set
-        .literals
-        .iter()
-        .map(|literal| Cow::Borrowed(literal.as_str()));
-    let globs = set
-        .globs
-        .iter()
-        .map(|glob| Cow::Owned(glob.replace('*', "").replace('?', "x")));
+    let literals = set.literals.iter().map(|literal| Cow::Borrowed(literal.as_str()));
+    let globs = set.globs.iter().map(|glob| Cow::Owned(glob.replace('*', "").replace('?', "x")));
     literals.chain(globs)
 }
 

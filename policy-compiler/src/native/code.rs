@@ -47,11 +47,7 @@ impl NativeCode {
             Some(module) => emit(module, program, &plan)?,
             None => Vec::new(),
         };
-        Ok(Self {
-            plan,
-            chunks,
-            _pages: pages,
-        })
+        Ok(Self { plan, chunks, _pages: pages })
     }
 
     /// Judges every rule; `truths` is cleared and then holds one entry per rule, in order. `program` is the one this was compiled from.
@@ -78,11 +74,7 @@ impl NativeCode {
             // and bitmaps outlive this call. `call` outlives it too, and `callback` reads it as what it is. `out` has exactly
             // one byte per rule of this chunk. The code is mapped and executable as long as `self` lives.
             unsafe {
-                (chunk.entry)(
-                    &raw const slots,
-                    (&raw const call).cast::<c_void>(),
-                    out.as_mut_ptr(),
-                );
+                (chunk.entry)(&raw const slots, (&raw const call).cast::<c_void>(), out.as_mut_ptr());
             }
             rest = after;
         }
@@ -172,9 +164,7 @@ impl Pages {
             ("enable_probestack", "true"),
             ("probestack_strategy", "inline"),
         ] {
-            flags
-                .set(name, value)
-                .map_err(|error| NativeError::Cranelift(error.to_string()))?;
+            flags.set(name, value).map_err(|error| NativeError::Cranelift(error.to_string()))?;
         }
         let machine = cranelift_native::builder()
             .map_err(|message| NativeError::Unsupported(message.to_owned()))?
@@ -187,10 +177,7 @@ impl Pages {
 
     /// The module; `None` only once it is freed.
     fn module(&mut self) -> Option<&mut JITModule> {
-        self.0
-            .get_mut()
-            .unwrap_or_else(PoisonError::into_inner)
-            .as_mut()
+        self.0.get_mut().unwrap_or_else(PoisonError::into_inner).as_mut()
     }
 }
 

@@ -88,10 +88,7 @@ mod tests {
         assert_eq!(table.insert("a"), 1);
         assert_eq!(table.insert("bb"), 2);
         assert_eq!(table.insert("a"), 1);
-        assert_eq!(
-            (table.id("a"), table.id("bb"), table.id("c")),
-            (1, 2, UNKNOWN)
-        );
+        assert_eq!((table.id("a"), table.id("bb"), table.id("c")), (1, 2, UNKNOWN));
         assert_eq!(table.len(), 2);
     }
 
@@ -99,9 +96,7 @@ mod tests {
     fn similar_texts_hash_apart() {
         use std::hash::{BuildHasher, BuildHasherDefault};
         let hasher = BuildHasherDefault::<ConstantHasher>::default();
-        let mut hashes: Vec<u64> = (0..10_000)
-            .map(|n| hasher.hash_one(format!("model-{n}")))
-            .collect();
+        let mut hashes: Vec<u64> = (0..10_000).map(|n| hasher.hash_one(format!("model-{n}"))).collect();
         hashes.sort_unstable();
         hashes.dedup();
         assert_eq!(hashes.len(), 10_000);

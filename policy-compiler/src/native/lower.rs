@@ -3,9 +3,7 @@
 use super::NativeError;
 use super::plan::{AtomCode, IdSet, Plan, Slots};
 use cranelift::codegen::ir::FuncRef;
-use cranelift::prelude::{
-    Block, FunctionBuilder, InstBuilder, IntCC, MemFlagsData, Type, Value, types,
-};
+use cranelift::prelude::{Block, FunctionBuilder, InstBuilder, IntCC, MemFlagsData, Type, Value, types};
 use policy_lang::{CompareOp, Condition, Rule, Truth};
 use std::mem::{offset_of, size_of};
 use std::ops::Range;
@@ -28,19 +26,12 @@ pub(super) fn chunks(rules: &[Rule], plan: &Plan) -> Result<Vec<Range<usize>>, N
     let mut current = 0..0;
     let mut nodes_in_current = 0;
     for (index, rule) in rules.iter().enumerate() {
-        let nodes = nodes(&rule.condition, plan, 0).ok_or_else(|| NativeError::RuleTooDeep {
-            rule: rule.name.clone(),
-            depth_max: DEPTH_MAX,
-        })?;
+        let nodes = nodes(&rule.condition, plan, 0)
+            .ok_or_else(|| NativeError::RuleTooDeep { rule: rule.name.clone(), depth_max: DEPTH_MAX })?;
         if nodes > NODES_PER_RULE_MAX {
-            return Err(NativeError::RuleTooLarge {
-                rule: rule.name.clone(),
-                nodes,
-                nodes_max: NODES_PER_RULE_MAX,
-            });
+            return Err(NativeError::RuleTooLarge { rule: rule.name.clone(), nodes, nodes_max: NODES_PER_RULE_MAX });
         }
-        let full = current.len() == RULES_PER_FUNCTION_MAX
-            || nodes_in_current + nodes > NODES_PER_FUNCTION_MAX;
+        let full = current.len() == RULES_PER_FUNCTION_MAX || nodes_in_current + nodes > NODES_PER_FUNCTION_MAX;
         if full && !current.is_empty() {
             chunks.push(current);
             current = index..index;
@@ -63,16 +54,13 @@ fn nodes(condition: &Condition, plan: &Plan, depth: usize) -> Option<usize> {
     match condition {
         Condition::Const(_) => Some(1),
         Condition::Atom(id) => Some(match plan.atoms.get(id.0 as usize) {
-            Some(AtomCode::Ids {
-                ids: IdSet::Few(ids),
-                ..
-            }) => 1 + ids.len(),
+            Some(AtomCode::Ids { ids: IdSet::Few(ids), .. }) => 1 + ids.len(),
             _ => 1,
         }),
         Condition::Not(inner) => nodes(inner, plan, depth + 1).map(|inner| inner + 1),
-        Condition::All(parts) | Condition::Any(parts) => parts.iter().try_fold(1, |sum, part| {
-            nodes(part, plan, depth + 1).map(|part| sum + part)
-        }),
+        Condition::All(parts) | Condition::Any(parts) => {
+            parts.iter().try_fold(1, |sum, part| nodes(part, plan, depth + 1).map(|part| sum + part))
+        }
     }
 }
 
@@ -88,22 +76,13 @@ pub(super) fn lower(
     builder.append_block_params_for_function_params(entry);
     builder.switch_to_block(entry);
     if let &[slots, ctx, out] = builder.block_params(entry) {
-        let mut lowering = Lowering {
-            builder: &mut builder,
-            plan,
-            callback,
-            pointer: target.pointer_type(),
-            slots,
-            ctx,
-        };
+        let mut lowering =
+            Lowering { builder: &mut builder, plan, callback, pointer: target.pointer_type(), slots, ctx };
         for (position, rule) in rules.iter().enumerate() {
             let truth = lowering.condition(&rule.condition);
             // At most 64 rules per function, so the offset fits.
             let offset = i32::try_from(position).unwrap_or(i32::MAX);
-            lowering
-                .builder
-                .ins()
-                .store(MemFlagsData::trusted(), truth, out, offset);
+            lowering.builder.ins().store(MemFlagsData::trusted(), truth, out, offset);
         }
     }
     builder.ins().return_(&[]);
@@ -141,8 +120,7 @@ impl Lowering<'_, '_> {
 
     /// Parts that read slots come first and without branches; then each part that may ask back, unless the outcome is settled.
     fn fold(&mut self, parts: &[Condition], fold: Fold) -> Value {
-        let (costly, cheap): (Vec<&Condition>, Vec<&Condition>) =
-            parts.iter().partition(|part| self.asks(part));
+        let (costly, cheap): (Vec<&Condition>, Vec<&Condition>) = parts.iter().partition(|part| self.asks(part));
         let mut folded = None;
         for part in cheap {
             let truth = self.condition(part);
@@ -157,9 +135,7 @@ impl Lowering<'_, '_> {
                 let join = *joined.get_or_insert_with(|| self.join_block());
                 let next = self.builder.create_block();
                 let settled = self.equals(before, fold.settled as i64);
-                self.builder
-                    .ins()
-                    .brif(settled, join, &[before.into()], next, &[]);
+                self.builder.ins().brif(settled, join, &[before.into()], next, &[]);
                 self.builder.switch_to_block(next);
             }
             let truth = self.condition(part);
@@ -188,32 +164,17 @@ impl Lowering<'_, '_> {
             Condition::Const(_) => false,
             Condition::Atom(id) => matches!(
                 self.plan.atoms.get(id.0 as usize),
-                Some(
-                    AtomCode::Ask(_)
-                        | AtomCode::Ids {
-                            or_else: Some(_),
-                            ..
-                        }
-                )
+                Some(AtomCode::Ask(_) | AtomCode::Ids { or_else: Some(_), .. })
             ),
             Condition::Not(inner) => self.asks(inner),
-            Condition::All(parts) | Condition::Any(parts) => {
-                parts.iter().any(|part| self.asks(part))
-            }
+            Condition::All(parts) | Condition::Any(parts) => parts.iter().any(|part| self.asks(part)),
         }
     }
 
     fn atom(&mut self, code: &AtomCode) -> Value {
         match code {
-            AtomCode::Ids {
-                field,
-                ids,
-                or_else,
-            } => {
-                let id = self.load(
-                    types::I32,
-                    offset_of!(Slots, strings) + field * size_of::<u32>(),
-                );
+            AtomCode::Ids { field, ids, or_else } => {
+                let id = self.load(types::I32, offset_of!(Slots, strings) + field * size_of::<u32>());
                 let hit = match ids {
                     IdSet::Few(ids) => self.one_of(id, ids),
                     IdSet::Bitmap(first_word) => self.bit_of(id, *first_word),
@@ -224,9 +185,7 @@ impl Lowering<'_, '_> {
                     Some(costly) => {
                         let join = self.join_block();
                         let ask = self.builder.create_block();
-                        self.builder
-                            .ins()
-                            .brif(hit, join, &[truth.into()], ask, &[]);
+                        self.builder.ins().brif(hit, join, &[truth.into()], ask, &[]);
                         self.builder.switch_to_block(ask);
                         let answer = self.ask(*costly);
                         self.end_in(join, answer)
@@ -242,10 +201,7 @@ impl Lowering<'_, '_> {
             }
             AtomCode::Int { field, op, value } => {
                 let known = self.load(types::I8, offset_of!(Slots, int_known) + field);
-                let found = self.load(
-                    types::I64,
-                    offset_of!(Slots, ints) + field * size_of::<i64>(),
-                );
+                let found = self.load(types::I64, offset_of!(Slots, ints) + field * size_of::<i64>());
                 let literal = self.builder.ins().iconst(types::I64, *value);
                 let holds = self.builder.ins().icmp(comparison(*op), found, literal);
                 let truth = self.truth_of(holds);
@@ -281,20 +237,13 @@ impl Lowering<'_, '_> {
         let offset = self.builder.ins().ishl(word, three);
         let offset = self.widen(offset, types::I32, self.pointer);
         let address = self.builder.ins().iadd(sets, offset);
-        let word = self
-            .builder
-            .ins()
-            .load(types::I64, slot_memory(), address, 0);
+        let word = self.builder.ins().load(types::I64, slot_memory(), address, 0);
         let shift = self.widen(id, types::I32, types::I64);
         self.lowest_bit(word, shift)
     }
 
     fn widen(&mut self, value: Value, from: Type, to: Type) -> Value {
-        if from == to {
-            value
-        } else {
-            self.builder.ins().uextend(to, value)
-        }
+        if from == to { value } else { self.builder.ins().uextend(to, value) }
     }
 
     /// `(word >> (shift mod 64)) & 1` as an `i8`.
@@ -350,9 +299,7 @@ impl Lowering<'_, '_> {
     fn load(&mut self, value_type: Type, offset: usize) -> Value {
         // Offsets are below the size of `Slots`.
         let offset = i32::try_from(offset).unwrap_or(i32::MAX);
-        self.builder
-            .ins()
-            .load(value_type, slot_memory(), self.slots, offset)
+        self.builder.ins().load(value_type, slot_memory(), self.slots, offset)
     }
 }
 
@@ -371,14 +318,8 @@ struct Fold {
 }
 
 impl Fold {
-    const MINIMUM: Self = Self {
-        settled: Truth::False,
-        empty: Truth::True,
-    };
-    const MAXIMUM: Self = Self {
-        settled: Truth::True,
-        empty: Truth::False,
-    };
+    const MINIMUM: Self = Self { settled: Truth::False, empty: Truth::True };
+    const MAXIMUM: Self = Self { settled: Truth::True, empty: Truth::False };
 }
 
 fn comparison(op: CompareOp) -> IntCC {

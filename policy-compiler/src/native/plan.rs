@@ -106,32 +106,23 @@ impl Plan {
         let mut slots = Slots {
             strings: [0; StrField::ALL.len()],
             int_known: facts.ints.map(|number| u8::from(number.is_some())),
-            bools: facts.bools.map(|value| {
-                value.map_or(
-                    Truth::Error,
-                    |value| if value { Truth::True } else { Truth::False },
-                ) as u8
-            }),
+            bools: facts
+                .bools
+                .map(|value| value.map_or(Truth::Error, |value| if value { Truth::True } else { Truth::False }) as u8),
             ints: facts.ints.map(Option::unwrap_or_default),
             members: [0; MEMBER_WORDS],
             sets: self.sets.as_ptr(),
         };
-        for ((slot, table), text) in slots
-            .strings
-            .iter_mut()
-            .zip(&self.strings)
-            .zip(facts.strings)
-        {
+        for ((slot, table), text) in slots.strings.iter_mut().zip(&self.strings).zip(facts.strings) {
             if !table.is_empty() {
                 *slot = table.id(text);
             }
         }
         let group_bits = 0;
         let scope_bits = self.groups.len();
-        for (table, names, first_bit) in [
-            (&self.groups, facts.groups, group_bits),
-            (&self.scopes, facts.scopes, scope_bits),
-        ] {
+        for (table, names, first_bit) in
+            [(&self.groups, facts.groups, group_bits), (&self.scopes, facts.scopes, scope_bits)]
+        {
             if table.is_empty() {
                 continue;
             }
@@ -176,11 +167,7 @@ impl Plan {
             Atom::StrIn { field, set } => self.string_code(id, *field, set),
             Atom::InGroup(group) => self.member_code(id, self.groups.id(group), 0),
             Atom::HasScope(scope) => self.member_code(id, self.scopes.id(scope), self.groups.len()),
-            Atom::Int { field, op, value } => AtomCode::Int {
-                field: *field as usize,
-                op: *op,
-                value: *value,
-            },
+            Atom::Int { field, op, value } => AtomCode::Int { field: *field as usize, op: *op, value: *value },
             Atom::Bool(field) => AtomCode::Bool(*field as usize),
             Atom::IpIn(_)
             | Atom::HeaderPresent(_)
@@ -196,12 +183,8 @@ impl Plan {
         let Some(table) = self.strings.get(slot) else {
             return self.ask(id);
         };
-        let mut ids: Vec<u32> = set
-            .literals
-            .iter()
-            .filter(|literal| !literal.is_empty())
-            .map(|literal| table.id(literal))
-            .collect();
+        let mut ids: Vec<u32> =
+            set.literals.iter().filter(|literal| !literal.is_empty()).map(|literal| table.id(literal)).collect();
         ids.sort_unstable();
         ids.dedup();
         let ids = if ids.len() <= COMPARES_MAX {
@@ -214,11 +197,7 @@ impl Plan {
             }
         };
         let or_else = (!set.globs.is_empty()).then(|| self.costly_index(id));
-        AtomCode::Ids {
-            field: slot,
-            ids,
-            or_else,
-        }
+        AtomCode::Ids { field: slot, ids, or_else }
     }
 
     fn bitmap(&mut self, ids: &[u32], words: usize) -> Option<IdSet> {

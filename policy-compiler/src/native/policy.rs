@@ -72,9 +72,7 @@ fn compile_by(
     // Nothing outlives a panic here but the error made from it.
     let native = catch_unwind(AssertUnwindSafe(|| {
         let native = generate(&program)?;
-        replay(&program, |facts, truths| {
-            native.judge(&program, facts, truths)
-        })?;
+        replay(&program, |facts, truths| native.judge(&program, facts, truths))?;
         Ok(native)
     }))
     .unwrap_or_else(|panic| Err(NativeError::Panic(panic_text(panic.as_ref()))));
@@ -100,12 +98,7 @@ impl CompiledPolicy {
             Ok(native) => (Some(native), Engine::Native),
             Err(reason) => (None, Engine::Interpreter { reason }),
         };
-        Self {
-            needs: program.needs(),
-            program,
-            native,
-            engine,
-        }
+        Self { needs: program.needs(), program, native, engine }
     }
 
     /// Judges one call.

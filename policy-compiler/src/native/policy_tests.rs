@@ -4,9 +4,7 @@
 use super::*;
 use crate::native::plan::Slots;
 use policy_lang::schema::{IntField, StrField};
-use policy_lang::{
-    Atom, AtomId, CompareOp, Condition, Effect, Nothing, Rule, StrSet, Truth, Verdict,
-};
+use policy_lang::{Atom, AtomId, CompareOp, Condition, Effect, Nothing, Rule, StrSet, Truth, Verdict};
 use std::ffi::c_void;
 
 #[test]
@@ -19,9 +17,7 @@ fn native_code_judges_where_it_can() {
 
 #[test]
 fn the_interpreter_can_be_asked_for() {
-    let options = CompileOptions {
-        interpreter_only: true,
-    };
+    let options = CompileOptions { interpreter_only: true };
     let policy = compile_with(Arc::new(small()), options);
     assert_eq!(reason(&policy), "asked for");
     assert_same_as_interpreter(&policy);
@@ -61,10 +57,7 @@ fn a_rule_larger_than_a_function_leaves_the_interpreter() {
     let parts = vec![Condition::Atom(AtomId(1)); 10_000];
     program.rules.push(rule("z.huge", Condition::All(parts)));
     let policy = compile(Arc::new(program));
-    assert_eq!(
-        reason(&policy),
-        "rule z.huge is too large for native code (10001 nodes, at most 8192)"
-    );
+    assert_eq!(reason(&policy), "rule z.huge is too large for native code (10001 nodes, at most 8192)");
     assert_same_as_interpreter(&policy);
 }
 
@@ -77,10 +70,7 @@ fn a_rule_nested_too_deeply_leaves_the_interpreter() {
     }
     program.rules.push(rule("z.deep", condition));
     let policy = compile(Arc::new(program));
-    assert_eq!(
-        reason(&policy),
-        "rule z.deep is nested too deeply for native code (more than 256 levels)"
-    );
+    assert_eq!(reason(&policy), "rule z.deep is nested too deeply for native code (more than 256 levels)");
     assert_same_as_interpreter(&policy);
 }
 
@@ -89,9 +79,7 @@ fn a_rule_nested_too_deeply_leaves_the_interpreter() {
 fn every_mutant_is_noticed() {
     type Mutation = (&'static str, fn(&mut Program));
     let mutants: [Mutation; 9] = [
-        ("another literal", |p| {
-            set_of(p).literals[0] = "b".to_owned()
-        }),
+        ("another literal", |p| set_of(p).literals[0] = "b".to_owned()),
         ("a literal less", |p| {
             set_of(p).literals.pop();
         }),
@@ -112,10 +100,7 @@ fn every_mutant_is_noticed() {
             p.rules[2].condition = Condition::Not(Box::new(condition));
         }),
         ("an error for false", |p| {
-            p.rules[2].condition = Condition::All(vec![
-                Condition::Atom(AtomId(99)),
-                p.rules[2].condition.clone(),
-            ]);
+            p.rules[2].condition = Condition::All(vec![Condition::Atom(AtomId(99)), p.rules[2].condition.clone()]);
         }),
     ];
     let original = small();
@@ -148,10 +133,7 @@ fn small() -> Program {
         atoms: vec![
             Atom::StrIn {
                 field: StrField::Model,
-                set: StrSet {
-                    literals: vec!["a".to_owned(), "c".to_owned()],
-                    globs: vec!["x*".to_owned()],
-                },
+                set: StrSet { literals: vec!["a".to_owned(), "c".to_owned()], globs: vec!["x*".to_owned()] },
             },
             Atom::InGroup("g1".to_owned()),
             size(CompareOp::Ge, 100),
@@ -160,11 +142,7 @@ fn small() -> Program {
 }
 
 fn size(op: CompareOp, value: i64) -> Atom {
-    Atom::Int {
-        field: IntField::RequestSize,
-        op,
-        value,
-    }
+    Atom::Int { field: IntField::RequestSize, op, value }
 }
 
 fn set_of(program: &mut Program) -> &mut StrSet {
@@ -175,12 +153,7 @@ fn set_of(program: &mut Program) -> &mut StrSet {
 }
 
 fn rule(name: &str, condition: Condition) -> Rule {
-    Rule {
-        name: name.to_owned(),
-        shadow: false,
-        condition,
-        effects: vec![Effect::Allow],
-    }
+    Rule { name: name.to_owned(), shadow: false, condition, effects: vec![Effect::Allow] }
 }
 
 fn reason(policy: &CompiledPolicy) -> &str {

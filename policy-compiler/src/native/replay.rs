@@ -13,10 +13,7 @@ const RULES_JUDGED_MAX: usize = 4_000_000;
 ///
 /// # Errors
 /// [`NativeError::Divergence`] at the first request on which they differ.
-pub(super) fn replay(
-    program: &Program,
-    judge: impl Fn(&Facts<'_>, &mut Vec<Truth>),
-) -> Result<(), NativeError> {
+pub(super) fn replay(program: &Program, judge: impl Fn(&Facts<'_>, &mut Vec<Truth>)) -> Result<(), NativeError> {
     let boundary = Boundary::new(program);
     let affordable = RULES_JUDGED_MAX / program.rules.len().max(1);
     let mut native = Vec::new();

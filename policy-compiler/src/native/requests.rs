@@ -2,9 +2,7 @@
 
 use super::boundary::{Boundary, Dimension, OUTSIDE, Samples};
 use policy_lang::schema::{BoolField, IntField, StrField};
-use policy_lang::{
-    BodyView, Facts, HeaderView, JsonPath, JsonValue, TextEngine, TextTest, Unreadable,
-};
+use policy_lang::{BodyView, Facts, HeaderView, JsonPath, JsonValue, TextEngine, TextTest, Unreadable};
 use std::borrow::Cow;
 
 /// One choice in every dimension. It is its own header, body and text view.
@@ -89,11 +87,7 @@ impl BodyView for Request<'_, '_> {
         self.readable().map(|()| TEXTS)
     }
 
-    fn values(
-        &self,
-        path: &JsonPath,
-        visit: &mut dyn FnMut(JsonValue<'_>) -> bool,
-    ) -> Result<(), Unreadable> {
+    fn values(&self, path: &JsonPath, visit: &mut dyn FnMut(JsonValue<'_>) -> bool) -> Result<(), Unreadable> {
         self.readable()?;
         if let Some((choice, Samples::Json(values))) = self.sample(Dimension::Json(path))
             && let Some(Some(value)) = values.get(choice)
@@ -106,8 +100,7 @@ impl BodyView for Request<'_, '_> {
 
 impl TextEngine for Request<'_, '_> {
     fn test(&self, test: &TextTest, _text: &str) -> Option<bool> {
-        self.sample(Dimension::Text(test))
-            .and_then(|(choice, _)| answer(choice))
+        self.sample(Dimension::Text(test)).and_then(|(choice, _)| answer(choice))
     }
 }
 

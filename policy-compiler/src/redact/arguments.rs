@@ -39,12 +39,7 @@ impl Arguments {
     pub(crate) fn new(uses: Arc<[Use]>) -> Self {
         let mut core = Core::new(uses);
         core.want_next();
-        Self {
-            core,
-            in_string: false,
-            escape: Vec::new(),
-            spelling: Spelling::default(),
-        }
+        Self { core, in_string: false, escape: Vec::new(), spelling: Spelling::default() }
     }
 
     /// Takes a piece and appends what can be released.
@@ -77,11 +72,7 @@ impl Arguments {
     }
 
     /// Ends the text and appends the rest.
-    pub(crate) fn finish(
-        &mut self,
-        out: &mut Vec<u8>,
-        hits: &mut Vec<TextHit>,
-    ) -> Result<(), CeilingExceeded> {
+    pub(crate) fn finish(&mut self, out: &mut Vec<u8>, hits: &mut Vec<TextHit>) -> Result<(), CeilingExceeded> {
         let mut view = Vec::new();
         self.complete_escape(&mut view, true);
         self.feed(&view, true, out, hits)
@@ -94,28 +85,13 @@ impl Arguments {
         out: &mut Vec<u8>,
         hits: &mut Vec<TextHit>,
     ) -> Result<(), CeilingExceeded> {
-        let mut sink = Spelt {
-            spelling: &mut self.spelling,
-            in_string: self.in_string,
-            out,
-            hits,
-        };
+        let mut sink = Spelt { spelling: &mut self.spelling, in_string: self.in_string, out, hits };
         self.core.feed(view, last, &mut sink)
     }
 
     /// At a quote that is not escaped: what came before is a whole text, and the other kind begins.
-    fn end_segment(
-        &mut self,
-        view: &[u8],
-        out: &mut Vec<u8>,
-        hits: &mut Vec<TextHit>,
-    ) -> Result<(), CeilingExceeded> {
-        let mut sink = Spelt {
-            spelling: &mut self.spelling,
-            in_string: self.in_string,
-            out,
-            hits,
-        };
+    fn end_segment(&mut self, view: &[u8], out: &mut Vec<u8>, hits: &mut Vec<TextHit>) -> Result<(), CeilingExceeded> {
+        let mut sink = Spelt { spelling: &mut self.spelling, in_string: self.in_string, out, hits };
         self.core.feed(view, false, &mut sink)?;
         let outside_next = self.in_string;
         self.core.restart(1, outside_next, &mut sink)?;
@@ -188,10 +164,7 @@ fn decode_unicode(escape: &[u8], end: bool) -> Option<(usize, Option<char>)> {
                 _ => alone,
             }
         }
-        Hex::Unit(unit) => Some((
-            6,
-            Some(char::from_u32(unit).unwrap_or(char::REPLACEMENT_CHARACTER)),
-        )),
+        Hex::Unit(unit) => Some((6, Some(char::from_u32(unit).unwrap_or(char::REPLACEMENT_CHARACTER)))),
     }
 }
 
@@ -224,8 +197,7 @@ impl Spelling {
         self.raw.extend(raw);
         for position in 0..text.len() {
             let length = if position == 0 { raw.len() } else { 0 };
-            self.lengths
-                .push_back(u8::try_from(length).unwrap_or(u8::MAX));
+            self.lengths.push_back(u8::try_from(length).unwrap_or(u8::MAX));
         }
     }
 
@@ -254,11 +226,7 @@ impl Sink for Spelt<'_> {
         let replacement = masked.by.transform.apply(masked.text);
         if self.in_string {
             write_escaped(&replacement, self.out);
-        } else if [masked.before, masked.after]
-            .into_iter()
-            .flatten()
-            .any(continues_number)
-        {
+        } else if [masked.before, masked.after].into_iter().flatten().any(continues_number) {
             self.out.push(b'0');
         } else {
             crate::json::write_string(&replacement, self.out);

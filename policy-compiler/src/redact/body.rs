@@ -3,9 +3,7 @@
 use super::plan::MaskPlan;
 use super::text::{TextHit, TextMasks, TextRedactor};
 use super::{ChannelCoverage, Coverage, Hit, RedactError, Redacted, Tier};
-use crate::dialect::{
-    AnswerInfo, Operation, Slots, TextKind, answer_slots, is_schema_name, prompt_slots,
-};
+use crate::dialect::{AnswerInfo, Operation, Slots, TextKind, answer_slots, is_schema_name, prompt_slots};
 use crate::json::{self, Document, JsonError, Kind, NodeId, write_string};
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -19,11 +17,7 @@ const NUMBER_BYTES_MIN: usize = 12;
 ///
 /// # Errors
 /// [`RedactError`]; the body must not be used then. With an empty plan there is none, and the body is not read.
-pub fn redact_request<'b>(
-    operation: Operation,
-    plan: &MaskPlan,
-    body: &'b [u8],
-) -> Result<Redacted<'b>, RedactError> {
+pub fn redact_request<'b>(operation: Operation, plan: &MaskPlan, body: &'b [u8]) -> Result<Redacted<'b>, RedactError> {
     if plan.is_empty() || body.is_empty() {
         return Ok(Redacted::untouched(body));
     }
@@ -78,34 +72,15 @@ pub(super) fn slots_or_everything(
     }
 }
 
-fn redact_document<'b>(
-    plan: &MaskPlan,
-    document: &Document<'b>,
-    slots: &Slots,
-) -> Result<Redacted<'b>, RedactError> {
+fn redact_document<'b>(plan: &MaskPlan, document: &Document<'b>, slots: &Slots) -> Result<Redacted<'b>, RedactError> {
     let mut edits = Edits::default();
     let mut hits = Vec::new();
-    mask_document(
-        plan,
-        document,
-        slots,
-        &BTreeSet::new(),
-        &mut edits,
-        &mut hits,
-    )?;
-    Ok(Redacted {
-        body: edits.apply(document.bytes()),
-        hits,
-        coverage: coverage(slots),
-    })
+    mask_document(plan, document, slots, &BTreeSet::new(), &mut edits, &mut hits)?;
+    Ok(Redacted { body: edits.apply(document.bytes()), hits, coverage: coverage(slots) })
 }
 
 /// Text that is no JSON: one channel for a plan that looks everywhere, else an error.
-fn redact_raw<'b>(
-    plan: &MaskPlan,
-    body: &'b [u8],
-    error: JsonError,
-) -> Result<Redacted<'b>, RedactError> {
+fn redact_raw<'b>(plan: &MaskPlan, body: &'b [u8], error: JsonError) -> Result<Redacted<'b>, RedactError> {
     if !plan.everywhere() {
         return Err(RedactError::Json(error));
     }
@@ -113,29 +88,14 @@ fn redact_raw<'b>(
     Ok(Redacted {
         hits: hits.into_iter().map(|hit| hit.at("", "body")).collect(),
         body: text.map_or(Cow::Borrowed(body), Cow::Owned),
-        coverage: vec![ChannelCoverage {
-            channel: "body".to_owned(),
-            coverage: Coverage::Scanned,
-        }],
+        coverage: vec![ChannelCoverage { channel: "body".to_owned(), coverage: Coverage::Scanned }],
     })
 }
 
 pub(super) fn coverage(slots: &Slots) -> Vec<ChannelCoverage> {
-    let scanned = slots
-        .texts
-        .iter()
-        .map(|slot| (&slot.channel, Coverage::Scanned));
-    let opaque = slots
-        .opaque
-        .iter()
-        .map(|channel| (channel, Coverage::Opaque));
-    scanned
-        .chain(opaque)
-        .map(|(channel, coverage)| ChannelCoverage {
-            channel: channel.clone(),
-            coverage,
-        })
-        .collect()
+    let scanned = slots.texts.iter().map(|slot| (&slot.channel, Coverage::Scanned));
+    let opaque = slots.opaque.iter().map(|channel| (channel, Coverage::Opaque));
+    scanned.chain(opaque).map(|(channel, coverage)| ChannelCoverage { channel: channel.clone(), coverage }).collect()
 }
 
 /// Masks one whole text. `None` if nothing changes.
@@ -192,12 +152,7 @@ pub(super) fn mask_document(
                         let mut quoted = Vec::new();
                         write_string(text, &mut quoted);
                         replaced.insert(node, quoted);
-                        hits.push(whole_hit(
-                            document,
-                            node,
-                            &whole.rule,
-                            whole.transform.name(),
-                        ));
+                        hits.push(whole_hit(document, node, &whole.rule, whole.transform.name()));
                     }
                 }
                 _ => {
@@ -334,11 +289,7 @@ fn pointer(document: &Document<'_>, node: NodeId) -> String {
         steps.push(match document.key(at) {
             Some(key) if is_schema_name(&key) => key.into_owned(),
             Some(_) => "*".to_owned(),
-            None => document
-                .children(parent)
-                .position(|child| child == at)
-                .unwrap_or_default()
-                .to_string(),
+            None => document.children(parent).position(|child| child == at).unwrap_or_default().to_string(),
         });
         at = parent;
     }
@@ -368,10 +319,7 @@ impl Edits {
 
     /// Whether a replacement holds this range.
     pub(super) fn cover(&self, range: &Range<usize>) -> bool {
-        self.by_start
-            .range(..=range.start)
-            .next_back()
-            .is_some_and(|(_, (end, _))| *end >= range.end)
+        self.by_start.range(..=range.start).next_back().is_some_and(|(_, (end, _))| *end >= range.end)
     }
 
     /// The text with its replacements.

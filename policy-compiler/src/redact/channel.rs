@@ -109,12 +109,7 @@ impl Core {
     }
 
     /// Ends the text (everything comes out) and begins another one `gap` bytes further, without left context.
-    pub(crate) fn restart(
-        &mut self,
-        gap: u64,
-        wants_next: bool,
-        sink: &mut impl Sink,
-    ) -> Result<(), CeilingExceeded> {
+    pub(crate) fn restart(&mut self, gap: u64, wants_next: bool, sink: &mut impl Sink) -> Result<(), CeilingExceeded> {
         self.feed(&[], true, sink)?;
         self.base += gap;
         self.before = None;
@@ -123,10 +118,7 @@ impl Core {
         self.wants_next = wants_next;
         let base = self.base;
         for cursor in &mut self.cursors {
-            *cursor = Cursor {
-                at: base,
-                waits: None,
-            };
+            *cursor = Cursor { at: base, waits: None };
         }
         Ok(())
     }
@@ -135,12 +127,7 @@ impl Core {
     ///
     /// # Errors
     /// [`CeilingExceeded`]: the text must not be used any further.
-    pub(crate) fn feed(
-        &mut self,
-        piece: &[u8],
-        last: bool,
-        sink: &mut impl Sink,
-    ) -> Result<(), CeilingExceeded> {
+    pub(crate) fn feed(&mut self, piece: &[u8], last: bool, sink: &mut impl Sink) -> Result<(), CeilingExceeded> {
         self.text.extend_from_slice(piece);
         for index in 0..self.uses.len() {
             self.scan(index, last)?;
@@ -158,15 +145,9 @@ impl Core {
 
     /// Moves one pattern's cursor to its first undecided attempt.
     fn scan(&mut self, index: usize, last: bool) -> Result<(), CeilingExceeded> {
-        let window = Window {
-            text: &self.text,
-            base: self.base,
-            before: self.before,
-            last,
-        };
+        let window = Window { text: &self.text, base: self.base, before: self.before, last };
         let end = self.base + self.text.len() as u64;
-        let (Some(usage), Some(cursor)) = (self.uses.get(index), self.cursors.get_mut(index))
-        else {
+        let (Some(usage), Some(cursor)) = (self.uses.get(index), self.cursors.get_mut(index)) else {
             return Ok(());
         };
         loop {
@@ -188,11 +169,7 @@ impl Core {
                 Outcome::Decided(None) => cursor.at += 1,
                 Outcome::Decided(Some(stop)) => {
                     unite(&mut self.spans, &self.uses, (index, cursor.at, stop));
-                    cursor.at = if usage.pattern.every_start() {
-                        cursor.at + 1
-                    } else {
-                        stop
-                    };
+                    cursor.at = if usage.pattern.every_start() { cursor.at + 1 } else { stop };
                 }
             }
         }
@@ -205,18 +182,8 @@ impl Core {
         Ok(())
     }
 
-    fn run_extra(
-        &mut self,
-        index: usize,
-        attempt: Attempt,
-        last: bool,
-    ) -> Result<(), CeilingExceeded> {
-        let window = Window {
-            text: &self.text,
-            base: self.base,
-            before: self.before,
-            last,
-        };
+    fn run_extra(&mut self, index: usize, attempt: Attempt, last: bool) -> Result<(), CeilingExceeded> {
+        let window = Window { text: &self.text, base: self.base, before: self.before, last };
         let Some(usage) = self.uses.get(index) else {
             return Ok(());
         };
@@ -260,12 +227,7 @@ impl Core {
             if !usage.pattern.every_start() || usage.pattern.may_follow(before) {
                 continue;
             }
-            let window = Window {
-                text: &self.text,
-                base: self.base,
-                before: self.before,
-                last,
-            };
+            let window = Window { text: &self.text, base: self.base, before: self.before, last };
             let attempt = usage.pattern.attempt(window, start);
             self.run_extra(index, attempt, last)?;
         }
@@ -320,8 +282,7 @@ impl Core {
     }
 
     fn slice(&self, start: u64, end: u64) -> &[u8] {
-        let index =
-            |offset: u64| usize::try_from(offset.saturating_sub(self.base)).unwrap_or(usize::MAX);
+        let index = |offset: u64| usize::try_from(offset.saturating_sub(self.base)).unwrap_or(usize::MAX);
         self.text.get(index(start)..index(end)).unwrap_or_default()
     }
 
@@ -338,11 +299,7 @@ fn unite(spans: &mut Vec<Span>, uses: &[Use], candidate: (usize, u64, u64)) {
     let (_, start, end) = candidate;
     let first = spans.partition_point(|span| span.end <= start);
     let behind = spans.partition_point(|span| span.start < end);
-    let mut united = Span {
-        start,
-        end,
-        winner: candidate,
-    };
+    let mut united = Span { start, end, winner: candidate };
     for span in spans.get(first..behind).unwrap_or_default() {
         united.start = united.start.min(span.start);
         united.end = united.end.max(span.end);
@@ -355,8 +312,6 @@ fn unite(spans: &mut Vec<Span>, uses: &[Use], candidate: (usize, u64, u64)) {
 
 /// The candidate with the smallest rank names a span.
 fn rank(uses: &[Use], (index, start, end): (usize, u64, u64)) -> (u8, u64, u64, usize) {
-    let mildness = uses
-        .get(index)
-        .map_or(u8::MAX, |usage| usage.transform.mildness());
+    let mildness = uses.get(index).map_or(u8::MAX, |usage| usage.transform.mildness());
     (mildness, start, u64::MAX - (end - start), index)
 }

@@ -49,12 +49,7 @@ pub(crate) fn read(document: &Document<'_>) -> Result<Delta, RedactError> {
     Ok(delta)
 }
 
-fn texts(
-    document: &Document<'_>,
-    node: NodeId,
-    choice: u32,
-    delta: &mut Delta,
-) -> Result<(), RedactError> {
+fn texts(document: &Document<'_>, node: NodeId, choice: u32, delta: &mut Delta) -> Result<(), RedactError> {
     for (field, name) in Field::NAMED {
         if let Some(member) = document.get(node, name)? {
             pieces(document, member, StreamChannel { choice, field }, delta);
@@ -103,21 +98,14 @@ fn pieces(document: &Document<'_>, member: NodeId, channel: StreamChannel, delta
 }
 
 /// The `index` of a choice or call; where there is none, its position.
-fn index(
-    document: &Document<'_>,
-    object: NodeId,
-    position: usize,
-    below: u32,
-) -> Result<u32, RedactError> {
+fn index(document: &Document<'_>, object: NodeId, position: usize, below: u32) -> Result<u32, RedactError> {
     let index = match document.get(object, "index")? {
-        Some(node) if document.kind(node) != Kind::Null => std::str::from_utf8(document.raw(node))
-            .ok()
-            .and_then(|text| text.parse().ok()),
+        Some(node) if document.kind(node) != Kind::Null => {
+            std::str::from_utf8(document.raw(node)).ok().and_then(|text| text.parse().ok())
+        }
         _ => u32::try_from(position).ok(),
     };
-    index
-        .filter(|&index| index < below)
-        .ok_or(RedactError::Member("index"))
+    index.filter(|&index| index < below).ok_or(RedactError::Member("index"))
 }
 
 /// Members of the head of an event, as they are written, for [`synthetic`].
@@ -139,10 +127,7 @@ pub(crate) fn head(document: &Document<'_>) -> Vec<u8> {
 pub(crate) fn synthetic(head: &[u8], texts: &BTreeMap<StreamChannel, Vec<u8>>) -> Vec<u8> {
     let mut choices: BTreeMap<u32, Vec<(Field, &[u8])>> = BTreeMap::new();
     for (channel, text) in texts {
-        choices
-            .entry(channel.choice)
-            .or_default()
-            .push((channel.field, text));
+        choices.entry(channel.choice).or_default().push((channel.field, text));
     }
     let mut out = b"data: {".to_vec();
     out.extend_from_slice(head);
@@ -165,17 +150,12 @@ fn write_delta(fields: &[(Field, &[u8])], out: &mut Vec<u8>) {
     for (field, text) in fields {
         let mut quoted = Vec::new();
         write_string(text, &mut quoted);
-        let around =
-            |before: String, after: &str| [before.as_bytes(), &quoted, after.as_bytes()].concat();
+        let around = |before: String, after: &str| [before.as_bytes(), &quoted, after.as_bytes()].concat();
         match field {
-            Field::ToolArguments(call) => calls.push(around(
-                format!(r#"{{"index":{call},"function":{{"arguments":"#),
-                "}}",
-            )),
-            Field::ToolInput(call) => calls.push(around(
-                format!(r#"{{"index":{call},"custom":{{"input":"#),
-                "}}",
-            )),
+            Field::ToolArguments(call) => {
+                calls.push(around(format!(r#"{{"index":{call},"function":{{"arguments":"#), "}}"))
+            }
+            Field::ToolInput(call) => calls.push(around(format!(r#"{{"index":{call},"custom":{{"input":"#), "}}")),
             Field::AudioTranscript => {
                 members.push(around(r#""audio":{"transcript":"#.to_owned(), "}"));
             }
@@ -183,10 +163,7 @@ fn write_delta(fields: &[(Field, &[u8])], out: &mut Vec<u8>) {
                 members.push(around(r#""function_call":{"arguments":"#.to_owned(), "}"));
             }
             named => {
-                let name = Field::NAMED
-                    .iter()
-                    .find(|(field, _)| field == named)
-                    .map_or("content", |(_, name)| *name);
+                let name = Field::NAMED.iter().find(|(field, _)| field == named).map_or("content", |(_, name)| *name);
                 members.push(around(format!("\"{name}\":"), ""));
             }
         }

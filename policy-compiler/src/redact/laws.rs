@@ -22,10 +22,8 @@ fn cases(usual: u32) -> ProptestConfig {
 }
 
 fn masks(transform: &Wanted, regexes: &[&str]) -> TextMasks {
-    let mut uses: Vec<Use> = builtins()
-        .iter()
-        .flat_map(|builtin| uses_of(builtin, &Arc::from("r"), transform))
-        .collect();
+    let mut uses: Vec<Use> =
+        builtins().iter().flat_map(|builtin| uses_of(builtin, &Arc::from("r"), transform)).collect();
     for regex in regexes {
         uses.push(Use {
             pattern: Arc::new(Pattern::new(regex, Rules::REGEX).unwrap()),
@@ -35,18 +33,11 @@ fn masks(transform: &Wanted, regexes: &[&str]) -> TextMasks {
             transform: Transform::Label("[MASKED]"),
         });
     }
-    TextMasks {
-        uses: uses.into(),
-        whole: None,
-    }
+    TextMasks { uses: uses.into(), whole: None }
 }
 
 /// Masks a text that arrives in these pieces; what came out after each, the end last.
-fn run<'t>(
-    kind: TextKind,
-    masks: &TextMasks,
-    pieces: impl IntoIterator<Item = &'t [u8]>,
-) -> Vec<String> {
+fn run<'t>(kind: TextKind, masks: &TextMasks, pieces: impl IntoIterator<Item = &'t [u8]>) -> Vec<String> {
     let mut redactor = TextRedactor::new(kind, masks);
     let mut out = Vec::new();
     let mut states = Vec::new();
@@ -96,12 +87,7 @@ fn text() -> impl Strategy<Value = String> {
     proptest::collection::vec(fragment(), 0..8).prop_map(|parts| parts.concat())
 }
 
-const REGEXES: [&str; 4] = [
-    r"(?i)\bsecret\b",
-    r"x+y?[0-9]",
-    r"é[^ ]{0,3}😀",
-    r"[0-9]{4}$",
-];
+const REGEXES: [&str; 4] = [r"(?i)\bsecret\b", r"x+y?[0-9]", r"é[^ ]{0,3}😀", r"[0-9]{4}$"];
 
 proptest! {
     #![proptest_config(cases(48))]
@@ -198,16 +184,9 @@ proptest! {
 fn escapes_hide_nothing_in_inner_json() {
     let masks = masks(&Wanted::Label, &[]);
     let inner = r#"{"a":"\u0035\u00336-22-8145\nbob@example.com","n":4111111111111111,"f":-4111111111111111}"#;
-    assert_eq!(
-        whole(TextKind::Json, &masks, inner),
-        r#"{"a":"[US_SSN]\n[EMAIL]","n":"[CREDIT_CARD]","f":-0}"#
-    );
+    assert_eq!(whole(TextKind::Json, &masks, inner), r#"{"a":"[US_SSN]\n[EMAIL]","n":"[CREDIT_CARD]","f":-0}"#);
     check_every_split(TextKind::Json, &masks, inner);
-    check_every_split(
-        TextKind::Json,
-        &masks,
-        r#"{"a":"\ud83d","b":"\ud83d\ude00\ud83dx\u12"}"#,
-    );
+    check_every_split(TextKind::Json, &masks, r#"{"a":"\ud83d","b":"\ud83d\ude00\ud83dx\u12"}"#);
 }
 
 #[test]
@@ -221,10 +200,7 @@ fn hold_back_is_as_short_as_it_can_be() {
     assert_eq!(released("id 536-22-81"), "id ");
     // A match that nothing can change goes out at once.
     assert_eq!(released("id 536-22-8145,"), "id [US_SSN],");
-    let secret = TextMasks {
-        uses: masks.uses.iter().rev().take(1).cloned().collect(),
-        whole: None,
-    };
+    let secret = TextMasks { uses: masks.uses.iter().rev().take(1).cloned().collect(), whole: None };
     let released = |text: &str| run(TextKind::Plain, &secret, [text.as_bytes()]).remove(0);
     assert_eq!(released("a secret"), "a [MASKED]");
     assert_eq!(released("a secre"), "a ");
@@ -236,23 +212,11 @@ fn adjacent_values_and_overlaps() {
     let last4 = masks(&Wanted::Last4, &[]);
     for (masks, text, expected) in [
         (&label, "4111-1111-1111-1111@example.com", "[EMAIL]"),
-        (
-            &label,
-            "bob@example.com4111111111111111",
-            "[EMAIL][CREDIT_CARD]",
-        ),
-        (
-            &label,
-            "4111111111111111+14155552671",
-            "[CREDIT_CARD][PHONE]",
-        ),
+        (&label, "bob@example.com4111111111111111", "[EMAIL][CREDIT_CARD]"),
+        (&label, "4111111111111111+14155552671", "[CREDIT_CARD][PHONE]"),
         (&label, "a@b.co1m@x.org", "[EMAIL]"),
         (&last4, "4111-1111-1111-1111", "****-****-****-1111"),
-        (
-            &last4,
-            "4242424242424242 4242 4242 4242",
-            "**************** **** **** 4242",
-        ),
+        (&last4, "4242424242424242 4242 4242 4242", "**************** **** **** 4242"),
         (&last4, "+1 (415) 555-2671", "+* (***) ***-2671"),
     ] {
         assert_eq!(whole(TextKind::Plain, masks, text), expected, "{text}");
@@ -263,19 +227,13 @@ fn adjacent_values_and_overlaps() {
 #[test]
 fn an_attempt_past_the_ceiling_is_an_error_however_the_text_is_cut() {
     let masks = masks(&Wanted::Label, &["<[a-z]*>"]);
-    for length in [
-        crate::detect::CEILING - 1,
-        crate::detect::CEILING,
-        2 * crate::detect::CEILING,
-    ] {
+    for length in [crate::detect::CEILING - 1, crate::detect::CEILING, 2 * crate::detect::CEILING] {
         let text = format!("<{}>", "a".repeat(length));
         let outcome = |size: usize| {
             let mut redactor = TextRedactor::new(TextKind::Plain, &masks);
             let mut out = Vec::new();
-            let pushed: Result<(), _> = text
-                .as_bytes()
-                .chunks(size)
-                .try_for_each(|piece| redactor.push(piece, &mut out));
+            let pushed: Result<(), _> =
+                text.as_bytes().chunks(size).try_for_each(|piece| redactor.push(piece, &mut out));
             pushed.and_then(|()| redactor.finish(&mut out)).is_ok()
         };
         let expected = outcome(text.len());

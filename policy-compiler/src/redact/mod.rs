@@ -92,11 +92,7 @@ pub struct Redacted<'b> {
 
 impl<'b> Redacted<'b> {
     fn untouched(body: &'b [u8]) -> Self {
-        Self {
-            body: Cow::Borrowed(body),
-            hits: Vec::new(),
-            coverage: Vec::new(),
-        }
+        Self { body: Cow::Borrowed(body), hits: Vec::new(), coverage: Vec::new() }
     }
 }
 
@@ -116,10 +112,7 @@ pub enum RedactError {
     #[error("a member of an event has the wrong type or is out of range: {0}")]
     Member(&'static str),
     /// A match stayed undecided for more than [`crate::detect::CEILING`] bytes.
-    #[error(
-        "a match stayed undecided for more than {} bytes",
-        crate::detect::CEILING
-    )]
+    #[error("a match stayed undecided for more than {} bytes", crate::detect::CEILING)]
     Ceiling,
     /// An event is longer than [`EVENT_BYTES_MAX`].
     #[error("an event of the stream is longer than {EVENT_BYTES_MAX} bytes")]

@@ -58,12 +58,7 @@ impl Field {
             Self::ReasoningContent => vec![Name("reasoning_content")],
             Self::AudioTranscript => vec![Name("audio"), Name("transcript")],
             Self::FunctionArguments => vec![Name("function_call"), Name("arguments")],
-            Self::ToolArguments(call) => vec![
-                Name("tool_calls"),
-                At(call),
-                Name("function"),
-                Name("arguments"),
-            ],
+            Self::ToolArguments(call) => vec![Name("tool_calls"), At(call), Name("function"), Name("arguments")],
             Self::ToolInput(call) => {
                 vec![Name("tool_calls"), At(call), Name("custom"), Name("input")]
             }
@@ -76,15 +71,12 @@ impl StreamChannel {
     pub(crate) fn is_at(&self, path: &JsonPath) -> bool {
         let steps = self.steps();
         steps.len() == path.segments.len()
-            && steps
-                .iter()
-                .zip(&path.segments)
-                .all(|(step, segment)| match (step, segment) {
-                    (Step::Name(name), PathSegment::Key(key)) => name == key,
-                    (Step::At(at), PathSegment::Index(index)) => at == index,
-                    (Step::At(_), PathSegment::Wildcard) => true,
-                    _ => false,
-                })
+            && steps.iter().zip(&path.segments).all(|(step, segment)| match (step, segment) {
+                (Step::Name(name), PathSegment::Key(key)) => name == key,
+                (Step::At(at), PathSegment::Index(index)) => at == index,
+                (Step::At(_), PathSegment::Wildcard) => true,
+                _ => false,
+            })
     }
 
     /// Its JSON pointer in the non-streamed form.
@@ -116,11 +108,7 @@ impl StreamChannel {
     }
 
     fn steps(&self) -> Vec<Step> {
-        let mut steps = vec![
-            Step::Name("choices"),
-            Step::At(self.choice),
-            Step::Name("message"),
-        ];
+        let mut steps = vec![Step::Name("choices"), Step::At(self.choice), Step::Name("message")];
         steps.extend(self.field.steps());
         steps
     }

@@ -67,10 +67,7 @@ impl MaskPlan {
     ///
     /// # Errors
     /// [`PlanError`]
-    pub fn new<'m>(
-        side: Side,
-        masks: impl IntoIterator<Item = (&'m str, &'m Mask)>,
-    ) -> Result<Self, PlanError> {
+    pub fn new<'m>(side: Side, masks: impl IntoIterator<Item = (&'m str, &'m Mask)>) -> Result<Self, PlanError> {
         let masks = masks.into_iter().filter(|(_, mask)| !mask.record_only);
         Ok(Self::with(side, planned(side, masks)?, false))
     }
@@ -80,20 +77,14 @@ impl MaskPlan {
     ///
     /// # Errors
     /// [`PlanError`]
-    pub fn recorded<'m>(
-        side: Side,
-        masks: impl IntoIterator<Item = (&'m str, &'m Mask)>,
-    ) -> Result<Self, PlanError> {
+    pub fn recorded<'m>(side: Side, masks: impl IntoIterator<Item = (&'m str, &'m Mask)>) -> Result<Self, PlanError> {
         let masks = masks.into_iter().filter(|(_, mask)| mask.record_only);
         let mut planned = planned(side, masks)?;
         let rule: Arc<str> = Arc::from(RECORD_RULE);
         planned.push(PlannedMask {
             rule: Arc::clone(&rule),
             path: None,
-            uses: builtins()
-                .iter()
-                .flat_map(|builtin| uses_of(builtin, &rule, &MaskTransform::Label))
-                .collect(),
+            uses: builtins().iter().flat_map(|builtin| uses_of(builtin, &rule, &MaskTransform::Label)).collect(),
             whole: None,
         });
         Ok(Self::with(side, planned, true))
@@ -107,14 +98,7 @@ impl MaskPlan {
 
     fn with(side: Side, masks: Vec<PlannedMask>, everywhere: bool) -> Self {
         let of_texts = combine(masks.iter().filter(|mask| mask.path.is_none()));
-        Self {
-            inner: Arc::new(Inner {
-                side,
-                masks,
-                everywhere,
-                of_texts,
-            }),
-        }
+        Self { inner: Arc::new(Inner { side, masks, everywhere, of_texts }) }
     }
 
     /// Whether nothing is masked.
@@ -147,10 +131,7 @@ impl MaskPlan {
     }
 
     /// The masks with a path, by their number.
-    pub(crate) fn selected(
-        &self,
-        document: &Document<'_>,
-    ) -> Result<Vec<(usize, Vec<NodeId>)>, Duplicate> {
+    pub(crate) fn selected(&self, document: &Document<'_>) -> Result<Vec<(usize, Vec<NodeId>)>, Duplicate> {
         let mut selected = Vec::new();
         for (number, mask) in self.inner.masks.iter().enumerate() {
             if let Some(path) = &mask.path {
@@ -179,9 +160,7 @@ impl MaskPlan {
                 .masks
                 .iter()
                 .enumerate()
-                .filter(|(number, mask)| {
-                    (dialect_text && mask.path.is_none()) || numbers.contains(number)
-                })
+                .filter(|(number, mask)| (dialect_text && mask.path.is_none()) || numbers.contains(number))
                 .map(|(_, mask)| mask),
         )
     }
@@ -200,14 +179,8 @@ impl MaskPlan {
     }
 }
 
-fn planned<'m>(
-    side: Side,
-    masks: impl Iterator<Item = (&'m str, &'m Mask)>,
-) -> Result<Vec<PlannedMask>, PlanError> {
-    masks
-        .filter(|(_, mask)| mask.side == side)
-        .map(|(rule, mask)| plan_mask(rule, mask))
-        .collect()
+fn planned<'m>(side: Side, masks: impl Iterator<Item = (&'m str, &'m Mask)>) -> Result<Vec<PlannedMask>, PlanError> {
+    masks.filter(|(_, mask)| mask.side == side).map(|(rule, mask)| plan_mask(rule, mask)).collect()
 }
 
 fn plan_mask(rule: &str, mask: &Mask) -> Result<PlannedMask, PlanError> {
@@ -216,18 +189,13 @@ fn plan_mask(rule: &str, mask: &Mask) -> Result<PlannedMask, PlanError> {
     for matcher in &mask.matchers {
         match matcher {
             Matcher::Detector(detector) => {
-                let builtin = builtin_named(detector).ok_or_else(|| PlanError::Detector {
-                    rule: rule.to_owned(),
-                    name: detector.clone(),
-                })?;
+                let builtin = builtin_named(detector)
+                    .ok_or_else(|| PlanError::Detector { rule: rule.to_owned(), name: detector.clone() })?;
                 uses.extend(uses_of(builtin, &name, &mask.transform));
             }
             Matcher::Regex(source) => {
-                let pattern =
-                    Pattern::new(source, Rules::REGEX).map_err(|message| PlanError::Regex {
-                        rule: rule.to_owned(),
-                        message,
-                    })?;
+                let pattern = Pattern::new(source, Rules::REGEX)
+                    .map_err(|message| PlanError::Regex { rule: rule.to_owned(), message })?;
                 uses.push(Use {
                     pattern: Arc::new(pattern),
                     rule: Arc::clone(&name),
@@ -238,10 +206,10 @@ fn plan_mask(rule: &str, mask: &Mask) -> Result<PlannedMask, PlanError> {
             }
         }
     }
-    let whole = mask.matchers.is_empty().then(|| WholeMask {
-        rule: Arc::clone(&name),
-        transform: transform(&mask.transform, MASKED),
-    });
+    let whole = mask
+        .matchers
+        .is_empty()
+        .then(|| WholeMask { rule: Arc::clone(&name), transform: transform(&mask.transform, MASKED) });
     Ok(PlannedMask {
         rule: name,
         path: match &mask.selector {
@@ -286,10 +254,7 @@ fn combine<'m>(masks: impl Iterator<Item = &'m PlannedMask>) -> TextMasks {
     let mut whole: Option<WholeMask> = None;
     for mask in masks {
         for usage in &mask.uses {
-            match uses
-                .iter_mut()
-                .find(|known| Arc::ptr_eq(&known.pattern, &usage.pattern))
-            {
+            match uses.iter_mut().find(|known| Arc::ptr_eq(&known.pattern, &usage.pattern)) {
                 Some(known) if usage.transform.mildness() < known.transform.mildness() => {
                     *known = usage.clone();
                 }
@@ -298,15 +263,10 @@ fn combine<'m>(masks: impl Iterator<Item = &'m PlannedMask>) -> TextMasks {
             }
         }
         if let Some(candidate) = &mask.whole
-            && whole
-                .as_ref()
-                .is_none_or(|known| candidate.transform.mildness() < known.transform.mildness())
+            && whole.as_ref().is_none_or(|known| candidate.transform.mildness() < known.transform.mildness())
         {
             whole = Some(candidate.clone());
         }
     }
-    TextMasks {
-        uses: uses.into(),
-        whole,
-    }
+    TextMasks { uses: uses.into(), whole }
 }

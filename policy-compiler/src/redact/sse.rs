@@ -49,11 +49,7 @@ impl Framer {
     ///
     /// # Errors
     /// [`RedactError::EventTooLong`]
-    pub(crate) fn push(
-        &mut self,
-        bytes: &[u8],
-        frames: &mut Vec<Frame>,
-    ) -> Result<(), RedactError> {
+    pub(crate) fn push(&mut self, bytes: &[u8], frames: &mut Vec<Frame>) -> Result<(), RedactError> {
         let mut rest = bytes;
         if self.after_cr && !rest.is_empty() {
             self.after_cr = false;
@@ -135,10 +131,7 @@ impl Framer {
             _ => None,
         };
         if let Some(value_at) = value_at {
-            self.event.data.push(DataLine {
-                line: self.line_start..end,
-                value: start + value_at..end - width,
-            });
+            self.event.data.push(DataLine { line: self.line_start..end, value: start + value_at..end - width });
         }
         false
     }
@@ -194,11 +187,10 @@ impl RawEvent {
 
     /// Data as it stands between the first `data:` and its line end.
     fn data_lines(&self, data: &[u8]) -> Vec<u8> {
-        let line_end = self.data.first().map_or(&b""[..], |first| {
-            self.bytes
-                .get(first.value.end..first.line.end)
-                .unwrap_or_default()
-        });
+        let line_end = self
+            .data
+            .first()
+            .map_or(&b""[..], |first| self.bytes.get(first.value.end..first.line.end).unwrap_or_default());
         let separator: &[u8] = if line_end.is_empty() { b"\n" } else { line_end };
         let lines: Vec<&[u8]> = data.split(|&byte| byte == b'\n').collect();
         lines.join(&[separator, b"data: "].concat()[..])

@@ -116,17 +116,11 @@ impl StreamRedactor {
     /// What was looked at so far; empty with an empty plan.
     #[must_use]
     pub fn coverage(&self) -> Vec<ChannelCoverage> {
-        let scanned = self
-            .channels
-            .values()
-            .map(|channel| (&channel.name, Coverage::Scanned));
+        let scanned = self.channels.values().map(|channel| (&channel.name, Coverage::Scanned));
         let opaque = self.opaque.iter().map(|name| (name, Coverage::Opaque));
         scanned
             .chain(opaque)
-            .map(|(channel, coverage)| ChannelCoverage {
-                channel: channel.clone(),
-                coverage,
-            })
+            .map(|(channel, coverage)| ChannelCoverage { channel: channel.clone(), coverage })
             .collect()
     }
 
@@ -137,10 +131,7 @@ impl StreamRedactor {
     }
 
     /// After an error nothing may come out any more.
-    fn guarded(
-        &mut self,
-        step: impl FnOnce(&mut Self) -> Result<(), RedactError>,
-    ) -> Result<(), RedactError> {
+    fn guarded(&mut self, step: impl FnOnce(&mut Self) -> Result<(), RedactError>) -> Result<(), RedactError> {
         if let Some(error) = self.failed {
             return Err(error);
         }
@@ -150,12 +141,7 @@ impl StreamRedactor {
     }
 
     /// One event; `end` says that the stream ends with it.
-    fn event(
-        &mut self,
-        event: &RawEvent,
-        end: bool,
-        out: &mut StreamOutput,
-    ) -> Result<(), RedactError> {
+    fn event(&mut self, event: &RawEvent, end: bool, out: &mut StreamOutput) -> Result<(), RedactError> {
         let Some(data) = event.data() else {
             if end {
                 self.terminate(out)?;
@@ -178,13 +164,7 @@ impl StreamRedactor {
         };
         let error = document
             .get(document.root(), "error")
-            .or_else(|error| {
-                if self.plan.is_empty() {
-                    Ok(None)
-                } else {
-                    Err(error)
-                }
-            })?
+            .or_else(|error| if self.plan.is_empty() { Ok(None) } else { Err(error) })?
             .is_some_and(|node| document.kind(node) != Kind::Null);
         if self.plan.is_empty() {
             self.end_choices(&delta, error || end);
@@ -244,21 +224,13 @@ impl StreamRedactor {
         }
         for channel in self.channels.values_mut() {
             let hits = channel.redactor.take_hits();
-            self.hits.extend(
-                hits.into_iter()
-                    .map(|hit| hit.at(&channel.pointer, &channel.name)),
-            );
+            self.hits.extend(hits.into_iter().map(|hit| hit.at(&channel.pointer, &channel.name)));
         }
         Ok(rest)
     }
 
     /// Masks what an event carries beside its deltas: whole messages, errors, echoes, and for the recorded copy anything.
-    fn mask_rest(
-        &mut self,
-        document: &Document<'_>,
-        delta: &Delta,
-        edits: &mut Edits,
-    ) -> Result<(), RedactError> {
+    fn mask_rest(&mut self, document: &Document<'_>, delta: &Delta, edits: &mut Edits) -> Result<(), RedactError> {
         let slots = slots_or_everything(&self.plan, answer_slots(document))?;
         let done = delta.pieces.iter().map(|&(_, node)| node).collect();
         self.opaque.extend(delta.opaque.iter().cloned());
@@ -294,10 +266,7 @@ impl StreamRedactor {
             channel.redactor.push(&surrogate, &mut out)?;
             channel.redactor.finish(&mut out)?;
             let hits = channel.redactor.take_hits();
-            self.hits.extend(
-                hits.into_iter()
-                    .map(|hit| hit.at(&channel.pointer, &channel.name)),
-            );
+            self.hits.extend(hits.into_iter().map(|hit| hit.at(&channel.pointer, &channel.name)));
             if !out.is_empty() {
                 rest.insert(*id, out);
             }
@@ -340,8 +309,7 @@ impl StreamRedactor {
         }
         let masks = self.plan.of_text(true, &[]);
         let (masked, hits) = mask_text(TextKind::Plain, &masks, data)?;
-        self.hits
-            .extend(hits.into_iter().map(|hit| hit.at("", "event")));
+        self.hits.extend(hits.into_iter().map(|hit| hit.at("", "event")));
         self.write_event(event, masked.as_deref(), out)
     }
 

@@ -114,10 +114,7 @@ impl TextRedactor {
             (None, TextKind::Plain) => Form::Plain(Core::new(Arc::clone(&masks.uses))),
             (None, TextKind::Json) => Form::Json(Arguments::new(Arc::clone(&masks.uses))),
         };
-        Self {
-            form,
-            hits: Vec::new(),
-        }
+        Self { form, hits: Vec::new() }
     }
 
     /// Takes a piece and appends what can be released.
@@ -166,19 +163,13 @@ impl Sink for Plain<'_> {
     }
 
     fn mask(&mut self, masked: Masked<'_>) {
-        self.out
-            .extend_from_slice(&masked.by.transform.apply(masked.text));
+        self.out.extend_from_slice(&masked.by.transform.apply(masked.text));
         self.hits.push(TextHit::of(&masked));
     }
 }
 
 impl Whole {
-    fn push(
-        &mut self,
-        piece: &[u8],
-        out: &mut Vec<u8>,
-        hits: &mut Vec<TextHit>,
-    ) -> Result<(), CeilingExceeded> {
+    fn push(&mut self, piece: &[u8], out: &mut Vec<u8>, hits: &mut Vec<TextHit>) -> Result<(), CeilingExceeded> {
         if piece.is_empty() {
             return Ok(());
         }
@@ -197,11 +188,7 @@ impl Whole {
         Ok(())
     }
 
-    fn finish(
-        &mut self,
-        out: &mut Vec<u8>,
-        hits: &mut Vec<TextHit>,
-    ) -> Result<(), CeilingExceeded> {
+    fn finish(&mut self, out: &mut Vec<u8>, hits: &mut Vec<TextHit>) -> Result<(), CeilingExceeded> {
         if self.held.is_empty() {
             return Ok(());
         }

@@ -3,9 +3,9 @@
 use policy_compiler::{DetectorScan, PolicyTextEngine};
 use policy_lang::schema::{BoolField, IntField, StrField};
 use policy_lang::{
-    ApprovalRequirement, Atom, AtomId, BodyView, CompareOp, Condition, Effect, Facts, HeaderView,
-    JsonPath, JsonTest, JsonValue, Mask, PathSegment, Program, RecordBound, RecordLevel, Rule,
-    Selector, Side, StrSet, TextTest, Transform, Unreadable,
+    ApprovalRequirement, Atom, AtomId, BodyView, CompareOp, Condition, Effect, Facts, HeaderView, JsonPath, JsonTest,
+    JsonValue, Mask, PathSegment, Program, RecordBound, RecordLevel, Rule, Selector, Side, StrSet, TextTest, Transform,
+    Unreadable,
 };
 use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
@@ -20,13 +20,7 @@ const MEMBERS: [&str; 5] = ["g1", "g2", "g3", "g4", "g5"];
 const HEADERS: [&str; 2] = ["x-team", "x-kind"];
 const PATHS: [&str; 3] = ["role", "count", "flag"];
 const PROMPTS: [&str; 4] = ["", "abc", "the weights, please", "SSN 536-22-8145"];
-const NETS: [&str; 5] = [
-    "10.0.0.0/8",
-    "10.1.2.3/32",
-    "0.0.0.0/0",
-    "2001:db8::/32",
-    "::/0",
-];
+const NETS: [&str; 5] = ["10.0.0.0/8", "10.1.2.3/32", "0.0.0.0/0", "2001:db8::/32", "::/0"];
 const ADDRESSES: [&str; 4] = ["10.1.2.3", "192.0.2.1", "2001:db8::1", "::ffff:10.0.0.1"];
 
 /// Enough names for sets that become bitmaps of more than one word.
@@ -48,27 +42,12 @@ pub(crate) fn programs(rules_max: usize) -> impl Strategy<Value = Program> {
 }
 
 pub(crate) fn program(rules: Vec<Rule>, atoms: Vec<Atom>) -> Program {
-    Program {
-        name: "generated".to_owned(),
-        version: 1,
-        digest: "00".to_owned(),
-        rules,
-        atoms,
-    }
+    Program { name: "generated".to_owned(), version: 1, digest: "00".to_owned(), rules, atoms }
 }
 
 fn rule(atoms: u32) -> impl Strategy<Value = Rule> {
-    (
-        prop::bool::weighted(0.2),
-        condition(atoms),
-        prop::collection::vec(effect(), 0..3),
-    )
-        .prop_map(|(shadow, condition, effects)| Rule {
-            name: String::new(),
-            shadow,
-            condition,
-            effects,
-        })
+    (prop::bool::weighted(0.2), condition(atoms), prop::collection::vec(effect(), 0..3))
+        .prop_map(|(shadow, condition, effects)| Rule { name: String::new(), shadow, condition, effects })
 }
 
 pub(crate) fn condition(atoms: u32) -> impl Strategy<Value = Condition> {
@@ -78,9 +57,7 @@ pub(crate) fn condition(atoms: u32) -> impl Strategy<Value = Condition> {
     ];
     leaf.prop_recursive(5, 24, 4, |inner| {
         prop_oneof![
-            inner
-                .clone()
-                .prop_map(|inner| Condition::Not(Box::new(inner))),
+            inner.clone().prop_map(|inner| Condition::Not(Box::new(inner))),
             prop::collection::vec(inner.clone(), 0..5).prop_map(Condition::All),
             prop::collection::vec(inner, 0..5).prop_map(Condition::Any),
         ]
@@ -113,24 +90,12 @@ fn effect() -> impl Strategy<Value = Effect> {
 }
 
 fn atom() -> impl Strategy<Value = Atom> {
-    let texts_set = (
-        subsequence(TEXTS.to_vec(), 0..=4),
-        subsequence(GLOBS.to_vec(), 0..=1),
-    )
+    let texts_set = (subsequence(TEXTS.to_vec(), 0..=4), subsequence(GLOBS.to_vec(), 0..=1))
         .prop_map(|(literals, globs)| set(literals, globs));
     let literals_only = subsequence(TEXTS.to_vec(), 0..=5).prop_map(|l| set(l, vec![]));
-    let models =
-        subsequence((0..150).map(model).collect::<Vec<_>>(), 5..=60).prop_map(|literals| StrSet {
-            literals,
-            globs: Vec::new(),
-        });
-    let op = select(vec![
-        CompareOp::Eq,
-        CompareOp::Lt,
-        CompareOp::Le,
-        CompareOp::Gt,
-        CompareOp::Ge,
-    ]);
+    let models = subsequence((0..150).map(model).collect::<Vec<_>>(), 5..=60)
+        .prop_map(|literals| StrSet { literals, globs: Vec::new() });
+    let op = select(vec![CompareOp::Eq, CompareOp::Lt, CompareOp::Le, CompareOp::Gt, CompareOp::Ge]);
     let number = prop_oneof![-2..=2_i64, Just(i64::MIN), Just(i64::MAX)];
     let field = select(StrField::ALL.map(|(field, _)| field).to_vec());
     let json_test = prop_oneof![
@@ -164,10 +129,7 @@ fn text_test() -> impl Strategy<Value = TextTest> {
         Just(TextTest::Matches("(?i)WEIGHTS|^$".to_owned())),
         Just(TextTest::Contains("ab".to_owned())),
         Just(TextTest::Finds(vec!["us_ssn".to_owned()])),
-        Just(TextTest::Finds(vec![
-            "unknown".to_owned(),
-            "us_ssn".to_owned()
-        ])),
+        Just(TextTest::Finds(vec!["unknown".to_owned(), "us_ssn".to_owned()])),
     ]
 }
 
@@ -179,9 +141,7 @@ fn set(literals: Vec<&str>, globs: Vec<&str>) -> StrSet {
 }
 
 pub(crate) fn path(name: &str) -> JsonPath {
-    JsonPath {
-        segments: vec![PathSegment::Key(name.to_owned())],
-    }
+    JsonPath { segments: vec![PathSegment::Key(name.to_owned())] }
 }
 
 /// Facts that own what they show.
@@ -232,17 +192,10 @@ impl HeaderView for Call {
 
 impl BodyView for Body {
     fn texts(&self) -> Result<&[Cow<'_, str>], Unreadable> {
-        self.0
-            .as_ref()
-            .map(|body| body.texts.as_slice())
-            .ok_or(Unreadable)
+        self.0.as_ref().map(|body| body.texts.as_slice()).ok_or(Unreadable)
     }
 
-    fn values(
-        &self,
-        path: &JsonPath,
-        visit: &mut dyn FnMut(JsonValue<'_>) -> bool,
-    ) -> Result<(), Unreadable> {
+    fn values(&self, path: &JsonPath, visit: &mut dyn FnMut(JsonValue<'_>) -> bool) -> Result<(), Unreadable> {
         let body = self.0.as_ref().ok_or(Unreadable)?;
         let at_path = body.values.iter().filter(|(at, _)| at == path);
         for value in at_path.flat_map(|(_, values)| values) {
@@ -262,8 +215,7 @@ pub(crate) fn calls() -> impl Strategy<Value = Call> {
         3 => (0..150_usize).prop_map(model),
     ];
     let members = || {
-        subsequence(MEMBERS.to_vec(), 0..=4)
-            .prop_map(|names| names.into_iter().map(str::to_owned).collect::<Vec<_>>())
+        subsequence(MEMBERS.to_vec(), 0..=4).prop_map(|names| names.into_iter().map(str::to_owned).collect::<Vec<_>>())
     };
     let number = prop_oneof![2 => Just(None), 6 => (-3..=3_i64).prop_map(Some), 1 => Just(Some(i64::MAX)), 1 => Just(Some(i64::MIN))];
     let header = (select(HEADERS.to_vec()), select(TEXTS.to_vec()))
@@ -278,18 +230,16 @@ pub(crate) fn calls() -> impl Strategy<Value = Call> {
         prop::collection::vec(header, 0..3),
         prop::option::weighted(0.8, readable()).prop_map(Body),
     )
-        .prop_map(
-            |(strings, ints, bools, groups, scopes, ip, headers, body)| Call {
-                strings,
-                ints,
-                bools,
-                groups,
-                scopes,
-                ip,
-                headers,
-                body,
-            },
-        )
+        .prop_map(|(strings, ints, bools, groups, scopes, ip, headers, body)| Call {
+            strings,
+            ints,
+            bools,
+            groups,
+            scopes,
+            ip,
+            headers,
+            body,
+        })
 }
 
 fn readable() -> impl Strategy<Value = Readable> {
@@ -300,10 +250,7 @@ fn readable() -> impl Strategy<Value = Readable> {
         Just(JsonValue::Null),
         Just(JsonValue::Composite),
     ];
-    let at_path = (
-        select(PATHS.to_vec()).prop_map(path),
-        prop::collection::vec(value, 0..3),
-    );
+    let at_path = (select(PATHS.to_vec()).prop_map(path), prop::collection::vec(value, 0..3));
     (
         prop::collection::vec(select(PROMPTS.to_vec()).prop_map(Cow::Borrowed), 0..3),
         prop::collection::vec(at_path, 0..3),

@@ -19,26 +19,16 @@ pub(super) struct Lowered {
 
 impl Lowered {
     fn leaf(condition: Condition) -> Self {
-        Self {
-            condition,
-            nodes: 1,
-            depth: 1,
-        }
+        Self { condition, nodes: 1, depth: 1 }
     }
 
     /// Two negations cancel out.
     pub(super) fn not(self) -> Self {
         match self.condition {
-            Condition::Not(inner) => Self {
-                condition: *inner,
-                nodes: self.nodes - 1,
-                depth: self.depth - 1,
-            },
-            condition => Self {
-                condition: Condition::Not(Box::new(condition)),
-                nodes: self.nodes + 1,
-                depth: self.depth + 1,
-            },
+            Condition::Not(inner) => Self { condition: *inner, nodes: self.nodes - 1, depth: self.depth - 1 },
+            condition => {
+                Self { condition: Condition::Not(Box::new(condition)), nodes: self.nodes + 1, depth: self.depth + 1 }
+            }
         }
     }
 
@@ -77,18 +67,10 @@ impl Lowered {
             }
         }
         match (conditions.len(), conditions.pop()) {
-            (1, Some(only)) => Self {
-                condition: only,
-                nodes,
-                depth,
-            },
+            (1, Some(only)) => Self { condition: only, nodes, depth },
             (_, last) => {
                 conditions.extend(last);
-                Self {
-                    condition: many(conditions),
-                    nodes,
-                    depth: depth + 1,
-                }
+                Self { condition: many(conditions), nodes, depth: depth + 1 }
             }
         }
     }
@@ -101,16 +83,13 @@ impl<'s> Lowerer<'s, '_> {
             ExprKind::Any(parts) => Lowered::any(self.parts(parts)?),
             ExprKind::All(parts) => Lowered::all(self.parts(parts)?),
             ExprKind::Not(inner) => self.condition(inner)?.not(),
-            ExprKind::Test(operand, predicate) => {
-                self.test(operand, predicate.as_ref(), expr.span)?
-            }
+            ExprKind::Test(operand, predicate) => self.test(operand, predicate.as_ref(), expr.span)?,
         };
         match lowered.depth > NESTING_MAX {
             true => self.too_large(expr.span, format!("more than {NESTING_MAX} operators deep")),
-            false if lowered.nodes > CONDITION_NODES_MAX => self.too_large(
-                expr.span,
-                format!("larger than {CONDITION_NODES_MAX} operators and tests"),
-            ),
+            false if lowered.nodes > CONDITION_NODES_MAX => {
+                self.too_large(expr.span, format!("larger than {CONDITION_NODES_MAX} operators and tests"))
+            }
             false => Some(lowered),
         }
     }
@@ -121,12 +100,7 @@ impl<'s> Lowerer<'s, '_> {
     }
 
     /// The condition behind a name. Its own mistakes are reported where it is defined.
-    pub(super) fn named_condition(
-        &mut self,
-        file: usize,
-        name: &'s str,
-        used_at: Span,
-    ) -> Option<Lowered> {
+    pub(super) fn named_condition(&mut self, file: usize, name: &'s str, used_at: Span) -> Option<Lowered> {
         let definition = *self.files.get(file)?.lets.get(name)?;
         let key = (file, definition.name.node.as_str());
         self.usage.uses(key);
@@ -139,10 +113,7 @@ impl<'s> Lowerer<'s, '_> {
             None => {}
         }
         if self.definition_depth >= NESTING_MAX {
-            return self.too_large(
-                used_at,
-                format!("a chain of more than {NESTING_MAX} definitions"),
-            );
+            return self.too_large(used_at, format!("a chain of more than {NESTING_MAX} definitions"));
         }
         self.definition_depth += 1;
         self.usage.within.push(key);
@@ -150,8 +121,7 @@ impl<'s> Lowerer<'s, '_> {
         let lowered = self.condition(&definition.condition);
         self.usage.within.pop();
         self.definition_depth -= 1;
-        self.lets
-            .insert(key, Progress::Done(lowered.clone().map(Rc::new)));
+        self.lets.insert(key, Progress::Done(lowered.clone().map(Rc::new)));
         lowered
     }
 

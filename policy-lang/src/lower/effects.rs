@@ -4,9 +4,7 @@ use super::Lowerer;
 use crate::codes::Code;
 use crate::diagnostic::Diagnostic;
 use crate::limits::{APPROVAL_SECONDS_MAX, APPROVERS_MAX, EFFECTS_MAX};
-use crate::program::{
-    ApprovalRequirement, Effect, Mask, Matcher, RecordBound, RecordLevel, Selector, Transform,
-};
+use crate::program::{ApprovalRequirement, Effect, Mask, Matcher, RecordBound, RecordLevel, Selector, Transform};
 use crate::source::{Span, Spanned};
 use crate::syntax::{Clause, MaskClause, MatcherSyntax, Number, RuleItem, Text, Unit};
 use std::time::Duration;
@@ -24,10 +22,7 @@ impl<'s> Lowerer<'s, '_> {
                 self.error(
                     Diagnostic::error(
                         Code::TooManyEffects,
-                        format!(
-                            "the rule `{}` has more than {EFFECTS_MAX} effects",
-                            rule.name.node
-                        ),
+                        format!("the rule `{}` has more than {EFFECTS_MAX} effects", rule.name.node),
                     )
                     .label(clause.span, "with this one"),
                 );
@@ -38,16 +33,8 @@ impl<'s> Lowerer<'s, '_> {
                 Clause::Allow => Some(Effect::Allow),
                 Clause::Deny { text, status } => self.deny(text, status.as_ref()),
                 Clause::Mask(mask) => self.mask(mask),
-                Clause::Record { bound, level } => Some(Effect::Record {
-                    bound: *bound,
-                    level: *level,
-                }),
-                Clause::Require {
-                    group,
-                    by,
-                    within,
-                    valid,
-                } => self.approval(group, by, within, valid),
+                Clause::Record { bound, level } => Some(Effect::Record { bound: *bound, level: *level }),
+                Clause::Require { group, by, within, valid } => self.approval(group, by, within, valid),
             };
             let Some(effect) = effect else {
                 sound = false;
@@ -81,11 +68,9 @@ impl<'s> Lowerer<'s, '_> {
             );
         }
         let against = |(other, _): &&(Effect, Span)| {
-            matches!(
-                (other, effect),
-                (Effect::Allow, Effect::Deny { .. }) | (Effect::Deny { .. }, Effect::Allow)
-            ) || (is_record(other, RecordBound::AtLeast, RecordLevel::Full)
-                && is_record(effect, RecordBound::AtMost, RecordLevel::Metadata))
+            matches!((other, effect), (Effect::Allow, Effect::Deny { .. }) | (Effect::Deny { .. }, Effect::Allow))
+                || (is_record(other, RecordBound::AtLeast, RecordLevel::Full)
+                    && is_record(effect, RecordBound::AtMost, RecordLevel::Metadata))
                 || (is_record(other, RecordBound::AtMost, RecordLevel::Metadata)
                     && is_record(effect, RecordBound::AtLeast, RecordLevel::Full))
         };
@@ -101,10 +86,7 @@ impl<'s> Lowerer<'s, '_> {
     fn deny(&mut self, text: &Text, status: Option<&Spanned<Number>>) -> Option<Effect> {
         self.not_empty(text)?;
         let Some(written) = status else {
-            return Some(Effect::Deny {
-                text: text.node.clone(),
-                status: DENY_STATUS_DEFAULT,
-            });
+            return Some(Effect::Deny { text: text.node.clone(), status: DENY_STATUS_DEFAULT });
         };
         let status = u16::try_from(written.node.value)
             .ok()
@@ -116,10 +98,7 @@ impl<'s> Lowerer<'s, '_> {
                     .help("403 is the default"),
             );
         }
-        Some(Effect::Deny {
-            text: text.node.clone(),
-            status: status?,
-        })
+        Some(Effect::Deny { text: text.node.clone(), status: status? })
     }
 
     fn mask(&mut self, mask: &'s MaskClause) -> Option<Effect> {
@@ -151,12 +130,9 @@ impl<'s> Lowerer<'s, '_> {
             Some(written) => {
                 if written.node == Transform::Literal(String::new()) {
                     self.error(
-                        Diagnostic::error(
-                            Code::EmptyText,
-                            "a mask cannot leave nothing in its place",
-                        )
-                        .label(written.span, "")
-                        .help("write a text that shows that something was masked"),
+                        Diagnostic::error(Code::EmptyText, "a mask cannot leave nothing in its place")
+                            .label(written.span, "")
+                            .help("write a text that shows that something was masked"),
                     );
                     return None;
                 }
@@ -182,12 +158,7 @@ impl<'s> Lowerer<'s, '_> {
         self.not_empty(group)?;
         let by = match self.once(by)? {
             None => 1,
-            Some(written) => self.in_range(
-                written,
-                None,
-                APPROVERS_MAX,
-                "a number of people from 1 to 100",
-            )?,
+            Some(written) => self.in_range(written, None, APPROVERS_MAX, "a number of people from 1 to 100")?,
         };
         let within = match self.once(within)? {
             None => APPROVAL_WITHIN_DEFAULT,
@@ -227,21 +198,12 @@ impl<'s> Lowerer<'s, '_> {
         Some(Duration::from_secs(seconds))
     }
 
-    fn in_range(
-        &mut self,
-        written: &Spanned<Number>,
-        unit: Option<Unit>,
-        max: u64,
-        what: &str,
-    ) -> Option<u64> {
+    fn in_range(&mut self, written: &Spanned<Number>, unit: Option<Unit>, max: u64, what: &str) -> Option<u64> {
         let value = u64::try_from(written.node.value)
             .ok()
             .filter(|value| (1..=max).contains(value) && written.node.unit == unit);
         if value.is_none() {
-            self.error(
-                Diagnostic::error(Code::OutOfRange, format!("this is {what}"))
-                    .label(written.span, ""),
-            );
+            self.error(Diagnostic::error(Code::OutOfRange, format!("this is {what}")).label(written.span, ""));
         }
         value
     }

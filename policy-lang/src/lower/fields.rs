@@ -43,22 +43,14 @@ const NOT_YET: [&str; 10] = [
 ];
 
 pub(super) fn all() -> impl Iterator<Item = (Field, &'static str)> {
-    let strings = StrField::ALL
-        .iter()
-        .map(|(f, name)| (Field::Str(*f), *name));
-    let ints = IntField::ALL
-        .iter()
-        .map(|(f, name)| (Field::Int(*f), *name));
-    let bools = BoolField::ALL
-        .iter()
-        .map(|(f, name)| (Field::Bool(*f), *name));
+    let strings = StrField::ALL.iter().map(|(f, name)| (Field::Str(*f), *name));
+    let ints = IntField::ALL.iter().map(|(f, name)| (Field::Int(*f), *name));
+    let bools = BoolField::ALL.iter().map(|(f, name)| (Field::Bool(*f), *name));
     strings.chain(ints).chain(bools).chain(OTHERS)
 }
 
 pub(super) fn lookup(name: &str) -> Option<Field> {
-    all()
-        .find(|(_, known)| *known == name)
-        .map(|(field, _)| field)
+    all().find(|(_, known)| *known == name).map(|(field, _)| field)
 }
 
 impl Lowerer<'_, '_> {
@@ -67,30 +59,18 @@ impl Lowerer<'_, '_> {
         let root = name.node.split('.').next().unwrap_or("");
         if NOT_YET.contains(&name.node.as_str()) || matches!(root, "env" | "response") {
             self.error(
-                Diagnostic::error(
-                    Code::NotYet,
-                    format!("`{}` is not in this version of the language yet", name.node),
-                )
-                .label(name.span, ""),
+                Diagnostic::error(Code::NotYet, format!("`{}` is not in this version of the language yet", name.node))
+                    .label(name.span, ""),
             );
             return;
         }
-        let elsewhere = self
-            .files
-            .iter()
-            .any(|file| file.defined(&name.node).is_some());
-        let is_set = self
-            .files
-            .get(file)
-            .is_some_and(|file| file.sets.contains_key(name.node.as_str()));
+        let elsewhere = self.files.iter().any(|file| file.defined(&name.node).is_some());
+        let is_set = self.files.get(file).is_some_and(|file| file.sets.contains_key(name.node.as_str()));
         if is_set {
             self.error(
-                Diagnostic::error(
-                    Code::NotACondition,
-                    format!("`{}` is a set, not a condition", name.node),
-                )
-                .label(name.span, "")
-                .help(format!("write `… in {}`", name.node)),
+                Diagnostic::error(Code::NotACondition, format!("`{}` is a set, not a condition", name.node))
+                    .label(name.span, "")
+                    .help(format!("write `… in {}`", name.node)),
             );
             return;
         }
@@ -112,16 +92,14 @@ impl Lowerer<'_, '_> {
             "request" => "there are request.method, path, endpoint, host, ip, size, stream, text, header(\"…\") \
                           and request $.json.path"
                 .to_owned(),
-            _ => "fields begin with `request.`, `identity.` or `time.`, or are `model`, `dialect`, `upstream`"
-                .to_owned(),
+            _ => {
+                "fields begin with `request.`, `identity.` or `time.`, or are `model`, `dialect`, `upstream`".to_owned()
+            }
         });
         self.error(
-            Diagnostic::error(
-                Code::UnknownField,
-                format!("there is no field or condition `{}`", name.node),
-            )
-            .label(name.span, "")
-            .help(help),
+            Diagnostic::error(Code::UnknownField, format!("there is no field or condition `{}`", name.node))
+                .label(name.span, "")
+                .help(help),
         );
     }
 }

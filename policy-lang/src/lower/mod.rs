@@ -33,11 +33,7 @@ pub(crate) struct Checked {
 }
 
 /// Checks the items of all files (in file order), adding what is wrong to `errors`. The result means something only if nothing was added.
-pub(crate) fn lower(
-    items: &[(usize, Item)],
-    file_count: usize,
-    errors: &mut Vec<Diagnostic>,
-) -> Checked {
+pub(crate) fn lower(items: &[(usize, Item)], file_count: usize, errors: &mut Vec<Diagnostic>) -> Checked {
     // The header may be among what could not be read.
     let syntax_errors = !errors.is_empty();
     let mut files = vec![FileNames::default(); file_count];
@@ -63,10 +59,7 @@ pub(crate) fn lower(
     if rules.len() > RULES_MAX {
         errors.push(Diagnostic::error(
             Code::TooManyRules,
-            format!(
-                "the set has {} rules, the limit is {RULES_MAX}",
-                rules.len()
-            ),
+            format!("the set has {} rules, the limit is {RULES_MAX}", rules.len()),
         ));
     }
     if headers.is_empty() && !syntax_errors {
@@ -79,9 +72,7 @@ pub(crate) fn lower(
     warnings.extend(nothing_allowed(&lowered, headers.first().copied()));
     let (rules, atoms) = prune::prune(lowered, &atoms);
     Checked {
-        name: headers
-            .first()
-            .map_or_else(String::new, |header| header.name.node.clone()),
+        name: headers.first().map_or_else(String::new, |header| header.name.node.clone()),
         version: headers.first().map_or(0, |header| header.version),
         rules,
         atoms,
@@ -91,15 +82,9 @@ pub(crate) fn lower(
 
 fn add_header<'s>(header: &'s Header, headers: &mut Vec<&'s Header>, errors: &mut Vec<Diagnostic>) {
     if header.name.node.is_empty() {
-        errors.push(
-            Diagnostic::error(Code::EmptyText, "the name of a policy is empty")
-                .label(header.name.span, ""),
-        );
+        errors.push(Diagnostic::error(Code::EmptyText, "the name of a policy is empty").label(header.name.span, ""));
     }
-    match headers
-        .last()
-        .filter(|other| other.span.file == header.span.file)
-    {
+    match headers.last().filter(|other| other.span.file == header.span.file) {
         Some(first) => errors.push(
             Diagnostic::error(Code::DuplicateHeader, "this file has two headers")
                 .label(header.span, "the second")
@@ -109,20 +94,13 @@ fn add_header<'s>(header: &'s Header, headers: &mut Vec<&'s Header>, errors: &mu
     }
 }
 
-fn add_rule<'s>(
-    rule: &'s RuleItem,
-    rules: &mut BTreeMap<&'s str, &'s RuleItem>,
-    errors: &mut Vec<Diagnostic>,
-) {
+fn add_rule<'s>(rule: &'s RuleItem, rules: &mut BTreeMap<&'s str, &'s RuleItem>, errors: &mut Vec<Diagnostic>) {
     match rules.get(rule.name.node.as_str()) {
         Some(first) => errors.push(
-            Diagnostic::error(
-                Code::DuplicateRule,
-                format!("there are two rules named `{}`", rule.name.node),
-            )
-            .label(rule.name.span, "the second")
-            .label(first.name.span, "the first")
-            .help("names are unique in a set: records, metrics and explanations quote them"),
+            Diagnostic::error(Code::DuplicateRule, format!("there are two rules named `{}`", rule.name.node))
+                .label(rule.name.span, "the second")
+                .label(first.name.span, "the first")
+                .help("names are unique in a set: records, metrics and explanations quote them"),
         ),
         None => {
             rules.insert(&rule.name.node, rule);
@@ -131,17 +109,12 @@ fn add_rule<'s>(
 }
 
 fn nothing_allowed(rules: &[Rule], header: Option<&Header>) -> Option<Diagnostic> {
-    let allows = rules
-        .iter()
-        .any(|rule| !rule.shadow && rule.effects.contains(&crate::program::Effect::Allow));
+    let allows = rules.iter().any(|rule| !rule.shadow && rule.effects.contains(&crate::program::Effect::Allow));
     let header = header.filter(|_| !allows)?;
     Some(
-        Diagnostic::warning(
-            Code::NothingAllowed,
-            "no rule of this set allows anything: every call is denied",
-        )
-        .label(header.span, "")
-        .help("what no rule allows is denied; add a rule with `allow`"),
+        Diagnostic::warning(Code::NothingAllowed, "no rule of this set allows anything: every call is denied")
+            .label(header.span, "")
+            .help("what no rule allows is denied; add a rule with `allow`"),
     )
 }
 
@@ -163,12 +136,9 @@ impl<'s> FileNames<'s> {
         };
         if let Some(first) = self.defined(&name.node) {
             errors.push(
-                Diagnostic::error(
-                    Code::DuplicateName,
-                    format!("`{}` is defined twice", name.node),
-                )
-                .label(name.span, "the second")
-                .label(first, "the first"),
+                Diagnostic::error(Code::DuplicateName, format!("`{}` is defined twice", name.node))
+                    .label(name.span, "the second")
+                    .label(first, "the first"),
             );
             return;
         }
@@ -242,11 +212,7 @@ impl<'s, 'e> Lowerer<'s, 'e> {
                 match item {
                     Item::Set(set) => drop(self.named_set(file, &set.name.node, set.name.span)),
                     Item::Let(definition) => {
-                        drop(self.named_condition(
-                            file,
-                            &definition.name.node,
-                            definition.name.span,
-                        ));
+                        drop(self.named_condition(file, &definition.name.node, definition.name.span));
                     }
                     Item::Policy(_) | Item::Rule(_) => {}
                 }
@@ -282,12 +248,7 @@ impl<'s, 'e> Lowerer<'s, 'e> {
             true => Condition::Const(true),
             false => self.bounded(Lowered::all(parts), rule.name.span),
         };
-        Rule {
-            name: rule.name.node.clone(),
-            shadow: rule.shadow,
-            condition,
-            effects: self.effects(rule),
-        }
+        Rule { name: rule.name.node.clone(), shadow: rule.shadow, condition, effects: self.effects(rule) }
     }
 
     fn atom(&mut self, atom: Atom) -> AtomId {
@@ -312,21 +273,14 @@ impl<'s, 'e> Lowerer<'s, 'e> {
 
     /// A name that the file does not define; perhaps another file does.
     fn unknown_name(&mut self, file: usize, name: &str, span: Span, what: &str) {
-        let names = self
-            .files
-            .get(file)
-            .filter(|_| self.may_suggest())
-            .map(|file| {
-                let mut names: Vec<&str> = file.sets.keys().copied().collect();
-                names.extend(file.lets.keys().copied());
-                names
-            });
+        let names = self.files.get(file).filter(|_| self.may_suggest()).map(|file| {
+            let mut names: Vec<&str> = file.sets.keys().copied().collect();
+            names.extend(file.lets.keys().copied());
+            names
+        });
         let elsewhere = self.files.iter().find_map(|file| file.defined(name));
-        let mut error = Diagnostic::error(
-            Code::UnknownName,
-            format!("there is no {what} `{name}` in this file"),
-        )
-        .label(span, "");
+        let mut error =
+            Diagnostic::error(Code::UnknownName, format!("there is no {what} `{name}` in this file")).label(span, "");
         error = match elsewhere {
             Some(other) => error
                 .label(other, "another file defines one")

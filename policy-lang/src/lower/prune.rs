@@ -5,11 +5,7 @@ use std::collections::HashMap;
 
 /// The rules with atoms numbered by first use in rule order, so that numbers do not depend on files or their order.
 pub(super) fn prune(mut rules: Vec<Rule>, atoms: &[Atom]) -> (Vec<Rule>, Vec<Atom>) {
-    let mut renumbered = Renumbered {
-        old: atoms,
-        ids: HashMap::new(),
-        kept: Vec::new(),
-    };
+    let mut renumbered = Renumbered { old: atoms, ids: HashMap::new(), kept: Vec::new() };
     for rule in &mut rules {
         renumbered.condition(&mut rule.condition);
     }

@@ -37,30 +37,21 @@ impl Lowerer<'_, '_> {
     }
 
     /// One text or glob, checked for what it is compared with.
-    pub(super) fn text_value(
-        &mut self,
-        kind: SetType,
-        value: &Value,
-        span: Span,
-    ) -> Option<(String, bool)> {
+    pub(super) fn text_value(&mut self, kind: SetType, value: &Value, span: Span) -> Option<(String, bool)> {
         let (text, is_glob) = match value {
             Value::String(text) => (text, false),
             Value::Glob(glob) => (glob, true),
             Value::Word(word) if self.is_word_value(kind, word) => (word, false),
             Value::Word(word) => {
                 let names: &[&str] = match kind {
-                    SetType::Method => {
-                        &["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
-                    }
+                    SetType::Method => &["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"],
                     SetType::Kind => &["user", "service"],
                     _ => &[],
                 };
                 let help = did_you_mean(word, names.iter().copied())
                     .unwrap_or_else(|| format!("text stands in quotes: \"{word}\""));
                 self.error(
-                    Diagnostic::error(Code::WrongTest, format!("`{word}` is not a text"))
-                        .label(span, "")
-                        .help(help),
+                    Diagnostic::error(Code::WrongTest, format!("`{word}` is not a text")).label(span, "").help(help),
                 );
                 return None;
             }
@@ -86,12 +77,9 @@ impl Lowerer<'_, '_> {
         };
         if text.is_empty() && kind != SetType::Text {
             self.error(
-                Diagnostic::error(
-                    Code::EmptyComparison,
-                    "what is absent reads as empty text, which is in no set",
-                )
-                .label(span, "")
-                .help("ask with `is absent`"),
+                Diagnostic::error(Code::EmptyComparison, "what is absent reads as empty text, which is in no set")
+                    .label(span, "")
+                    .help("ask with `is absent`"),
             );
             return None;
         }
@@ -102,25 +90,17 @@ impl Lowerer<'_, '_> {
                 _ => "the kinds are user and service",
             };
             self.error(
-                Diagnostic::error(
-                    Code::OutOfRange,
-                    format!("nothing is ever called `{text}` here"),
-                )
-                .label(span, "")
-                .help(help),
+                Diagnostic::error(Code::OutOfRange, format!("nothing is ever called `{text}` here"))
+                    .label(span, "")
+                    .help(help),
             );
             return None;
         }
         if !is_glob && kind != SetType::Text && text.contains('*') {
             self.warnings.push(
-                Diagnostic::warning(
-                    Code::LooksLikeGlob,
-                    "`*` stands for itself in a plain string",
-                )
-                .label(span, "")
-                .help(format!(
-                    "for any run of characters write a glob: ~\"{text}\""
-                )),
+                Diagnostic::warning(Code::LooksLikeGlob, "`*` stands for itself in a plain string")
+                    .label(span, "")
+                    .help(format!("for any run of characters write a glob: ~\"{text}\"")),
             );
         }
         Some(())

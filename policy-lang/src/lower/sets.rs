@@ -51,10 +51,7 @@ impl SetType {
     fn name(self) -> &'static str {
         match self {
             Self::Method | Self::Kind => "string",
-            other => Self::NAMED
-                .iter()
-                .find(|(_, kind)| *kind == other)
-                .map_or("", |(name, _)| name),
+            other => Self::NAMED.iter().find(|(_, kind)| *kind == other).map_or("", |(name, _)| name),
         }
     }
 
@@ -81,12 +78,7 @@ impl SetValue {
 
 impl<'s> Lowerer<'s, '_> {
     /// The texts of a set as written behind `in`.
-    pub(super) fn text_set(
-        &mut self,
-        file: usize,
-        kind: SetType,
-        set: &'s SetExpr,
-    ) -> Option<StrSet> {
+    pub(super) fn text_set(&mut self, file: usize, kind: SetType, set: &'s SetExpr) -> Option<StrSet> {
         Some(self.set(file, kind, set)?.texts.clone())
     }
 
@@ -127,10 +119,7 @@ impl<'s> Lowerer<'s, '_> {
     }
 
     fn known_set(&mut self, file: usize, name: &'s str, span: Span) -> Option<Rc<SetValue>> {
-        let is_known = self
-            .files
-            .get(file)
-            .is_some_and(|file| file.sets.contains_key(name));
+        let is_known = self.files.get(file).is_some_and(|file| file.sets.contains_key(name));
         if !is_known {
             self.unknown_name(file, name, span, "set");
             return None;
@@ -145,11 +134,7 @@ impl<'s> Lowerer<'s, '_> {
         self.error(
             Diagnostic::error(
                 Code::WrongSetType,
-                format!(
-                    "this is a set of type `{}`, a set of type `{}` is needed",
-                    value.kind.name(),
-                    kind.name()
-                ),
+                format!("this is a set of type `{}`, a set of type `{}` is needed", value.kind.name(), kind.name()),
             )
             .label(span, ""),
         );
@@ -157,12 +142,7 @@ impl<'s> Lowerer<'s, '_> {
     }
 
     /// The set behind a name. Its own mistakes are reported where it is defined.
-    pub(super) fn named_set(
-        &mut self,
-        file: usize,
-        name: &'s str,
-        used_at: Span,
-    ) -> Option<Rc<SetValue>> {
+    pub(super) fn named_set(&mut self, file: usize, name: &'s str, used_at: Span) -> Option<Rc<SetValue>> {
         let definition = *self.files.get(file)?.sets.get(name)?;
         let key = (file, definition.name.node.as_str());
         self.usage.uses(key);
@@ -176,11 +156,8 @@ impl<'s> Lowerer<'s, '_> {
         }
         if self.definition_depth >= NESTING_MAX {
             self.error(
-                Diagnostic::error(
-                    Code::NestingTooDeep,
-                    format!("sets refer to sets more than {NESTING_MAX} deep"),
-                )
-                .label(used_at, ""),
+                Diagnostic::error(Code::NestingTooDeep, format!("sets refer to sets more than {NESTING_MAX} deep"))
+                    .label(used_at, ""),
             );
             return None;
         }
@@ -201,14 +178,13 @@ impl<'s> Lowerer<'s, '_> {
         if known.is_none() {
             let names = SetType::NAMED.iter().map(|(name, _)| *name);
             self.error(
-                Diagnostic::error(
-                    Code::UnknownSetType,
-                    format!("there is no type `{}`", kind.node),
-                )
-                .label(kind.span, "")
-                .help(did_you_mean(&kind.node, names).unwrap_or_else(|| {
-                    "the types are model, endpoint, ip, group, subject and string".to_owned()
-                })),
+                Diagnostic::error(Code::UnknownSetType, format!("there is no type `{}`", kind.node))
+                    .label(kind.span, "")
+                    .help(
+                        did_you_mean(&kind.node, names).unwrap_or_else(|| {
+                            "the types are model, endpoint, ip, group, subject and string".to_owned()
+                        }),
+                    ),
             );
         }
         known.map(|(_, kind)| *kind)
@@ -217,8 +193,7 @@ impl<'s> Lowerer<'s, '_> {
     fn braces(&mut self, file: usize, kind: SetType, braces: &'s Braces) -> Option<SetValue> {
         if braces.entries.is_empty() {
             self.error(
-                Diagnostic::error(Code::EmptySet, "this set is empty, nothing is ever in it")
-                    .label(braces.span, ""),
+                Diagnostic::error(Code::EmptySet, "this set is empty, nothing is ever in it").label(braces.span, ""),
             );
             return None;
         }
@@ -231,22 +206,12 @@ impl<'s> Lowerer<'s, '_> {
                         Code::TooManyEntries,
                         format!("the sets have more than {SET_ENTRIES_MAX} entries together"),
                     )
-                    .label(
-                        Span {
-                            end: braces.span.start + 1,
-                            ..braces.span
-                        },
-                        "with this one",
-                    ),
+                    .label(Span { end: braces.span.start + 1, ..braces.span }, "with this one"),
                 );
             }
             return None;
         }
-        let mut set = SetValue {
-            kind,
-            texts: StrSet::default(),
-            nets: Vec::new(),
-        };
+        let mut set = SetValue { kind, texts: StrSet::default(), nets: Vec::new() };
         let mut sound = true;
         for entry in &braces.entries {
             sound &= self.entry(file, &mut set, entry).is_some();

@@ -14,25 +14,14 @@ use crate::suggest::did_you_mean;
 use crate::syntax::{Number, Op, Predicate, Text, Value};
 
 impl<'s> Lowerer<'s, '_> {
-    pub(super) fn header_test(
-        &mut self,
-        name: &'s Text,
-        test: Test<'s>,
-        span: Span,
-    ) -> Option<Lowered> {
+    pub(super) fn header_test(&mut self, name: &'s Text, test: Test<'s>, span: Span) -> Option<Lowered> {
         // RFC 9110 section 5.6.2: a token.
         let is_token = !name.node.is_empty()
-            && name
-                .node
-                .bytes()
-                .all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b));
+            && name.node.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b));
         if !is_token {
             self.error(
-                Diagnostic::error(
-                    Code::OutOfRange,
-                    format!("no header is ever called `{}`", name.node),
-                )
-                .label(name.span, ""),
+                Diagnostic::error(Code::OutOfRange, format!("no header is ever called `{}`", name.node))
+                    .label(name.span, ""),
             );
             return None;
         }
@@ -48,35 +37,23 @@ impl<'s> Lowerer<'s, '_> {
                 (*negated, Atom::HeaderIn { name: header, set })
             }
             _ => {
-                return self.wrong_test(
-                    test,
-                    span,
-                    "a header: `is present`, `== \"…\"`, `in { … }`",
-                );
+                return self.wrong_test(test, span, "a header: `is present`, `== \"…\"`, `in { … }`");
             }
         };
         let lowered = self.leaf(atom);
         Some(if negated { lowered.not() } else { lowered })
     }
 
-    pub(super) fn json_test(
-        &mut self,
-        path: &'s JsonPath,
-        test: Test<'s>,
-        span: Span,
-    ) -> Option<Lowered> {
+    pub(super) fn json_test(&mut self, path: &'s JsonPath, test: Test<'s>, span: Span) -> Option<Lowered> {
         let (negated, wanted) = match test.map(|test| &test.node) {
             Some(Predicate::Present(wanted)) => {
                 let lowered = self.leaf(Atom::JsonPresent(path.clone()));
                 return Some(if *wanted { lowered } else { lowered.not() });
             }
-            Some(Predicate::Compare { op, value }) => {
-                (op.node.negated, self.json_comparison(op, value)?)
+            Some(Predicate::Compare { op, value }) => (op.node.negated, self.json_comparison(op, value)?),
+            Some(Predicate::In { negated, set }) => {
+                (*negated, JsonTest::StrIn(self.text_set(span.file, SetType::Text, set)?))
             }
-            Some(Predicate::In { negated, set }) => (
-                *negated,
-                JsonTest::StrIn(self.text_set(span.file, SetType::Text, set)?),
-            ),
             Some(text @ (Predicate::Matches(_) | Predicate::Contains(_) | Predicate::Finds(_))) => {
                 (false, JsonTest::Text(self.text_test(text)?))
             }
@@ -88,19 +65,13 @@ impl<'s> Lowerer<'s, '_> {
                 );
             }
         };
-        let lowered = self.leaf(Atom::Json {
-            path: path.clone(),
-            test: wanted,
-        });
+        let lowered = self.leaf(Atom::Json { path: path.clone(), test: wanted });
         Some(if negated { lowered.not() } else { lowered })
     }
 
     fn json_comparison(&mut self, op: &Spanned<Op>, value: &'s Spanned<Value>) -> Option<JsonTest> {
         if let Value::Number(Number { value, .. }) = &value.node {
-            return Some(JsonTest::Int {
-                op: op.node.op,
-                value: *value,
-            });
+            return Some(JsonTest::Int { op: op.node.op, value: *value });
         }
         if op.node.op != CompareOp::Eq {
             self.error(
@@ -111,9 +82,7 @@ impl<'s> Lowerer<'s, '_> {
             return None;
         }
         match &value.node {
-            Value::Word(word) if matches!(word.as_str(), "true" | "false") => {
-                Some(JsonTest::Bool(word == "true"))
-            }
+            Value::Word(word) if matches!(word.as_str(), "true" | "false") => Some(JsonTest::Bool(word == "true")),
             _ => Some(JsonTest::StrIn(self.one_text(SetType::Text, value)?)),
         }
     }
@@ -137,19 +106,11 @@ impl<'s> Lowerer<'s, '_> {
             let known = || DETECTORS.iter().map(|(known, _, _)| *known);
             if !known().any(|known| known == name.node) {
                 sound = false;
-                let list = || {
-                    format!(
-                        "the detectors are {}",
-                        known().collect::<Vec<_>>().join(", ")
-                    )
-                };
+                let list = || format!("the detectors are {}", known().collect::<Vec<_>>().join(", "));
                 self.error(
-                    Diagnostic::error(
-                        Code::UnknownDetector,
-                        format!("there is no detector `{}`", name.node),
-                    )
-                    .label(name.span, "")
-                    .help(did_you_mean(&name.node, known()).unwrap_or_else(list)),
+                    Diagnostic::error(Code::UnknownDetector, format!("there is no detector `{}`", name.node))
+                        .label(name.span, "")
+                        .help(did_you_mean(&name.node, known()).unwrap_or_else(list)),
                 );
             }
         }
@@ -182,18 +143,9 @@ impl<'s> Lowerer<'s, '_> {
         };
         let (code, at) = match &error {
             // Behind the slash that begins it; escaped slashes shift the rest, then the whole is shown.
-            RegexError::Syntax { span, .. }
-                if written.node.len() + 2 == written.span.end - written.span.start =>
-            {
+            RegexError::Syntax { span, .. } if written.node.len() + 2 == written.span.end - written.span.start => {
                 let start = written.span.start + 1;
-                (
-                    Code::BadRegex,
-                    Span {
-                        start: start + span.start,
-                        end: start + span.end,
-                        ..written.span
-                    },
-                )
+                (Code::BadRegex, Span { start: start + span.start, end: start + span.end, ..written.span })
             }
             RegexError::Syntax { .. } => (Code::BadRegex, written.span),
             RegexError::TooLarge(_) => (Code::RegexTooLarge, written.span),

@@ -15,12 +15,7 @@ use crate::syntax::{Operand, Predicate, SetExpr, Text, Unit, Value};
 pub(super) type Test<'p> = Option<&'p Spanned<Predicate>>;
 
 impl<'s> Lowerer<'s, '_> {
-    pub(super) fn test(
-        &mut self,
-        operand: &'s Operand,
-        test: Test<'s>,
-        span: Span,
-    ) -> Option<Lowered> {
+    pub(super) fn test(&mut self, operand: &'s Operand, test: Test<'s>, span: Span) -> Option<Lowered> {
         match operand {
             Operand::Field(name) => self.field_or_condition(name, test, span),
             Operand::String(text) => self.membership_of(text, test, span),
@@ -39,26 +34,15 @@ impl<'s> Lowerer<'s, '_> {
         }
     }
 
-    fn field_or_condition(
-        &mut self,
-        name: &'s Text,
-        test: Test<'s>,
-        span: Span,
-    ) -> Option<Lowered> {
+    fn field_or_condition(&mut self, name: &'s Text, test: Test<'s>, span: Span) -> Option<Lowered> {
         let file = span.file;
-        let is_condition = self
-            .files
-            .get(file)
-            .is_some_and(|file| file.lets.contains_key(name.node.as_str()));
+        let is_condition = self.files.get(file).is_some_and(|file| file.lets.contains_key(name.node.as_str()));
         if is_condition {
             if let Some(test) = test {
                 self.error(
-                    Diagnostic::error(
-                        Code::WrongTest,
-                        format!("`{}` is a condition already", name.node),
-                    )
-                    .label(test.span, "nothing can be compared with it")
-                    .help(format!("write `{0}` or `not {0}`", name.node)),
+                    Diagnostic::error(Code::WrongTest, format!("`{}` is a condition already", name.node))
+                        .label(test.span, "nothing can be compared with it")
+                        .help(format!("write `{0}` or `not {0}`", name.node)),
                 );
                 return None;
             }
@@ -81,11 +65,7 @@ impl<'s> Lowerer<'s, '_> {
                             false => Some(lowered),
                         }
                     }
-                    Some(_) => self.wrong_test(
-                        test,
-                        span,
-                        "`true` or `false`: write its name alone, or `== false`",
-                    ),
+                    Some(_) => self.wrong_test(test, span, "`true` or `false`: write its name alone, or `== false`"),
                 }
             }
             Some(Field::Ip) => self.address_test(test, span),
@@ -94,27 +74,18 @@ impl<'s> Lowerer<'s, '_> {
                     let test = self.text_test(&test?.node)?;
                     Some(self.leaf(Atom::Text(test)))
                 }
-                _ => self.wrong_test(
-                    test,
-                    span,
-                    "text: `matches /…/`, `contains \"…\"`, `finds detect(…)`",
-                ),
+                _ => self.wrong_test(test, span, "text: `matches /…/`, `contains \"…\"`, `finds detect(…)`"),
             },
             Some(Field::Identity) => match test.map(|test| &test.node) {
-                Some(Predicate::In {
-                    negated,
-                    set: SetExpr::Groups(groups, _),
-                }) => {
+                Some(Predicate::In { negated, set: SetExpr::Groups(groups, _) }) => {
                     let lowered = self.in_groups(file, groups)?;
                     Some(if *negated { lowered.not() } else { lowered })
                 }
                 _ => self.wrong_test(test, span, "the caller: `identity in group(\"…\")`"),
             },
-            Some(Field::Groups | Field::Scopes) => self.wrong_test(
-                test,
-                span,
-                "a list: `\"…\" in identity.scopes`, `identity in group(\"…\")`",
-            ),
+            Some(Field::Groups | Field::Scopes) => {
+                self.wrong_test(test, span, "a list: `\"…\" in identity.scopes`, `identity in group(\"…\")`")
+            }
         }
     }
 
@@ -124,66 +95,35 @@ impl<'s> Lowerer<'s, '_> {
             Some(Predicate::Compare { op, value }) if op.node.op == CompareOp::Eq => {
                 (op.node.negated, self.one_text(kind, value)?)
             }
-            Some(Predicate::In { negated, set }) => {
-                (*negated, self.text_set(span.file, kind, set)?)
-            }
+            Some(Predicate::In { negated, set }) => (*negated, self.text_set(span.file, kind, set)?),
             // What is absent is in no set, so a glob for everything asks for presence.
-            Some(Predicate::Present(wanted)) => (
-                !wanted,
-                StrSet {
-                    literals: Vec::new(),
-                    globs: vec!["*".to_owned()],
-                },
-            ),
+            Some(Predicate::Present(wanted)) => (!wanted, StrSet { literals: Vec::new(), globs: vec!["*".to_owned()] }),
             _ => {
-                return self.wrong_test(
-                    test,
-                    span,
-                    "a name: `== \"…\"`, `in { \"…\", ~\"…*\" }`, `is present`",
-                );
+                return self.wrong_test(test, span, "a name: `== \"…\"`, `in { \"…\", ~\"…*\" }`, `is present`");
             }
         };
         let lowered = self.leaf(Atom::StrIn { field, set });
         Some(if negated { lowered.not() } else { lowered })
     }
 
-    fn number_field_test(
-        &mut self,
-        field: IntField,
-        test: Test<'s>,
-        span: Span,
-    ) -> Option<Lowered> {
+    fn number_field_test(&mut self, field: IntField, test: Test<'s>, span: Span) -> Option<Lowered> {
         let (op, value) = match test.map(|test| &test.node) {
             Some(Predicate::Compare { op, value }) => (op.node, value),
             _ => return self.wrong_test(test, span, "a number: `==`, `!=`, `<`, `<=`, `>`, `>=`"),
         };
         let Value::Number(number) = &value.node else {
-            self.error(
-                Diagnostic::error(Code::WrongTest, "a number was expected here")
-                    .label(value.span, ""),
-            );
+            self.error(Diagnostic::error(Code::WrongTest, "a number was expected here").label(value.span, ""));
             return None;
         };
         let (range, unit, what) = match field {
-            IntField::RequestSize => (
-                0..=i64::MAX,
-                Some(Unit::Bytes),
-                "a size in bytes, such as 512KiB",
-            ),
+            IntField::RequestSize => (0..=i64::MAX, Some(Unit::Bytes), "a size in bytes, such as 512KiB"),
             IntField::Hour => (0..=23, None, "an hour from 0 to 23"),
         };
         if !range.contains(&number.value) || (number.unit.is_some() && number.unit != unit) {
-            self.error(
-                Diagnostic::error(Code::OutOfRange, format!("this field is {what}"))
-                    .label(value.span, ""),
-            );
+            self.error(Diagnostic::error(Code::OutOfRange, format!("this field is {what}")).label(value.span, ""));
             return None;
         }
-        let lowered = self.leaf(Atom::Int {
-            field,
-            op: op.op,
-            value: number.value,
-        });
+        let lowered = self.leaf(Atom::Int { field, op: op.op, value: number.value });
         Some(if op.negated { lowered.not() } else { lowered })
     }
 
@@ -194,11 +134,7 @@ impl<'s> Lowerer<'s, '_> {
             }
             Some(Predicate::In { negated, set }) => (*negated, self.address_set(span.file, set)?),
             _ => {
-                return self.wrong_test(
-                    test,
-                    span,
-                    "an address: `in { 10.0.0.0/8 }`, `== 192.0.2.7`",
-                );
+                return self.wrong_test(test, span, "an address: `in { 10.0.0.0/8 }`, `== 192.0.2.7`");
             }
         };
         let lowered = self.leaf(Atom::IpIn(nets));
@@ -214,11 +150,8 @@ impl<'s> Lowerer<'s, '_> {
                     let set = self.group_set(file, group)?;
                     if let Some(glob) = set.globs.first() {
                         self.error(
-                            Diagnostic::error(
-                                Code::GlobNotPossible,
-                                "groups are compared as whole names",
-                            )
-                            .label(group.span, format!("this set has the glob ~\"{glob}\"")),
+                            Diagnostic::error(Code::GlobNotPossible, "groups are compared as whole names")
+                                .label(group.span, format!("this set has the glob ~\"{glob}\"")),
                         );
                         return None;
                     }
@@ -236,11 +169,7 @@ impl<'s> Lowerer<'s, '_> {
 
     /// `"…" in identity.scopes`
     fn membership_of(&mut self, text: &'s Text, test: Test<'s>, span: Span) -> Option<Lowered> {
-        if let Some(Predicate::In {
-            negated,
-            set: SetExpr::Name(list),
-        }) = test.map(|test| &test.node)
-        {
+        if let Some(Predicate::In { negated, set: SetExpr::Name(list) }) = test.map(|test| &test.node) {
             let atom = match lookup(&list.node) {
                 Some(Field::Scopes) => Some(Atom::HasScope(text.node.clone())),
                 Some(Field::Groups) => Some(Atom::InGroup(text.node.clone())),
@@ -252,11 +181,7 @@ impl<'s> Lowerer<'s, '_> {
                 return Some(if *negated { lowered.not() } else { lowered });
             }
         }
-        self.wrong_test(
-            test,
-            span,
-            "a text, which can only be `in identity.scopes` or `in identity.groups`",
-        )
+        self.wrong_test(test, span, "a text, which can only be `in identity.scopes` or `in identity.groups`")
     }
 
     pub(super) fn one_text(&mut self, kind: SetType, value: &Spanned<Value>) -> Option<StrSet> {
@@ -275,8 +200,7 @@ impl<'s> Lowerer<'s, '_> {
             Value::Word(word) if word == "false" => Some(false),
             _ => {
                 self.error(
-                    Diagnostic::error(Code::WrongTest, "`true` or `false` was expected here")
-                        .label(value.span, ""),
+                    Diagnostic::error(Code::WrongTest, "`true` or `false` was expected here").label(value.span, ""),
                 );
                 None
             }
@@ -285,9 +209,7 @@ impl<'s> Lowerer<'s, '_> {
 
     pub(super) fn not_empty(&mut self, text: &Text) -> Option<()> {
         if text.node.is_empty() {
-            self.error(
-                Diagnostic::error(Code::EmptyText, "this text is empty").label(text.span, ""),
-            );
+            self.error(Diagnostic::error(Code::EmptyText, "this text is empty").label(text.span, ""));
             return None;
         }
         Some(())

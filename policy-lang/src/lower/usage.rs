@@ -52,11 +52,8 @@ impl Lowerer<'_, '_> {
                 };
                 if !used.contains(&(file, name.node.as_str())) {
                     warnings.push(
-                        Diagnostic::warning(
-                            code,
-                            format!("no rule uses the {what} `{}`", name.node),
-                        )
-                        .label(name.span, ""),
+                        Diagnostic::warning(code, format!("no rule uses the {what} `{}`", name.node))
+                            .label(name.span, ""),
                     );
                 }
             }

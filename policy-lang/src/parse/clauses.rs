@@ -12,16 +12,11 @@ impl Context {
         let mut inner = pair.clone().into_inner();
         Ok(match rule {
             Rule::when => Clause::When(self.condition(self.next_of(&mut inner, Rule::condition)?)?),
-            Rule::unless => {
-                Clause::Unless(self.condition(self.next_of(&mut inner, Rule::condition)?)?)
-            }
+            Rule::unless => Clause::Unless(self.condition(self.next_of(&mut inner, Rule::condition)?)?),
             Rule::allow => Clause::Allow,
             Rule::deny => Clause::Deny {
                 text: self.string(&self.next_of(&mut inner, Rule::string)?)?,
-                status: inner
-                    .find(|p| p.as_rule() == Rule::number)
-                    .map(|p| self.number(&p))
-                    .transpose()?,
+                status: inner.find(|p| p.as_rule() == Rule::number).map(|p| self.number(&p)).transpose()?,
             },
             Rule::record => Clause::Record {
                 bound: match self.next_of(&mut inner, Rule::bound)?.as_str() {
@@ -52,22 +47,12 @@ impl Context {
             };
             list.push(self.number(&self.next_of(&mut pair.into_inner(), Rule::number)?)?);
         }
-        Ok(Clause::Require {
-            group: self.string(&group)?,
-            by,
-            within,
-            valid,
-        })
+        Ok(Clause::Require { group: self.string(&group)?, by, within, valid })
     }
 
     fn mask(&self, inner: Pairs<'_>) -> Parsed<MaskClause> {
-        let mut mask = MaskClause {
-            record_only: false,
-            side: Side::Request,
-            path: None,
-            matchers: Vec::new(),
-            transform: None,
-        };
+        let mut mask =
+            MaskClause { record_only: false, side: Side::Request, path: None, matchers: Vec::new(), transform: None };
         for pair in inner {
             let span = self.at(&pair);
             let transform = match pair.as_rule() {
@@ -80,8 +65,7 @@ impl Context {
                         Rule::side => mask.side = side(&pair),
                         Rule::json_path => mask.path = Some(path::parse(pair.as_str(), span)?),
                         Rule::detect => {
-                            mask.matchers
-                                .push(MatcherSyntax::Detect(self.detectors(pair)));
+                            mask.matchers.push(MatcherSyntax::Detect(self.detectors(pair)));
                         }
                         Rule::regex => mask.matchers.push(MatcherSyntax::Regex(self.regex(&pair))),
                         _ => {}
@@ -89,10 +73,7 @@ impl Context {
                     continue;
                 }
             };
-            mask.transform = Some(Spanned {
-                node: transform,
-                span,
-            });
+            mask.transform = Some(Spanned { node: transform, span });
         }
         Ok(mask)
     }

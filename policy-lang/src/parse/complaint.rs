@@ -31,16 +31,11 @@ const NOT_YET: [&str; 19] = [
     "never",
 ];
 const ITEMS: [&str; 4] = ["policy", "set", "let", "rule"];
-const CLAUSES: [&str; 7] = [
-    "when", "unless", "allow", "deny", "mask", "record", "require",
-];
+const CLAUSES: [&str; 7] = ["when", "unless", "allow", "deny", "mask", "record", "require"];
 
 /// An item whose first word begins no item of this version.
 pub(super) fn unknown_item(word: &str, item: Span) -> Box<Diagnostic> {
-    let span = Span {
-        end: (item.start + word.len()).max(item.start + 1).min(item.end),
-        ..item
-    };
+    let span = Span { end: (item.start + word.len()).max(item.start + 1).min(item.end), ..item };
     if NOT_YET.contains(&word) {
         return not_yet(word, span);
     }
@@ -52,20 +47,12 @@ pub(super) fn unknown_item(word: &str, item: Span) -> Box<Diagnostic> {
         "" => "an item was expected here".to_owned(),
         word => format!("no item begins with `{word}`"),
     };
-    boxed(
-        Diagnostic::error(Code::UnknownItem, message)
-            .label(span, "")
-            .help(help),
-    )
+    boxed(Diagnostic::error(Code::UnknownItem, message).label(span, "").help(help))
 }
 
 pub(crate) fn not_yet(word: &str, span: Span) -> Box<Diagnostic> {
     boxed(
-        Diagnostic::error(
-            Code::NotYet,
-            format!("`{word}` is not in this version of the language yet"),
-        )
-        .label(span, ""),
+        Diagnostic::error(Code::NotYet, format!("`{word}` is not in this version of the language yet")).label(span, ""),
     )
 }
 
@@ -76,11 +63,7 @@ pub(super) fn unexpected(error: &Error<Rule>, text: &str, item: Span) -> Box<Dia
     };
     let at = skip_trivia(text, at);
     let found = token(text.get(at..).unwrap_or(""));
-    let span = Span {
-        start: item.start + at,
-        end: item.start + at + found.len(),
-        ..item
-    };
+    let span = Span { start: item.start + at, end: item.start + at + found.len(), ..item };
     let expected = match &error.variant {
         ErrorVariant::ParsingError { positives, .. } => whole(positives),
         ErrorVariant::CustomError { .. } => Vec::new(),
@@ -95,20 +78,13 @@ pub(super) fn unexpected(error: &Error<Rule>, text: &str, item: Span) -> Box<Dia
     }
     if found == "=" && expected.contains(&Rule::op) {
         return boxed(
-            Diagnostic::error(
-                Code::SingleEquals,
-                "`=` gives names to things, `==` compares",
-            )
-            .label(span, "write `==`"),
+            Diagnostic::error(Code::SingleEquals, "`=` gives names to things, `==` compares").label(span, "write `==`"),
         );
     }
     if let Some(word) = word_for(found) {
         return boxed(
-            Diagnostic::error(
-                Code::SymbolForWord,
-                format!("conditions use words: `{word}`, not `{found}`"),
-            )
-            .label(span, format!("write `{word}`")),
+            Diagnostic::error(Code::SymbolForWord, format!("conditions use words: `{word}`, not `{found}`"))
+                .label(span, format!("write `{word}`")),
         );
     }
     let wanted = describe(expected);
@@ -122,11 +98,7 @@ pub(super) fn unexpected(error: &Error<Rule>, text: &str, item: Span) -> Box<Dia
         true => None,
         false => meant(found, expected),
     };
-    boxed(
-        Diagnostic::error(Code::Syntax, message)
-            .label(span, "")
-            .maybe_help(help),
-    )
+    boxed(Diagnostic::error(Code::Syntax, message).label(span, "").maybe_help(help))
 }
 
 /// pest names a rule by its first word where that is all it tried; the rule itself says more.
@@ -178,20 +150,11 @@ fn meant(found: &str, expected: &[Rule]) -> Option<String> {
 /// The words a rule of the grammar may begin with, for suggestions.
 fn words(rule: Rule) -> &'static [&'static str] {
     match rule {
-        Rule::when
-        | Rule::unless
-        | Rule::allow
-        | Rule::deny
-        | Rule::mask
-        | Rule::record
-        | Rule::require => &CLAUSES,
+        Rule::when | Rule::unless | Rule::allow | Rule::deny | Rule::mask | Rule::record | Rule::require => &CLAUSES,
         Rule::kw_and | Rule::kw_or => &["and", "or"],
-        Rule::compare
-        | Rule::membership
-        | Rule::presence
-        | Rule::matches
-        | Rule::contains
-        | Rule::finds => &["in", "not", "is", "matches", "contains", "finds"],
+        Rule::compare | Rule::membership | Rule::presence | Rule::matches | Rule::contains | Rule::finds => {
+            &["in", "not", "is", "matches", "contains", "finds"]
+        }
         Rule::side => &["request", "response"],
         Rule::bound => &["least", "most"],
         Rule::level => &["full", "metadata"],
@@ -243,13 +206,7 @@ fn name(rule: Rule) -> &'static str {
         Rule::set_type => "a type",
         Rule::string => "a string in double quotes",
         Rule::number => "a number",
-        Rule::when
-        | Rule::unless
-        | Rule::allow
-        | Rule::deny
-        | Rule::mask
-        | Rule::record
-        | Rule::require => {
+        Rule::when | Rule::unless | Rule::allow | Rule::deny | Rule::mask | Rule::record | Rule::require => {
             "a clause (`when`, `unless`, `allow`, `deny`, `mask`, `record`, `require`)"
         }
         Rule::condition
@@ -337,6 +294,5 @@ fn token(text: &str) -> &str {
     } else {
         first.len_utf8()
     };
-    text.get(..text.floor_char_boundary(end.min(40)))
-        .unwrap_or("")
+    text.get(..text.floor_char_boundary(end.min(40))).unwrap_or("")
 }

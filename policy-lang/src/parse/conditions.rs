@@ -42,10 +42,7 @@ impl Context {
         }
         let term = term.ok_or_else(|| self.internal_at(span))?;
         Ok(match negated {
-            true => Expr {
-                kind: ExprKind::Not(Box::new(term)),
-                span,
-            },
+            true => Expr { kind: ExprKind::Not(Box::new(term)), span },
             false => term,
         })
     }
@@ -55,16 +52,10 @@ impl Context {
         let mut inner = pair.into_inner();
         let operand = self.operand(self.next(&mut inner)?)?;
         let predicate = match inner.next() {
-            Some(pair) => Some(Spanned {
-                span: self.trimmed(&pair),
-                node: self.predicate(pair)?,
-            }),
+            Some(pair) => Some(Spanned { span: self.trimmed(&pair), node: self.predicate(pair)? }),
             None => None,
         };
-        Ok(Expr {
-            kind: ExprKind::Test(operand, predicate),
-            span,
-        })
+        Ok(Expr { kind: ExprKind::Test(operand, predicate), span })
     }
 
     fn operand(&self, pair: Pair<'_>) -> Parsed<Operand> {
@@ -100,21 +91,12 @@ impl Context {
                     _ => (false, CompareOp::Eq),
                 };
                 Predicate::Compare {
-                    op: Spanned {
-                        span: self.at(&op),
-                        node: Op {
-                            negated,
-                            op: compare,
-                        },
-                    },
+                    op: Spanned { span: self.at(&op), node: Op { negated, op: compare } },
                     value: self.value(&self.next(&mut inner)?)?,
                 }
             }
             Rule::membership => {
-                let negated = pair
-                    .clone()
-                    .into_inner()
-                    .any(|pair| pair.as_rule() == Rule::kw_not);
+                let negated = pair.clone().into_inner().any(|pair| pair.as_rule() == Rule::kw_not);
                 let set = inner.last().ok_or_else(|| self.internal(&pair))?;
                 let span = self.trimmed(&set);
                 Predicate::In {
@@ -122,28 +104,17 @@ impl Context {
                     set: match set.as_rule() {
                         Rule::braces => SetExpr::Braces(self.braces(set)?),
                         Rule::groups => SetExpr::Groups(
-                            set.into_inner()
-                                .filter(is_value)
-                                .map(|pair| self.value(&pair))
-                                .collect::<Parsed<_>>()?,
+                            set.into_inner().filter(is_value).map(|pair| self.value(&pair)).collect::<Parsed<_>>()?,
                             span,
                         ),
                         _ => SetExpr::Name(self.text(&set)),
                     },
                 }
             }
-            Rule::presence => {
-                Predicate::Present(self.next_of(&mut inner, Rule::state)?.as_str() == "present")
-            }
-            Rule::matches => {
-                Predicate::Matches(self.regex(&self.next_of(&mut inner, Rule::regex)?))
-            }
-            Rule::contains => {
-                Predicate::Contains(self.string(&self.next_of(&mut inner, Rule::string)?)?)
-            }
-            Rule::finds => {
-                Predicate::Finds(self.detectors(self.next_of(&mut inner, Rule::detect)?))
-            }
+            Rule::presence => Predicate::Present(self.next_of(&mut inner, Rule::state)?.as_str() == "present"),
+            Rule::matches => Predicate::Matches(self.regex(&self.next_of(&mut inner, Rule::regex)?)),
+            Rule::contains => Predicate::Contains(self.string(&self.next_of(&mut inner, Rule::string)?)?),
+            Rule::finds => Predicate::Finds(self.detectors(self.next_of(&mut inner, Rule::detect)?)),
             _ => return Err(self.internal(&pair)),
         })
     }
@@ -155,10 +126,7 @@ fn one_or(mut parts: Vec<Expr>, span: Span, many: fn(Vec<Expr>) -> ExprKind) -> 
         (1, Some(only)) => only,
         (_, last) => {
             parts.extend(last);
-            Expr {
-                kind: many(parts),
-                span,
-            }
+            Expr { kind: many(parts), span }
         }
     }
 }

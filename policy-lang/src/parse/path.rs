@@ -13,14 +13,7 @@ pub(super) fn parse(written: &str, span: Span) -> Parsed<JsonPath> {
         let end = rest.chars().next().map_or(start, |c| start + c.len_utf8());
         boxed(
             Diagnostic::error(Code::BadPath, message)
-                .label(
-                    Span {
-                        start: start.min(span.end),
-                        end: end.min(span.end),
-                        ..span
-                    },
-                    "",
-                )
+                .label(Span { start: start.min(span.end), end: end.min(span.end), ..span }, "")
                 .help("paths are made of `$`, `.name`, `['name']`, `[0]`, `[*]` and `.*`"),
         )
     };
@@ -38,10 +31,7 @@ pub(super) fn parse(written: &str, span: Span) -> Parsed<JsonPath> {
         rest = behind;
     }
     match segments.is_empty() {
-        true => Err(fail(
-            "a path needs at least one step behind the `$`",
-            written,
-        )),
+        true => Err(fail("a path needs at least one step behind the `$`", written)),
         false => Ok(JsonPath { segments }),
     }
 }
@@ -68,9 +58,7 @@ fn dotted(rest: &str) -> Result<(PathSegment, &str), &'static str> {
     if rest.starts_with('.') {
         return Err("`..` is not in the subset of JSON paths that can be judged in one pass");
     }
-    let end = rest
-        .find(|c: char| !(c.is_ascii_alphanumeric() || c == '_' || !c.is_ascii()))
-        .unwrap_or(rest.len());
+    let end = rest.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_' || !c.is_ascii())).unwrap_or(rest.len());
     let (name, behind) = rest.split_at(end);
     if name.is_empty() || name.starts_with(|c: char| c.is_ascii_digit()) {
         return Err("a name begins with a letter or `_`; other names are written ['name']");
@@ -95,17 +83,15 @@ fn bracketed(rest: &str, span: Span) -> Result<(PathSegment, &str), Reason> {
     match inside.trim() {
         "*" => Ok((PathSegment::Wildcard, behind)),
         digits if !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit()) => {
-            let index = digits
-                .parse()
-                .map_err(|_| Reason::Message("this index is too large"))?;
+            let index = digits.parse().map_err(|_| Reason::Message("this index is too large"))?;
             Ok((PathSegment::Index(index), behind))
         }
-        text if text.starts_with('-') => Err(Reason::Message(
-            "an index counts from the front: negative ones are not in the subset",
-        )),
-        text if text.starts_with('?') || text.contains(':') || text.contains(',') => Err(
-            Reason::Message("filters, slices and lists are not in the subset of JSON paths"),
-        ),
+        text if text.starts_with('-') => {
+            Err(Reason::Message("an index counts from the front: negative ones are not in the subset"))
+        }
+        text if text.starts_with('?') || text.contains(':') || text.contains(',') => {
+            Err(Reason::Message("filters, slices and lists are not in the subset of JSON paths"))
+        }
         _ => Err(Reason::Message("names in brackets need quotes: ['name']")),
     }
 }

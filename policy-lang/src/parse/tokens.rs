@@ -29,10 +29,7 @@ const NUMBER_MAX: i64 = 1 << 53;
 
 /// A string with its quotes.
 pub(super) fn string(written: &str, span: Span) -> Parsed<String> {
-    let inner = written
-        .strip_prefix('"')
-        .and_then(|rest| rest.strip_suffix('"'))
-        .unwrap_or(written);
+    let inner = written.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(written);
     let mut out = String::with_capacity(inner.len());
     let mut rest = inner;
     while let Some(backslash) = rest.find('\\') {
@@ -72,16 +69,9 @@ fn escape(after: &str) -> Option<(char, usize)> {
 
 /// `3`, `-1`, `200_000`, `512KiB`, `15m`; bytes and seconds are multiplied out.
 pub(super) fn number(written: &str, span: Span) -> Parsed<Number> {
-    let fail = |message: String, help: &str| {
-        boxed(
-            Diagnostic::error(Code::BadNumber, message)
-                .label(span, "")
-                .help(help),
-        )
-    };
-    let digits_end = written
-        .find(|c: char| c.is_ascii_alphabetic() || c == '.')
-        .unwrap_or(written.len());
+    let fail =
+        |message: String, help: &str| boxed(Diagnostic::error(Code::BadNumber, message).label(span, "").help(help));
+    let digits_end = written.find(|c: char| c.is_ascii_alphabetic() || c == '.').unwrap_or(written.len());
     let (digits, unit) = written.split_at(digits_end);
     if unit.starts_with('.') {
         return Err(fail(
@@ -89,37 +79,25 @@ pub(super) fn number(written: &str, span: Span) -> Parsed<Number> {
             "numbers in policies are whole; choose a smaller unit",
         ));
     }
-    let too_large = || {
-        fail(
-            format!("`{written}` is too large"),
-            "numbers go from -9007199254740992 to 9007199254740992 (2^53)",
-        )
-    };
+    let too_large =
+        || fail(format!("`{written}` is too large"), "numbers go from -9007199254740992 to 9007199254740992 (2^53)");
     let value: i64 = digits.replace('_', "").parse().map_err(|_| too_large())?;
     let (unit, factor) = match unit {
         "" => (None, 1),
-        unit => UNITS
-            .iter()
-            .find(|(name, _, _)| *name == unit)
-            .map(|(_, unit, factor)| (Some(*unit), *factor))
-            .ok_or_else(|| {
-                fail(
-                    format!("there is no unit `{unit}`"),
-                    "sizes: B KB KiB MB MiB GB GiB; times: s m h d w",
-                )
-            })?,
+        unit => {
+            UNITS.iter().find(|(name, _, _)| *name == unit).map(|(_, unit, factor)| (Some(*unit), *factor)).ok_or_else(
+                || fail(format!("there is no unit `{unit}`"), "sizes: B KB KiB MB MiB GB GiB; times: s m h d w"),
+            )?
+        }
     };
-    let value = value
-        .checked_mul(factor)
-        .filter(|value| (-NUMBER_MAX..=NUMBER_MAX).contains(value))
-        .ok_or_else(too_large)?;
+    let value =
+        value.checked_mul(factor).filter(|value| (-NUMBER_MAX..=NUMBER_MAX).contains(value)).ok_or_else(too_large)?;
     Ok(Number { value, unit })
 }
 
 /// An address, or a network in CIDR form whose host bits are zero.
 pub(crate) fn network(written: &str, span: Span) -> Parsed<IpNet> {
-    let fail =
-        |message: String| boxed(Diagnostic::error(Code::BadAddress, message).label(span, ""));
+    let fail = |message: String| boxed(Diagnostic::error(Code::BadAddress, message).label(span, ""));
     let net = match written.contains('/') {
         true => written.parse::<IpNet>().ok(),
         false => written.parse::<IpAddr>().ok().map(IpNet::from),
@@ -129,16 +107,9 @@ pub(crate) fn network(written: &str, span: Span) -> Parsed<IpNet> {
     };
     if net.addr() != net.network() {
         return Err(boxed(
-            Diagnostic::error(
-                Code::BadAddress,
-                format!("`{written}` has host bits behind its prefix"),
-            )
-            .label(span, "")
-            .help(format!(
-                "the network is `{}`, the one address `{}`",
-                net.trunc(),
-                net.addr()
-            )),
+            Diagnostic::error(Code::BadAddress, format!("`{written}` has host bits behind its prefix"))
+                .label(span, "")
+                .help(format!("the network is `{}`, the one address `{}`", net.trunc(), net.addr())),
         ));
     }
     if let IpNet::V6(v6) = net

@@ -1,16 +1,10 @@
 //! A call made up for tests: facts over plain values, JSON by serde_json, regexes by regex-automata.
-#![allow(
-    dead_code,
-    unreachable_pub,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic
-)]
+#![allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use policy_lang::schema::StrField;
 use policy_lang::{
-    BodyView, Facts, HeaderView, JsonPath, JsonValue, Loaded, PathSegment, Source, TextEngine,
-    TextTest, Unreadable, load_sources,
+    BodyView, Facts, HeaderView, JsonPath, JsonValue, Loaded, PathSegment, Source, TextEngine, TextTest, Unreadable,
+    load_sources,
 };
 use serde_json::Value;
 use std::borrow::Cow;
@@ -56,10 +50,7 @@ impl World {
     }
 
     pub fn json(text: &str) -> Self {
-        Self {
-            body: Body::Json(serde_json::from_str(text).unwrap()),
-            ..Self::default()
-        }
+        Self { body: Body::Json(serde_json::from_str(text).unwrap()), ..Self::default() }
     }
 
     /// Gives the facts to `look`.
@@ -70,10 +61,7 @@ impl World {
         };
         let view = View {
             body: &self.body,
-            texts: texts
-                .iter()
-                .map(|text| Cow::Borrowed(text.as_str()))
-                .collect(),
+            texts: texts.iter().map(|text| Cow::Borrowed(text.as_str())).collect(),
             headers: &self.headers,
         };
         let mut strings = [""; 11];
@@ -98,9 +86,7 @@ impl World {
 fn contents(value: &Value) -> Vec<String> {
     let messages = value.get("messages").and_then(Value::as_array);
     let messages = messages.into_iter().flatten();
-    messages
-        .filter_map(|message| message.get("content")?.as_str().map(str::to_owned))
-        .collect()
+    messages.filter_map(|message| message.get("content")?.as_str().map(str::to_owned)).collect()
 }
 
 struct View<'a> {
@@ -124,11 +110,7 @@ impl BodyView for View<'_> {
         }
     }
 
-    fn values(
-        &self,
-        path: &JsonPath,
-        visit: &mut dyn FnMut(JsonValue<'_>) -> bool,
-    ) -> Result<(), Unreadable> {
+    fn values(&self, path: &JsonPath, visit: &mut dyn FnMut(JsonValue<'_>) -> bool) -> Result<(), Unreadable> {
         match self.body {
             Body::None => Ok(()),
             Body::Malformed => Err(Unreadable),
@@ -151,18 +133,12 @@ fn walk(value: &Value, path: &[PathSegment], visit: &mut dyn FnMut(JsonValue<'_>
         });
     };
     match (first, value) {
-        (PathSegment::Key(key), Value::Object(members)) => {
-            members.get(key).is_none_or(|v| walk(v, rest, visit))
+        (PathSegment::Key(key), Value::Object(members)) => members.get(key).is_none_or(|v| walk(v, rest, visit)),
+        (PathSegment::Index(index), Value::Array(elements)) => {
+            elements.get(*index as usize).is_none_or(|v| walk(v, rest, visit))
         }
-        (PathSegment::Index(index), Value::Array(elements)) => elements
-            .get(*index as usize)
-            .is_none_or(|v| walk(v, rest, visit)),
-        (PathSegment::Wildcard, Value::Array(elements)) => {
-            elements.iter().all(|v| walk(v, rest, visit))
-        }
-        (PathSegment::Wildcard, Value::Object(members)) => {
-            members.values().all(|v| walk(v, rest, visit))
-        }
+        (PathSegment::Wildcard, Value::Array(elements)) => elements.iter().all(|v| walk(v, rest, visit)),
+        (PathSegment::Wildcard, Value::Object(members)) => members.values().all(|v| walk(v, rest, visit)),
         _ => true,
     }
 }
@@ -173,11 +149,7 @@ struct Engine;
 impl TextEngine for Engine {
     fn test(&self, test: &TextTest, text: &str) -> Option<bool> {
         match test {
-            TextTest::Matches(source) => Some(
-                regex_automata::meta::Regex::new(source)
-                    .unwrap()
-                    .is_match(text),
-            ),
+            TextTest::Matches(source) => Some(regex_automata::meta::Regex::new(source).unwrap().is_match(text)),
             TextTest::Contains(part) => Some(text.contains(part)),
             TextTest::Finds(names) if names == &["email"] => Some(text.contains('@')),
             TextTest::Finds(_) => None,

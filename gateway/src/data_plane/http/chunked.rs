@@ -145,12 +145,22 @@ mod tests {
     #[test]
     fn decodes_and_stops_at_the_end() {
         let (out, taken, done) = decode(b"5;a=b\r\nhello\r\n1\r\n!\r\n0\r\nX: y\r\n\r\nGET /").unwrap();
-        assert_eq!((out.as_slice(), taken, done), (b"hello!".as_slice(), 32, true));
+        assert_eq!((out.as_slice(), taken, done), (b"hello!".as_slice(), 31, true));
     }
 
     #[test]
     fn refuses_sloppy_chunks() {
-        for bad in ["\r\n", "x\r\n", "-1\r\n", "5\nhello", "1\r\nab", "1\r\na\nb", "1000000000000000000\r\n", "0x5\r\n", "5;\n"] {
+        for bad in [
+            "\r\n",
+            "x\r\n",
+            "-1\r\n",
+            "5\nhello",
+            "1\r\nab",
+            "1\r\na\nb",
+            "1000000000000000000\r\n",
+            "0x5\r\n",
+            "5;\n",
+        ] {
             assert!(decode(bad.as_bytes()).is_err(), "{bad:?}");
         }
     }

@@ -27,7 +27,9 @@ impl Fields {
 
     /// Name and value of every line, as received.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &[u8])> {
-        self.lines.iter().map(|(name, value)| (std::str::from_utf8(self.slice(*name)).unwrap_or(""), self.slice(*value)))
+        self.lines
+            .iter()
+            .map(|(name, value)| (std::str::from_utf8(self.slice(*name)).unwrap_or(""), self.slice(*value)))
     }
 
     /// Values of a field, in order; the name in any case.

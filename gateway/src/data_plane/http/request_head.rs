@@ -55,7 +55,9 @@ impl RequestHead {
         let mut request = httparse::Request::new(table.get_mut(..fields_max).unwrap_or_default());
         let length = match request.parse(bytes) {
             Ok(httparse::Status::Complete(length)) => length,
-            Ok(httparse::Status::Partial) if bytes.len() >= limits.bytes => return Err(HeadError::TooLarge(limits.bytes)),
+            Ok(httparse::Status::Partial) if bytes.len() >= limits.bytes => {
+                return Err(HeadError::TooLarge(limits.bytes));
+            }
             Ok(httparse::Status::Partial) => return Ok(None),
             Err(error) => return Err(refusal(error, bytes, fields_max)),
         };
@@ -162,10 +164,14 @@ fn request_framing(fields: &Fields, is_http10: bool) -> Result<Framing, HeadErro
     let has_length = fields.first("content-length").is_some();
     match (coding, has_length) {
         (None, false) => Ok(Framing::Length(0)),
-        (None, true) => single_length(fields).map(Framing::Length).ok_or(HeadError::Malformed("content-length is not one number")),
+        (None, true) => {
+            single_length(fields).map(Framing::Length).ok_or(HeadError::Malformed("content-length is not one number"))
+        }
         (Some(_), true) => Err(HeadError::Malformed("it has both content-length and transfer-encoding")),
         (Some(_), false) if is_http10 => Err(HeadError::Malformed("HTTP/1.0 has no transfer-encoding")),
-        (Some(value), false) if codings.next().is_none() && value.eq_ignore_ascii_case(b"chunked") => Ok(Framing::Chunked),
+        (Some(value), false) if codings.next().is_none() && value.eq_ignore_ascii_case(b"chunked") => {
+            Ok(Framing::Chunked)
+        }
         (Some(_), false) => Err(HeadError::TransferCoding),
     }
 }
@@ -194,7 +200,10 @@ mod tests {
     #[test]
     fn reads_a_head_in_place() {
         let head = parse("POST /v1/chat/completions?x=1 HTTP/1.1\r\nHost: a\r\nContent-Length: 12\r\n\r\n").unwrap();
-        assert_eq!((head.method.as_str(), head.path(), head.framing), ("POST", "/v1/chat/completions", Framing::Length(12)));
+        assert_eq!(
+            (head.method.as_str(), head.path(), head.framing),
+            ("POST", "/v1/chat/completions", Framing::Length(12))
+        );
         assert!(head.keep_alive && !head.expects_continue);
     }
 

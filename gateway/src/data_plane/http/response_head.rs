@@ -32,7 +32,9 @@ impl ResponseHead {
         let mut response = httparse::Response::new(&mut table);
         let length = match response.parse(bytes) {
             Ok(httparse::Status::Complete(length)) => length,
-            Ok(httparse::Status::Partial) if bytes.len() >= BYTES_MAX => return Err(ResponseHeadError("its head is too large")),
+            Ok(httparse::Status::Partial) if bytes.len() >= BYTES_MAX => {
+                return Err(ResponseHeadError("its head is too large"));
+            }
             Ok(httparse::Status::Partial) => return Ok(None),
             Err(_) => return Err(ResponseHeadError("its head cannot be read")),
         };
@@ -72,7 +74,9 @@ fn framing(status: u16, fields: &Fields, to_head_request: bool) -> Result<Framin
         };
     }
     if fields.first("content-length").is_some() {
-        return single_length(fields).map(Framing::Length).ok_or(ResponseHeadError("its content-length is not one number"));
+        return single_length(fields)
+            .map(Framing::Length)
+            .ok_or(ResponseHeadError("its content-length is not one number"));
     }
     Ok(Framing::UntilClose)
 }

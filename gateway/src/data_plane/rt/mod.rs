@@ -13,6 +13,6 @@ mod executor;
 mod socket;
 mod watchdog;
 
-pub(crate) use executor::{ExecutorError, Executor, sleep, spawn, spawn_executor};
+pub(crate) use executor::{Executor, ExecutorError, sleep, spawn, spawn_executor};
 pub(crate) use socket::{Listener, Socket};
 pub(crate) use watchdog::Watchdog;
