@@ -59,7 +59,7 @@ pub enum PreflightError {
 /// [`PreflightError`], whose text says how to allow it.
 pub fn check(cores: usize) -> Result<(), PreflightError> {
     if let Some(setting @ 1..) = disabled_setting()
-        && (setting >= 2 || !try_setup().is_ok())
+        && (setting >= 2 || try_setup().is_err())
     {
         return Err(PreflightError::Disabled(setting));
     }
