@@ -183,8 +183,6 @@ pub struct EvidenceConfig {
     pub origin: String,
     /// What an acknowledgement promises.
     pub durability: Durability,
-    /// What happens to calls when evidence cannot be written.
-    pub on_failure: OnFailure,
     /// The file with the log's signing key; `None` is one made in the data directory.
     pub key: Option<PathBuf>,
     /// The file with the key of the keystore; `None` is one made in the data directory.
@@ -196,7 +194,6 @@ impl Default for EvidenceConfig {
         Self {
             origin: check::DEFAULT_ORIGIN.to_owned(),
             durability: Durability::default(),
-            on_failure: OnFailure::default(),
             key: None,
             keystore: None,
         }
@@ -213,16 +210,6 @@ pub enum Durability {
     Crash,
     /// Nothing is promised; losses are counted in the log.
     Observe,
-}
-
-/// What happens to calls when evidence cannot be written.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum OnFailure {
-    /// They are refused.
-    #[default]
-    Refuse,
-    /// They pass, and the gap is recorded when the log works again.
-    Continue,
 }
 
 /// Calls that wait for people.

@@ -1,6 +1,6 @@
 //! The configuration as it may be shown: everything but secrets.
 
-use super::{Config, Durability, JwksSource, Limits, OnFailure};
+use super::{Config, Durability, JwksSource, Limits};
 use serde_json::{Value, json};
 
 /// Every setting in effect, defaults included; credentials show their header only.
@@ -55,10 +55,7 @@ pub fn redacted(config: &Config) -> Value {
                 Durability::Crash => "crash",
                 Durability::Observe => "observe",
             },
-            "on_failure": match config.evidence.on_failure {
-                OnFailure::Refuse => "refuse",
-                OnFailure::Continue => "continue",
-            },
+            "on_failure": "refuse",
         },
         "approvals": { "hold": seconds(config.approvals.hold) },
     })

@@ -335,7 +335,7 @@ fn intent(core: &Core, call: &Call, admitted: &Admitted) -> Intent {
         } else {
             vec![(Cow::Borrowed("body"), Coverage::Opaque)]
         },
-        approval: admitted.approval.as_ref().and_then(|approval| approval.id.parse().ok()),
+        approval: admitted.approval.as_ref().and_then(|approval| approval.record),
         parent: None,
         body: admitted.raw_digest.map_or(RequestBody::Follows, RequestBody::Whole),
     }
