@@ -7,6 +7,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use common::{Client, Gateway, POLICY, Setup, any_file_contains, chat_body, chat_request, stream_text};
+use load_tests::load::{self, Arrivals, Plan, Target};
 use load_tests::mock_model::{self, MockHandle, MockOptions};
 
 const SAY: &str = "The number on file is 536-22-8145, call 212-555-0143.";
@@ -194,21 +195,14 @@ fn editing_the_policy_changes_verdicts_without_a_failed_call() {
     let token = gateway.token("alice", "ml-apps");
     let policy = directory.path().join("test.policy");
     let address = gateway.address;
-    let stop = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
-    let traffic: Vec<_> = (0..4)
-        .map(|_| {
-            let (stop, token) = (std::sync::Arc::clone(&stop), token.clone());
-            std::thread::spawn(move || {
-                let mut statuses = std::collections::BTreeMap::<u16, u64>::new();
-                let mut client = Client::connect(address);
-                while !stop.load(std::sync::atomic::Ordering::Relaxed) {
-                    let answer = client.try_answer_to(&chat_request(&token, &chat_body("m", "hi", false)));
-                    *statuses.entry(answer.expect("no call may fail").status).or_default() += 1;
-                }
-                statuses
-            })
-        })
-        .collect();
+    // What `sallyport-load run --rate 100 --duration 10s --accept 403` does.
+    let body = chat_body("m", "hi", false);
+    let target = Target::new(&format!("http://{address}/v1/chat/completions")).unwrap();
+    let arrivals = Arrivals::Open { rate: 100.0, connections: None };
+    let mut plan = Plan::new(target, arrivals, Duration::from_secs(10), body.into());
+    plan.headers.push(("authorization".parse().unwrap(), format!("Bearer {token}").parse().unwrap()));
+    plan.accept = vec![403];
+    let traffic = std::thread::spawn(move || load::run(plan).unwrap());
     let status_now = || {
         let mut client = Client::connect(address);
         client.chat(&token, &chat_body("m", "hi", false)).status.to_string()
@@ -224,12 +218,9 @@ fn editing_the_policy_changes_verdicts_without_a_failed_call() {
         std::fs::write(&policy, POLICY).unwrap();
         wait_until(status_now, |status| status == "200");
     }
-    stop.store(true, std::sync::atomic::Ordering::Relaxed);
-    for thread in traffic {
-        let statuses = thread.join().unwrap();
-        assert!(statuses.keys().all(|status| matches!(status, 200 | 403)), "{statuses:?}");
-        assert!(statuses.len() == 2, "both verdicts were seen: {statuses:?}");
-    }
+    let report = traffic.join().unwrap();
+    assert_eq!((report.ok, report.failed, report.other_status, report.dropped), (report.due, 0, 0, 0), "{report:?}");
+    assert!(report.statuses.keys().eq(&[200, 403]), "both verdicts were seen, and no other: {report:?}");
 }
 
 #[test]

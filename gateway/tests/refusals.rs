@@ -138,6 +138,17 @@ fn a_slow_head_times_out() {
     assert!(client.is_closed());
 }
 
+#[test]
+fn a_slow_body_times_out() {
+    let house = house();
+    let mut client = Client::connect(house.gateway.address);
+    let whole = chat_request(&house.token, &chat_body("m", "hi", false));
+    client.send(&whole.as_bytes()[..whole.len() - 5]);
+    let answer = client.answer();
+    insta::assert_snapshot!(format!("{} {}", answer.status, answer.text()), @r#"408 {"error":{"message":"The request body did not arrive in time.","type":"timeout_error","param":null,"code":"body_timeout"}}"#);
+    assert!(client.is_closed());
+}
+
 fn with_upstream(upstream: std::net::SocketAddr, stream: bool) -> (common::Answer, Vec<u8>) {
     let directory = tempfile::tempdir().unwrap();
     let policy = directory.path().join("test.policy");
