@@ -190,5 +190,5 @@ fn an_answer_that_cannot_be_masked_is_withheld() {
         b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Encoding: br\r\nContent-Length: 3\r\n\r\nabc"
             .to_vec();
     let (answer, _) = with_upstream(fixed_upstream(packed, 1), false);
-    insta::assert_snapshot!(format!("{} {}", answer.status, answer.text()), @"");
+    insta::assert_snapshot!(format!("{} {}", answer.status, answer.text()), @r#"502 {"error":{"message":"The policy masks this answer, but its form cannot be looked into, so it is withheld.","type":"server_error","param":null,"code":"cannot_mask"}}"#);
 }

@@ -191,12 +191,7 @@ pub struct EvidenceConfig {
 
 impl Default for EvidenceConfig {
     fn default() -> Self {
-        Self {
-            origin: check::DEFAULT_ORIGIN.to_owned(),
-            durability: Durability::default(),
-            key: None,
-            keystore: None,
-        }
+        Self { origin: check::DEFAULT_ORIGIN.to_owned(), durability: Durability::default(), key: None, keystore: None }
     }
 }
 

@@ -33,7 +33,6 @@ fn the_smallest_file_gets_every_default() {
     assert_eq!(config.admin.address.to_string(), "127.0.0.1:9900");
     assert_eq!(config.approvals.hold, Duration::from_secs(200));
     assert_eq!(config.evidence.durability, Durability::Strict);
-    assert_eq!(config.evidence.on_failure, OnFailure::Refuse);
     let issuer = config.issuers.first().unwrap();
     assert_eq!((issuer.groups_claim.as_str(), &issuer.jwks), ("groups", &JwksSource::Discovery));
     let endpoints: Vec<_> =
