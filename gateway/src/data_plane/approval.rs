@@ -115,7 +115,7 @@ fn ask(
         parked.raw.unwrap_or_default(),
     ];
     Ask {
-        binding: core.shared.evidence.mac("approval", &parts),
+        binding: core.shared.approvals.binding(&parts),
         subject: caller.subject.clone(),
         issuer: caller.issuer.clone(),
         tenant: caller.tenant.clone(),
