@@ -34,7 +34,6 @@ codes! {
     TooManyFiles "SP0006" "too many files, or directories too deep",
 
     Syntax "SP0101" "something else was expected here",
-    NotYet "SP0102" "a part of the language that this version does not have yet",
     SingleEquals "SP0103" "`=` where `==` is meant",
     SymbolForWord "SP0104" "a symbol where the language uses a word",
     UnknownItem "SP0105" "no item begins with this word",
@@ -49,6 +48,9 @@ codes! {
     BadPath "SP0114" "a JSON path that cannot be read",
     BadAddress "SP0115" "an address or network that cannot be read",
     StringTooLong "SP0116" "a string beyond the limit",
+    BadDate "SP0117" "a day that is not in the calendar",
+    BadJson "SP0118" "JSON that cannot be read",
+    DuplicateMember "SP0119" "a member that stands twice in a JSON object",
 
     UnknownName "SP0201" "no set or condition of this name in the file",
     UnknownField "SP0202" "no field of this name",
@@ -59,6 +61,11 @@ codes! {
     CyclicDefinition "SP0207" "a definition that needs itself",
     MissingHeader "SP0208" "a set without a `policy` header",
     DuplicateHeader "SP0209" "two `policy` headers in a file",
+    ReservedName "SP0210" "a name that has a meaning of its own already",
+    UnknownImport "SP0211" "no policy file of this name",
+    CyclicImport "SP0212" "files that import each other",
+    ImportOutside "SP0213" "an import from outside the policy set",
+    UnknownRule "SP0214" "no rule of this name",
 
     WrongTest "SP0301" "a test that this field does not have",
     WrongSetType "SP0302" "a set of another type than the field",
@@ -67,6 +74,7 @@ codes! {
     EmptySet "SP0305" "a set without entries",
     EmptyComparison "SP0306" "a comparison with empty text, which never holds",
     GlobNotPossible "SP0307" "a glob where only whole names can stand",
+    NeedsPresence "SP0308" "a test of something that may be absent",
 
     BadRegex "SP0401" "a regular expression that cannot be read",
     RegexTooLarge "SP0402" "a regular expression beyond the limit",
@@ -77,17 +85,29 @@ codes! {
     Contradiction "SP0503" "effects that contradict each other",
     BadStatus "SP0504" "a status that is not 4xx",
     EmptyText "SP0505" "an empty text where one is needed",
+    WrongPhase "SP0506" "an effect or test at a time when it cannot be",
+    UntilLoosens "SP0507" "an end date after which more would be allowed",
+    RiskReadsRisk "SP0508" "a rule that adds risk and reads it",
+    LastFourTooMuch "SP0509" "the last four characters of something that has no fixed form",
+    NoExpectation "SP0510" "a test that expects nothing, or looks at what is not given",
 
     TooManyRules "SP0601" "more rules than the limit",
     TooManyEntries "SP0602" "more set entries than the limit",
     ConditionTooLarge "SP0603" "a condition beyond the limit",
     TooManyEffects "SP0604" "more effects in a rule than the limit",
     TooManyRegexes "SP0605" "more regular expressions than the limit",
+    TooManyTests "SP0606" "more tests than the limit",
 
     NothingAllowed "SP0901" "no rule allows anything",
     UnusedLet "SP0902" "a `let` that no rule uses",
     UnusedSet "SP0903" "a `set` that no rule uses",
     LooksLikeGlob "SP0904" "a literal that looks like a glob",
+    UnusedDetector "SP0905" "a `detector` that no rule uses",
+    UnusedClaim "SP0906" "a `claim` that no rule reads",
+    UnusedImport "SP0907" "an `import` of which nothing is used",
+    DeliveredStays "SP0908" "a denial that may come after parts of the answer were delivered",
+    Expired "SP0909" "an `until` that is over",
+    ExpiresSoon "SP0910" "an `until` that is over soon",
 
     Internal "SP0999" "a mistake in the compiler itself",
 }

@@ -1,6 +1,12 @@
 //! From "which rules hold" to what happens: the meaning of POLICY-LANGUAGE §4, shared by interpreter and native code.
 
-use crate::program::{ApprovalRequirement, Effect, Mask, Program, RecordBound, RecordLevel, RuleId};
+use crate::facts::{DeclaredPurpose, Facts};
+use crate::program::{
+    ApprovalRequirement, Effect, GrantRequirement, Mask, Phase, Program, PurposeRequirement, RateLimit, RecordBound,
+    RecordLevel, Rule, RuleId, Severity, Side, SourceKind,
+};
+use crate::schema::IntField;
+use std::time::Duration;
 
 /// How one rule came out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -14,7 +20,7 @@ pub enum Truth {
     True = 2,
 }
 
-/// Which rules were true and which were errors, by [`RuleId`].
+/// Which rules were true and which were errors, by [`RuleId`]. Rules of another phase are false.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Trace {
     /// One byte per rule, a [`Truth`].
@@ -32,6 +38,8 @@ pub struct Decision {
     pub shadow_fired: Vec<RuleId>,
     /// Rules that could not be judged.
     pub errors: Vec<RuleId>,
+    /// Everything that stood against the call, in the order of §4; empty unless the verdict is a denial.
+    pub reasons: Vec<Reason>,
     /// What the call owes if it goes forward.
     pub obligations: Obligations,
 }
@@ -42,9 +50,18 @@ pub enum Verdict {
     /// It goes to the model.
     Forward,
     /// It waits for people.
-    Pending(Vec<ApprovalRequirement>),
+    Pending(Requirements),
     /// It is refused.
     Deny(Denial),
+}
+
+/// What people must agree to before the call goes forward; sorted, each once.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Requirements {
+    /// Approvals of this call.
+    pub approvals: Vec<ApprovalRequirement>,
+    /// Access for a time.
+    pub grants: Vec<GrantRequirement>,
 }
 
 /// A refusal.
@@ -58,86 +75,314 @@ pub struct Denial {
     pub rule: Option<RuleId>,
 }
 
-/// What a forwarded call owes. Masks are given as (rule, index of the effect in the rule): the program holds them.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Obligations {
-    /// Masks of the rules that held.
-    pub masks: Vec<(RuleId, u32)>,
-    /// How much of the payload is kept.
-    pub record: RecordLevel,
+/// One thing that stood against the call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reason {
+    /// What it was.
+    pub kind: ReasonKind,
+    /// Whose it was; none when no rule allows the call.
+    pub rule: Option<RuleId>,
 }
 
-/// Draws the conclusion from a trace. Total: a trace shorter than the rule list counts the missing rules as errors.
-#[must_use]
-pub fn conclude(program: &Program, trace: &Trace) -> Decision {
-    let mut fired = Vec::new();
-    let mut shadow_fired = Vec::new();
-    let mut errors = Vec::new();
-    let mut denial: Option<Denial> = None;
-    let mut allowed = false;
-    let mut approvals: Vec<ApprovalRequirement> = Vec::new();
-    let mut masks = Vec::new();
-    let (mut at_least, mut at_most) = (RecordLevel::Metadata, RecordLevel::Full);
-    for (index, rule) in program.rules.iter().enumerate() {
-        let id = RuleId(u32::try_from(index).unwrap_or(u32::MAX));
-        let truth = trace.truths.get(index).copied().unwrap_or(Truth::Error);
-        match truth {
-            Truth::False => continue,
-            Truth::Error => {
-                errors.push(id);
-                if rule.restricts() && !rule.shadow && denial.is_none() {
-                    denial = Some(Denial {
-                        text: "The policy could not be judged for this call.".to_owned(),
-                        status: 403,
-                        rule: Some(id),
-                    });
-                }
-                continue;
-            }
-            Truth::True if rule.shadow => {
-                shadow_fired.push(id);
-                continue;
-            }
-            Truth::True => fired.push(id),
+/// What stood against a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReasonKind {
+    /// A rule that denies held.
+    Denied,
+    /// A rule that restricts could not be judged.
+    Unjudged,
+    /// No rule allows the call.
+    NotAllowed,
+    /// Its purpose is missing or does not fit.
+    Purpose,
+    /// A number of it is over a bound.
+    Limit,
+}
+
+/// What a forwarded call owes. Effects are given as (rule, index of the effect in the rule): the program holds them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Obligations {
+    /// Masks and drops of the rules that held.
+    pub masks: Vec<(RuleId, u32)>,
+    /// Rate limits to charge.
+    pub limits: Vec<(RuleId, u32)>,
+    /// Alerts to raise, also of a refused call.
+    pub alerts: Vec<(RuleId, u32)>,
+    /// How much of the payload is kept.
+    pub record: RecordLevel,
+    /// The payload is kept at least this long.
+    pub retain_at_least: Option<Duration>,
+    /// And at most this long.
+    pub retain_at_most: Option<Duration>,
+    /// The original of the request is kept sealed.
+    pub seal_request: bool,
+    /// The original of the answer is kept sealed.
+    pub seal_response: bool,
+    /// The purpose of the call, as recorded.
+    pub purpose: Option<Purpose>,
+}
+
+impl Default for Obligations {
+    fn default() -> Self {
+        Self {
+            masks: Vec::new(),
+            limits: Vec::new(),
+            alerts: Vec::new(),
+            record: RecordLevel::Full,
+            retain_at_least: None,
+            retain_at_most: None,
+            seal_request: false,
+            seal_response: false,
+            purpose: None,
         }
-        for (position, effect) in rule.effects.iter().enumerate() {
-            match effect {
-                Effect::Allow => allowed = true,
-                Effect::Deny { text, status } => {
-                    if denial.is_none() {
-                        denial = Some(Denial { text: text.clone(), status: *status, rule: Some(id) });
-                    }
+    }
+}
+
+/// Why a call is made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Purpose {
+    /// Its name.
+    pub purpose: String,
+    /// The lawful basis, or empty.
+    pub basis: String,
+    /// Who said so.
+    pub source: SourceKind,
+}
+
+const UNJUDGED: &str = "The policy could not be judged for this call.";
+const NOT_ALLOWED: &str = "No rule allows this call.";
+
+/// Draws the conclusion of the request phase from a trace. Total: a trace shorter than the rule list counts the missing rules as errors.
+#[must_use]
+pub fn conclude(program: &Program, trace: &Trace, facts: &Facts<'_>) -> Decision {
+    draw(program, trace, facts, Phase::Request)
+}
+
+/// Draws the conclusion of the response phase: the verdict is a denial or [`Verdict::Forward`], the obligations are those of
+/// response-phase rules alone.
+#[must_use]
+pub fn conclude_response(program: &Program, trace: &Trace, facts: &Facts<'_>) -> Decision {
+    draw(program, trace, facts, Phase::Response)
+}
+
+fn draw(program: &Program, trace: &Trace, facts: &Facts<'_>, phase: Phase) -> Decision {
+    let mut drawing = Drawing::default();
+    for (index, rule) in program.rules.iter().enumerate().filter(|(_, rule)| rule.phase == phase) {
+        let id = RuleId(u32::try_from(index).unwrap_or(u32::MAX));
+        match trace.truths.get(index).copied().unwrap_or(Truth::Error) {
+            Truth::False => {}
+            Truth::Error => {
+                drawing.errors.push(id);
+                if rule.restricts() && !rule.shadow {
+                    drawing.against(ReasonKind::Unjudged, Some(id), UNJUDGED, 403);
                 }
-                Effect::RequireApproval(requirement) => approvals.push(requirement.clone()),
-                Effect::Mask(_) => masks.push((id, u32::try_from(position).unwrap_or(u32::MAX))),
-                Effect::Record { bound: RecordBound::AtLeast, level } => at_least = at_least.max(*level),
-                Effect::Record { bound: RecordBound::AtMost, level } => at_most = at_most.min(*level),
+            }
+            Truth::True if rule.shadow => drawing.shadow_fired.push(id),
+            Truth::True => {
+                drawing.fired.push(id);
+                drawing.fire(id, rule);
             }
         }
     }
-    approvals.sort();
-    approvals.dedup();
-    let verdict = match denial {
-        Some(denial) => Verdict::Deny(denial),
-        None if !allowed => {
-            Verdict::Deny(Denial { text: "No rule allows this call.".to_owned(), status: 403, rule: None })
+    if phase == Phase::Request {
+        if !drawing.allowed {
+            drawing.against(ReasonKind::NotAllowed, None, NOT_ALLOWED, 403);
         }
-        None if !approvals.is_empty() => Verdict::Pending(approvals),
-        None => Verdict::Forward,
-    };
-    // Where bounds contradict, keeping more is the stricter reading.
-    Decision { verdict, fired, shadow_fired, errors, obligations: Obligations { masks, record: at_least.max(at_most) } }
+        drawing.judge_purposes(facts);
+        drawing.judge_numbers(facts);
+    }
+    drawing.finish()
+}
+
+/// Collects what the rules that held bring.
+#[derive(Default)]
+struct Drawing<'p> {
+    fired: Vec<RuleId>,
+    shadow_fired: Vec<RuleId>,
+    errors: Vec<RuleId>,
+    reasons: Vec<Reason>,
+    denial: Option<Denial>,
+    allowed: bool,
+    required: Requirements,
+    purposes_required: Vec<(RuleId, &'p PurposeRequirement)>,
+    purposes_given: Vec<DeclaredPurpose<'p>>,
+    numbers: Vec<(RuleId, IntField, i64)>,
+    record_at_least: Option<RecordLevel>,
+    record_at_most: Option<RecordLevel>,
+    obligations: Obligations,
+}
+
+impl<'p> Drawing<'p> {
+    fn fire(&mut self, id: RuleId, rule: &'p Rule) {
+        for (position, effect) in rule.effects.iter().enumerate() {
+            let handle = (id, u32::try_from(position).unwrap_or(u32::MAX));
+            match effect {
+                Effect::Allow => self.allowed = true,
+                Effect::Deny { text, status, .. } => self.against(ReasonKind::Denied, Some(id), text, *status),
+                Effect::RequireApproval(requirement) => self.required.approvals.push(requirement.clone()),
+                Effect::RequireGrant(requirement) => self.required.grants.push(requirement.clone()),
+                Effect::RequirePurpose(requirement) => self.purposes_required.push((id, requirement)),
+                Effect::Purpose { purpose, basis } => self.purposes_given.push(DeclaredPurpose {
+                    purpose,
+                    basis: basis.as_deref().unwrap_or(""),
+                    source: SourceKind::Policy,
+                }),
+                // Summed up before the rules that read it are judged.
+                Effect::Risk { .. } => {}
+                Effect::Mask(_) => self.obligations.masks.push(handle),
+                Effect::LimitRate(_) => self.obligations.limits.push(handle),
+                Effect::LimitField { field, max } => self.numbers.push((id, *field, *max)),
+                Effect::Record { bound: RecordBound::AtLeast, level } => {
+                    self.record_at_least = self.record_at_least.max(Some(*level));
+                }
+                Effect::Record { bound: RecordBound::AtMost, level } => {
+                    self.record_at_most = Some(self.record_at_most.map_or(*level, |other| other.min(*level)));
+                }
+                Effect::Retain { bound: RecordBound::AtLeast, time } => {
+                    self.obligations.retain_at_least = self.obligations.retain_at_least.max(Some(*time));
+                }
+                Effect::Retain { bound: RecordBound::AtMost, time } => {
+                    let shortest = self.obligations.retain_at_most.map_or(*time, |other| other.min(*time));
+                    self.obligations.retain_at_most = Some(shortest);
+                }
+                Effect::Seal(Side::Request) => self.obligations.seal_request = true,
+                Effect::Seal(Side::Response) => self.obligations.seal_response = true,
+                Effect::Alert { .. } => self.obligations.alerts.push(handle),
+            }
+        }
+    }
+
+    /// The caller hears the first reason; all are recorded. Rules come in name order, so it is the one with the lowest name.
+    fn against(&mut self, kind: ReasonKind, rule: Option<RuleId>, text: &str, status: u16) {
+        self.reasons.push(Reason { kind, rule });
+        if self.denial.is_none() {
+            self.denial = Some(Denial { text: text.to_owned(), status, rule });
+        }
+    }
+
+    fn judge_purposes(&mut self, facts: &Facts<'_>) {
+        let declared = || facts.purposes.iter().chain(&self.purposes_given);
+        let unmet: Vec<_> = self
+            .purposes_required
+            .iter()
+            .filter(|(_, wanted)| !declared().any(|given| wanted.accepts(given)))
+            .map(|(rule, wanted)| (*rule, wanted.complaint()))
+            .collect();
+        // The best source first; of one source the first by name of the rule.
+        let best = declared().filter(|given| !given.purpose.is_empty()).min_by_key(|given| given.source);
+        self.obligations.purpose = best.map(|given| Purpose {
+            purpose: given.purpose.to_owned(),
+            basis: given.basis.to_owned(),
+            source: given.source,
+        });
+        for (rule, complaint) in unmet {
+            self.against(ReasonKind::Purpose, Some(rule), &complaint, 403);
+        }
+    }
+
+    fn judge_numbers(&mut self, facts: &Facts<'_>) {
+        for (rule, field, max) in std::mem::take(&mut self.numbers) {
+            let (_, name) = IntField::ALL.get(field as usize).copied().unwrap_or((field, "a number"));
+            match facts.int(field) {
+                Some(found) if found <= max => {}
+                Some(_) => {
+                    let status = if field == IntField::RequestSize { 413 } else { 400 };
+                    self.against(ReasonKind::Limit, Some(rule), &format!("{name} is over the limit of {max}."), status);
+                }
+                // What the caller leaves open cannot be held to a bound.
+                None => {
+                    self.against(ReasonKind::Limit, Some(rule), &format!("{name} must be given, at most {max}."), 400);
+                }
+            }
+        }
+    }
+
+    fn finish(mut self) -> Decision {
+        self.required.approvals.sort();
+        self.required.approvals.dedup();
+        self.required.grants.sort();
+        self.required.grants.dedup();
+        let verdict = match self.denial {
+            Some(denial) => Verdict::Deny(denial),
+            None if self.required != Requirements::default() => Verdict::Pending(self.required),
+            None => Verdict::Forward,
+        };
+        let mut obligations = self.obligations;
+        // Where bounds contradict, keeping more is the stricter reading; the default is to keep all.
+        let at_most = self.record_at_most.unwrap_or(RecordLevel::Full);
+        obligations.record = self.record_at_least.map_or(at_most, |least| least.max(at_most));
+        Decision {
+            verdict,
+            fired: self.fired,
+            shadow_fired: self.shadow_fired,
+            errors: self.errors,
+            reasons: self.reasons,
+            obligations,
+        }
+    }
+}
+
+impl PurposeRequirement {
+    /// Whether a declared purpose fits.
+    #[must_use]
+    pub fn accepts(&self, declared: &DeclaredPurpose<'_>) -> bool {
+        self.from.contains(&declared.source)
+            && self.purposes.contains(declared.purpose)
+            && self.bases.as_ref().is_none_or(|bases| bases.contains(declared.basis))
+    }
+
+    /// For the caller: names the accepted purposes (§4.3).
+    fn complaint(&self) -> String {
+        let list = |set: &crate::program::StrSet| {
+            let all: Vec<&str> = set.literals.iter().chain(&set.globs).map(String::as_str).collect();
+            all.join(", ")
+        };
+        let mut text = format!("This call needs a declared purpose: {}", list(&self.purposes));
+        if let Some(bases) = &self.bases {
+            text += &format!(" (on the basis of {})", list(bases));
+        }
+        text + "."
+    }
+}
+
+impl Requirements {
+    /// Whether nobody has to be asked.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.approvals.is_empty() && self.grants.is_empty()
+    }
 }
 
 impl Obligations {
     /// The mask effects themselves.
     pub fn resolve<'p>(&'p self, program: &'p Program) -> impl Iterator<Item = (&'p str, &'p Mask)> + 'p {
-        self.masks.iter().filter_map(|(rule, effect)| {
-            let rule = program.rules.get(rule.0 as usize)?;
-            match rule.effects.get(*effect as usize)? {
-                Effect::Mask(mask) => Some((rule.name.as_str(), mask)),
-                _ => None,
-            }
+        self.masks.iter().filter_map(|handle| match effect(program, *handle)? {
+            (rule, Effect::Mask(mask)) => Some((rule, mask)),
+            _ => None,
         })
     }
+
+    /// The rate limits themselves.
+    pub fn resolve_limits<'p>(&'p self, program: &'p Program) -> impl Iterator<Item = (&'p str, &'p RateLimit)> + 'p {
+        self.limits.iter().filter_map(|handle| match effect(program, *handle)? {
+            (rule, Effect::LimitRate(limit)) => Some((rule, limit)),
+            _ => None,
+        })
+    }
+
+    /// The alerts themselves: rule, name, severity.
+    pub fn resolve_alerts<'p>(
+        &'p self,
+        program: &'p Program,
+    ) -> impl Iterator<Item = (&'p str, &'p str, Severity)> + 'p {
+        self.alerts.iter().filter_map(|handle| match effect(program, *handle)? {
+            (rule, Effect::Alert { name, severity }) => Some((rule, name.as_str(), *severity)),
+            _ => None,
+        })
+    }
+}
+
+fn effect(program: &Program, (rule, effect): (RuleId, u32)) -> Option<(&str, &Effect)> {
+    let rule = program.rules.get(rule.0 as usize)?;
+    Some((rule.name.as_str(), rule.effects.get(effect as usize)?))
 }

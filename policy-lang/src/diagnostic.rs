@@ -39,11 +39,41 @@ pub struct Diagnostic {
     pub labels: Vec<Label>,
     /// What to do.
     pub help: Option<String>,
+    /// A change that mends it, for editors and `--fix`; only where there is one that is surely meant.
+    pub patch: Option<Patch>,
+}
+
+/// A change of a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Patch {
+    /// Index into [`Sources::files`].
+    pub file: usize,
+    /// Bytes that are replaced; empty for an insertion.
+    pub span: Range<usize>,
+    /// What stands there then.
+    pub replacement: String,
+}
+
+impl Patch {
+    pub(crate) fn insert(file: usize, at: usize, text: impl Into<String>) -> Self {
+        Self { file, span: at..at, replacement: text.into() }
+    }
+
+    pub(crate) fn replace(span: Span, text: impl Into<String>) -> Self {
+        Self { file: span.file, span: span.range(), replacement: text.into() }
+    }
 }
 
 impl Diagnostic {
     pub(crate) fn error(code: Code, message: impl Into<String>) -> Self {
-        Self { code: code.as_str(), severity: Severity::Error, message: message.into(), labels: Vec::new(), help: None }
+        Self {
+            code: code.as_str(),
+            severity: Severity::Error,
+            message: message.into(),
+            labels: Vec::new(),
+            help: None,
+            patch: None,
+        }
     }
 
     pub(crate) fn warning(code: Code, message: impl Into<String>) -> Self {
@@ -57,6 +87,11 @@ impl Diagnostic {
 
     pub(crate) fn help(mut self, text: impl Into<String>) -> Self {
         self.help = Some(text.into());
+        self
+    }
+
+    pub(crate) fn patch(mut self, patch: Patch) -> Self {
+        self.patch = Some(patch);
         self
     }
 

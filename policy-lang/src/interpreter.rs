@@ -1,22 +1,60 @@
 //! The reference interpreter: the executable meaning of a program. Plain code; the native code is compared against it.
 
-use crate::decision::{Decision, Trace, Truth, conclude};
-use crate::facts::{BodyView, Facts, JsonValue};
+use crate::decision::{Decision, Trace, Truth, conclude, conclude_response};
+use crate::facts::{BodyView, ClaimView, Facts, JsonValue, Unreadable};
 use crate::glob::glob_match;
-use crate::program::{Atom, AtomId, CompareOp, Condition, JsonPath, JsonTest, Program, StrSet, TextTest};
+use crate::program::{
+    Atom, AtomId, Claim, ClaimTest, ClaimValue, CompareOp, Condition, Effect, JsonPath, JsonTest, Phase, Program, Rule,
+    StrSet, TextTest,
+};
+use crate::schema::IntField;
 use std::cell::Cell;
 
-/// Judges one call.
+/// Judges one call before it goes in.
 #[must_use]
 pub fn interpret(program: &Program, facts: &Facts<'_>) -> Decision {
-    conclude(program, &trace(program, facts))
+    let facts = with_risk(program, facts);
+    conclude(program, &trace(program, &facts, Phase::Request), &facts)
 }
 
-/// How every rule came out, shadow rules included. Each atom is judged at most once, and only when a rule still depends on it.
+/// Judges the answer: response-phase rules alone.
 #[must_use]
-pub fn trace(program: &Program, facts: &Facts<'_>) -> Trace {
-    let judge = Judge { program, facts, known: vec![Cell::new(None); program.atoms.len()] };
-    Trace { truths: program.rules.iter().map(|rule| judge.condition(&rule.condition)).collect() }
+pub fn interpret_response(program: &Program, facts: &Facts<'_>) -> Decision {
+    let facts = with_risk(program, facts);
+    conclude_response(program, &trace(program, &facts, Phase::Response), &facts)
+}
+
+/// How every rule of the phase came out, shadow rules included; rules of the other phase are false. Each atom is judged at most once,
+/// and only when a rule still depends on it. `request.risk` is read from the facts: see [`with_risk`].
+#[must_use]
+pub fn trace(program: &Program, facts: &Facts<'_>, phase: Phase) -> Trace {
+    let judge = Judge::new(program, facts);
+    let truth = |rule: &Rule| match rule.phase == phase {
+        true => judge.condition(&rule.condition),
+        false => Truth::False,
+    };
+    Trace { truths: program.rules.iter().map(truth).collect() }
+}
+
+/// The facts with `request.risk`: the points of all enforced risk rules that hold (DECISIONS 13). A risk rule that cannot be judged adds
+/// nothing here and denies the call by itself.
+#[must_use]
+pub fn with_risk<'a>(program: &Program, facts: &Facts<'a>) -> Facts<'a> {
+    let mut facts = *facts;
+    let judge = Judge::new(program, &facts);
+    let mut sum = 0_i64;
+    for rule in program.rules.iter().filter(|rule| !rule.shadow) {
+        let points = rule.effects.iter().map(|effect| match effect {
+            Effect::Risk { points, .. } => i64::from(*points),
+            _ => 0,
+        });
+        let points: i64 = points.sum();
+        if points > 0 && judge.condition(&rule.condition) == Truth::True {
+            sum = sum.saturating_add(points);
+        }
+    }
+    facts.ints[IntField::Risk as usize] = Some(sum);
+    facts
 }
 
 struct Judge<'a> {
@@ -25,7 +63,11 @@ struct Judge<'a> {
     known: Vec<Cell<Option<Truth>>>,
 }
 
-impl Judge<'_> {
+impl<'a> Judge<'a> {
+    fn new(program: &'a Program, facts: &'a Facts<'a>) -> Self {
+        Self { program, facts, known: vec![Cell::new(None); program.atoms.len()] }
+    }
+
     /// Strong Kleene logic over false < error < true: stopping early cannot change a minimum or a maximum.
     fn condition(&self, condition: &Condition) -> Truth {
         match condition {
@@ -88,15 +130,53 @@ pub fn eval_atom(atom: &Atom, facts: &Facts<'_>) -> Truth {
             .copied()
             .flatten()
             .map_or(Truth::Error, |found| truth(op.holds(&found, value))),
+        Atom::IntPresent(field) => truth(facts.int(*field).is_some()),
         Atom::Bool(field) => facts.bools.get(*field as usize).copied().flatten().map_or(Truth::Error, truth),
         Atom::HeaderPresent(name) => truth(facts.headers.get(name).is_some()),
         Atom::HeaderIn { name, set } => truth(facts.headers.get(name).is_some_and(|text| set.contains(text))),
-        Atom::Text(test) => match facts.body.texts() {
-            Ok(texts) => texts.iter().map(|text| eval_text(test, text, facts)).max().unwrap_or(Truth::False),
-            Err(_) => Truth::Error,
-        },
+        Atom::ToolIn(set) => eval_tools(set, facts.body),
+        Atom::Claim { claim, test } => eval_claim(claim, test, facts.claims),
+        Atom::ClaimPresent(key) => facts.claims.claim(key).map_or(Truth::Error, |value| truth(value.is_some())),
+        Atom::EnvIn { name, set } => facts.env.env(name).map_or(Truth::Error, |text| truth(set.contains(text))),
+        Atom::Text(test) => eval_texts(test, facts.body, facts),
         Atom::JsonPresent(path) => eval_present(path, facts.body),
-        Atom::Json { path, test } => eval_json(path, test, facts),
+        Atom::Json { path, test } => eval_json(path, test, facts.body, facts),
+        Atom::ResponseText(test) => facts.response.map_or(Truth::Error, |body| eval_texts(test, body, facts)),
+        Atom::ResponseJsonPresent(path) => facts.response.map_or(Truth::Error, |body| eval_present(path, body)),
+        Atom::ResponseJson { path, test } => {
+            facts.response.map_or(Truth::Error, |body| eval_json(path, test, body, facts))
+        }
+    }
+}
+
+/// True if any channel passes.
+fn eval_texts(test: &TextTest, body: &dyn BodyView, facts: &Facts<'_>) -> Truth {
+    match body.texts() {
+        Ok(texts) => texts.iter().map(|text| eval_text(test, text, facts)).max().unwrap_or(Truth::False),
+        Err(_) => Truth::Error,
+    }
+}
+
+fn eval_tools(set: &StrSet, body: &dyn BodyView) -> Truth {
+    let mut found = false;
+    let read = body.tools(&mut |name| {
+        found = set.contains(name);
+        !found
+    });
+    read.map_or(Truth::Error, |()| truth(found))
+}
+
+fn eval_claim(claim: &Claim, test: &ClaimTest, claims: &dyn ClaimView) -> Truth {
+    let value = match claims.claim(&claim.key) {
+        Ok(found) => found.or_else(|| claim.default.clone()),
+        Err(Unreadable) => return Truth::Error,
+    };
+    match (test, value) {
+        (ClaimTest::Bool(wanted), Some(ClaimValue::Bool(found))) => truth(*wanted == found),
+        (ClaimTest::Int { op, value }, Some(ClaimValue::Int(found))) => truth(op.holds(&found, value)),
+        (ClaimTest::StrIn(set), Some(ClaimValue::Str(found))) => truth(set.contains(&found)),
+        (ClaimTest::ListIn(set), Some(ClaimValue::List(found))) => truth(found.iter().any(|entry| set.contains(entry))),
+        _ => Truth::Error,
     }
 }
 
@@ -117,9 +197,9 @@ fn eval_present(path: &JsonPath, body: &dyn BodyView) -> Truth {
 }
 
 /// True if any value passes; otherwise an error if there was none or one had the wrong type.
-fn eval_json(path: &JsonPath, test: &JsonTest, facts: &Facts<'_>) -> Truth {
+fn eval_json(path: &JsonPath, test: &JsonTest, body: &dyn BodyView, facts: &Facts<'_>) -> Truth {
     let mut best: Option<Truth> = None;
-    let read = facts.body.values(path, &mut |value| {
+    let read = body.values(path, &mut |value| {
         best = best.max(Some(eval_value(test, &value, facts)));
         best != Some(Truth::True)
     });

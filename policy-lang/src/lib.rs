@@ -26,8 +26,10 @@
 #![forbid(unsafe_code)]
 
 mod codes;
+mod date;
 mod decision;
 mod diagnostic;
+mod display;
 mod facts;
 mod glob;
 mod interpreter;
@@ -47,14 +49,23 @@ mod syntax;
 mod walk;
 
 pub use codes::Code;
-pub use decision::{Decision, Denial, Obligations, Trace, Truth, Verdict, conclude};
-pub use diagnostic::{Diagnostic, Diagnostics, Label, Severity};
-pub use facts::{BodyView, Facts, HeaderView, JsonValue, Nothing, TextEngine, Unreadable};
+pub use date::Date;
+pub use decision::{
+    Decision, Denial, Obligations, Purpose, Reason, ReasonKind, Requirements, Trace, Truth, Verdict, conclude,
+    conclude_response,
+};
+pub use diagnostic::{Diagnostic, Diagnostics, Label, Patch, Severity as DiagnosticSeverity};
+pub use facts::{
+    BodyView, ClaimView, DeclaredPurpose, EnvView, Facts, HeaderView, JsonValue, Nothing, TextEngine, Unreadable,
+};
 pub use glob::glob_match;
-pub use interpreter::{eval_atom, interpret, trace};
+pub use interpreter::{eval_atom, interpret, interpret_response, trace, with_risk};
 pub use load::{Loaded, load_path, load_sources};
 pub use program::{
-    ApprovalRequirement, Atom, AtomId, CompareOp, Condition, Effect, JsonPath, JsonTest, Mask, Matcher, Needs,
-    PathSegment, Program, RecordBound, RecordLevel, Rule, RuleId, Selector, Side, StrSet, TextTest, Transform,
+    ApprovalRequirement, Atom, AtomId, Claim, ClaimTest, ClaimValue, CompareOp, Condition, CustomDetector, Effect,
+    Expect, ExpectKind, ExpectedValue, ExpectedVerdict, GrantRequirement, Invariant, InvariantKind, Invariants,
+    JsonPath, JsonTest, LimitKey, LimitKind, Mask, Matcher, Needs, PathSegment, Phase, Place, PolicyTest, Program,
+    PurposeRequirement, RateLimit, RecordBound, RecordLevel, Rule, RuleId, Selector, Severity, Side, SourceKind,
+    StrSet, TestCall, TextTest, Transform,
 };
 pub use source::{Source, Sources};

@@ -42,3 +42,13 @@ pub(crate) const APPROVERS_MAX: u64 = 100;
 pub(crate) const APPROVAL_SECONDS_MAX: u64 = 30 * 24 * 3_600;
 /// Errors reported of one set; the rest would only hide the first.
 pub(crate) const ERRORS_MAX: usize = 100;
+/// Points that one rule may add to `request.risk`.
+pub(crate) const RISK_MAX: u64 = 1_000;
+/// Seconds that a payload may be demanded to be kept: 100 years.
+pub(crate) const RETAIN_SECONDS_MAX: u64 = 100 * 365 * 24 * 3_600;
+/// What a rate limit may let through in its period.
+pub(crate) const LIMIT_AMOUNT_MAX: u64 = 1_000_000_000_000;
+/// Fields that one rate limit may count by.
+pub(crate) const LIMIT_KEYS_MAX: usize = 4;
+/// Tests of a set.
+pub(crate) const TESTS_MAX: usize = 10_000;

@@ -1,13 +1,15 @@
 //! From files to a program.
 
 use crate::codes::Code;
+use crate::date::Date;
 use crate::diagnostic::{Diagnostic, Diagnostics, Severity};
 use crate::limits::{ERRORS_MAX, FILE_BYTES_MAX, FILES_MAX, SET_BYTES_MAX};
-use crate::lower::lower;
+use crate::lower::{Expiry, lower};
 use crate::parse::parse_item;
 use crate::program::Program;
 use crate::scanner::scan;
 use crate::source::{Source, Sources};
+use crate::syntax::Item;
 use crate::walk;
 use sha2::{Digest, Sha256};
 use std::path::Path;
@@ -20,11 +22,41 @@ pub struct Loaded {
     pub program: Arc<Program>,
     /// What is probably not as meant.
     pub warnings: Vec<Diagnostic>,
+    /// What ends on a day.
+    expiries: Vec<Expiry>,
     /// The texts, for showing the warnings.
     pub sources: Sources,
 }
 
+/// Days before its end from which an `until` is warned of (POLICY-LANGUAGE §4).
+const WARN_DAYS: i64 = 14;
+
 impl Loaded {
+    /// Warnings of every `until` that is over on a day or will be within two weeks. This crate has no clock: the caller says what day it is.
+    #[must_use]
+    pub fn expiring(&self, today: Date) -> Vec<Diagnostic> {
+        let mut found = Vec::new();
+        for expiry in &self.expiries {
+            let left = expiry.last - today.days();
+            let last = Date::from_days(expiry.last);
+            let (code, message, help) = match left {
+                ..0 => (
+                    Code::Expired,
+                    format!("this ended on {last}: in `{}` it has no effect any more", expiry.rule),
+                    "remove it, or agree on a new day",
+                ),
+                0..=WARN_DAYS => (
+                    Code::ExpiresSoon,
+                    format!("this ends with {last}, in {left} days: from then on `{}` is stricter", expiry.rule),
+                    "agree on a new day, or tell those whom it concerns",
+                ),
+                _ => continue,
+            };
+            found.push(Diagnostic::warning(code, message).label(expiry.span, "").help(help));
+        }
+        found
+    }
+
     /// The warnings as [`Diagnostics`], for rendering.
     #[must_use]
     pub fn diagnostics(&self) -> Diagnostics {
@@ -34,6 +66,7 @@ impl Loaded {
 
 /// Loads a policy file, or every `*.policy` file below a directory as one set.
 ///
+/// A file may import others below its own directory; they bring names and no rules. In a directory all files are part of the set.
 /// Names that begin with a dot are left out, so a mounted Kubernetes ConfigMap (files that are links into `..data`) is read once.
 ///
 /// # Errors
@@ -41,7 +74,37 @@ impl Loaded {
 pub fn load_path(path: &Path) -> Result<Loaded, Diagnostics> {
     let (root, files) =
         walk::read(path).map_err(|error| Diagnostics { list: vec![*error], sources: Sources::default() })?;
-    load(Sources::new(files, root))
+    let mut sources = Sources::new(files, root);
+    if !path.is_dir() {
+        let directory = path.parent().unwrap_or(Path::new(""));
+        add_imports(directory, &mut sources)
+            .map_err(|error| Diagnostics { list: vec![*error], sources: sources.clone() })?;
+    }
+    load(sources)
+}
+
+/// Reads what a single file imports, and what that imports. An import that leads nowhere is reported with its place later.
+fn add_imports(directory: &Path, sources: &mut Sources) -> Result<(), Box<Diagnostic>> {
+    let mut next = 0;
+    while let Some(source) = sources.files().get(next) {
+        let mut wanted = Vec::new();
+        for raw in scan(next, &source.text, &mut Vec::new()).into_iter().filter(|raw| raw.word == "import") {
+            if let Ok(Item::Import(import)) = parse_item(&source.text, raw) {
+                wanted.extend(crate::source::relative(&source.name, &import.path.node));
+            }
+        }
+        for name in wanted {
+            let is_known = sources.files().iter().any(|known| known.name == name);
+            if is_known || sources.files().len() >= FILES_MAX {
+                continue;
+            }
+            if let Some(text) = walk::read_import(&directory.join(&name))? {
+                sources.add_library(Source { name, text });
+            }
+        }
+        next += 1;
+    }
+    Ok(())
 }
 
 /// Loads texts as one set, in the given order.
@@ -61,7 +124,7 @@ fn load(sources: Sources) -> Result<Loaded, Diagnostics> {
         }
         Ok(()) => {
             let items = parse(&sources, &mut errors);
-            Some(lower(&items, sources.files().len(), &mut errors))
+            Some(lower(&items, &sources, &mut errors))
         }
     };
     let (Some(checked), true) = (checked, errors.is_empty()) else {
@@ -76,10 +139,14 @@ fn load(sources: Sources) -> Result<Loaded, Diagnostics> {
             name: checked.name,
             version: checked.version,
             digest: digest(&sources),
+            docs: checked.docs,
             rules: checked.rules,
             atoms: checked.atoms,
+            invariants: checked.invariants,
+            tests: checked.tests,
         }),
         warnings,
+        expiries: checked.expiries,
         sources,
     })
 }
@@ -124,7 +191,7 @@ pub(crate) fn check_set_size(bytes: usize) -> Result<(), Box<Diagnostic>> {
 }
 
 /// Every item on its own, so that one mistake hides no other.
-fn parse(sources: &Sources, errors: &mut Vec<Diagnostic>) -> Vec<(usize, crate::syntax::Item)> {
+fn parse(sources: &Sources, errors: &mut Vec<Diagnostic>) -> Vec<(usize, Item)> {
     let mut items = Vec::new();
     for (file, source) in sources.files().iter().enumerate() {
         for raw in scan(file, &source.text, errors) {

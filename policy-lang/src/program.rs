@@ -1,6 +1,7 @@
 //! The typed, checked policy set: what the interpreter judges by and the compiler compiles.
 
 use crate::schema::{BoolField, IntField, StrField};
+use std::ops::Range;
 use std::time::Duration;
 
 /// Index into [`Program::atoms`].
@@ -12,31 +13,62 @@ pub struct AtomId(pub u32);
 pub struct RuleId(pub u32);
 
 /// A policy set: every `.policy` file below one root.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Program {
     /// Name of the set (of its first `policy` header in file order).
     pub name: String,
     /// Version from the same header.
     pub version: u64,
+    /// The `///` lines before that header.
+    pub docs: String,
     /// SHA-256, hex, over names and contents of the files in order.
     pub digest: String,
     /// Sorted by name, so that a rule's id does not depend on files or order.
     pub rules: Vec<Rule>,
     /// The distinct leaf conditions of all rules.
     pub atoms: Vec<Atom>,
+    /// What the set promises of itself.
+    pub invariants: Invariants,
+    /// The tests written in the set, in file order.
+    pub tests: Vec<PolicyTest>,
+}
+
+/// Where something was written.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Place {
+    /// Index into [`crate::Sources::files`].
+    pub file: usize,
+    /// Bytes of the file.
+    pub span: Range<usize>,
+}
+
+/// When a rule is judged.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Phase {
+    /// Before the call goes in.
+    #[default]
+    Request,
+    /// When the answer is there: the condition reads `response` (DECISIONS 10).
+    Response,
 }
 
 /// One rule.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Rule {
     /// Dotted name, unique in the set.
     pub name: String,
     /// Judged and recorded, never enforced.
     pub shadow: bool,
+    /// When it is judged.
+    pub phase: Phase,
     /// `when … unless …` as one condition.
     pub condition: Condition,
     /// What happens when the condition holds.
     pub effects: Vec<Effect>,
+    /// The `///` lines before it: for staff and for the register of controls.
+    pub docs: String,
+    /// The whole rule.
+    pub place: Place,
 }
 
 impl Rule {
@@ -60,6 +92,12 @@ pub enum Condition {
     All(Vec<Condition>),
     /// Any of them; empty is false.
     Any(Vec<Condition>),
+}
+
+impl Default for Condition {
+    fn default() -> Self {
+        Self::Const(true)
+    }
 }
 
 /// A leaf condition.
@@ -87,8 +125,28 @@ pub enum Atom {
         /// With what (bytes for sizes).
         value: i64,
     },
+    /// The number is known.
+    IntPresent(IntField),
     /// The field is true.
     Bool(BoolField),
+    /// A tool that the request offers to the model has a name in the set.
+    ToolIn(StrSet),
+    /// `identity.<claim>`: a declared claim of the token; an error when it is absent without a default, or of another type.
+    Claim {
+        /// The claim.
+        claim: Claim,
+        /// How its value is tested.
+        test: ClaimTest,
+    },
+    /// `identity.<claim> is present`, by the claim's key in the token.
+    ClaimPresent(String),
+    /// `env.<name>` in the set; an error when the config gives no such name.
+    EnvIn {
+        /// The name behind `env.`.
+        name: String,
+        /// What its value is looked up in.
+        set: StrSet,
+    },
     /// `request.header("name") is present`
     HeaderPresent(String),
     /// `request.header("name") in { … }`; false when the header is absent.
@@ -109,6 +167,73 @@ pub enum Atom {
         /// How it is tested.
         test: JsonTest,
     },
+    /// The same of the answer's texts.
+    ResponseText(TextTest),
+    /// `response $.path is present`
+    ResponseJsonPresent(JsonPath),
+    /// A value of the answer's JSON compared.
+    ResponseJson {
+        /// Which value.
+        path: JsonPath,
+        /// How it is tested.
+        test: JsonTest,
+    },
+}
+
+impl Atom {
+    /// When it can be judged.
+    #[must_use]
+    pub fn phase(&self) -> Phase {
+        let response = match self {
+            Self::StrIn { field, .. } => field.is_response(),
+            Self::Int { field, .. } | Self::IntPresent(field) => field.is_response(),
+            Self::ResponseText(_) | Self::ResponseJsonPresent(_) | Self::ResponseJson { .. } => true,
+            _ => false,
+        };
+        if response { Phase::Response } else { Phase::Request }
+    }
+}
+
+/// A declared claim of the caller's token.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Claim {
+    /// Its name in the policy, behind `identity.`.
+    pub name: String,
+    /// Its key in the token.
+    pub key: String,
+    /// What it stands for when the token has none.
+    pub default: Option<ClaimValue>,
+}
+
+/// The value of a claim.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum ClaimValue {
+    /// `bool`
+    Bool(bool),
+    /// `number`: whole numbers only.
+    Int(i64),
+    /// `string`
+    Str(String),
+    /// `list`: texts.
+    List(Vec<String>),
+}
+
+/// A test of a claim.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum ClaimTest {
+    /// A boolean equal to this one.
+    Bool(bool),
+    /// A number compared with a literal.
+    Int {
+        /// How.
+        op: CompareOp,
+        /// With what.
+        value: i64,
+    },
+    /// A text in the set.
+    StrIn(StrSet),
+    /// A list with an entry in the set.
+    ListIn(StrSet),
 }
 
 /// Literals and globs; both sorted and without duplicates.
@@ -142,8 +267,21 @@ pub enum TextTest {
     Matches(String),
     /// `contains "…"`
     Contains(String),
-    /// `finds detect(a, b)`: names from [`crate::schema::DETECTORS`].
+    /// `finds detect(a, b)`: names of built-in detectors.
     Finds(Vec<String>),
+    /// `finds detect(mrn)`: a detector of the policy itself.
+    FindsCustom(CustomDetector),
+}
+
+/// `detector mrn = /…/ near { "record", "mrn" }`
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct CustomDetector {
+    /// As named where it is defined; its label is this name in upper case.
+    pub name: String,
+    /// The source of the expression, checked.
+    pub regex: String,
+    /// Words of which one must stand shortly before a hit or in the enclosing JSON key, in any case; sorted; empty asks for none.
+    pub near: Vec<String>,
 }
 
 /// A test of a JSON value.
@@ -193,11 +331,40 @@ pub enum Effect {
         text: String,
         /// 4xx.
         status: u16,
+        /// Of a response-phase rule on a stream: nothing is delivered before the rule was judged.
+        hold: bool,
     },
     /// Parks the call until people agree.
     RequireApproval(ApprovalRequirement),
-    /// Masks text.
+    /// Demands a purpose of the call.
+    RequirePurpose(PurposeRequirement),
+    /// Demands that a person was given access for a time (DECISIONS 13).
+    RequireGrant(GrantRequirement),
+    /// Gives the call a purpose (DECISIONS 14).
+    Purpose {
+        /// Its name.
+        purpose: String,
+        /// The lawful basis.
+        basis: Option<String>,
+    },
+    /// Adds to `request.risk` (DECISIONS 13).
+    Risk {
+        /// How much.
+        points: u32,
+        /// For staff.
+        why: String,
+    },
+    /// Masks or drops text.
     Mask(Mask),
+    /// At most so many in a time.
+    LimitRate(RateLimit),
+    /// A number of the call has an upper bound (DECISIONS 16).
+    LimitField {
+        /// Which number.
+        field: IntField,
+        /// The largest value that passes.
+        max: i64,
+    },
     /// Bounds what is kept of the payload.
     Record {
         /// `at least` or `at most`.
@@ -205,19 +372,119 @@ pub enum Effect {
         /// Of what.
         level: RecordLevel,
     },
+    /// Bounds how long the payload is kept.
+    Retain {
+        /// `at least` or `at most`.
+        bound: RecordBound,
+        /// How long.
+        time: Duration,
+    },
+    /// Keeps the original of a body sealed to the auditors' key.
+    Seal(Side),
+    /// Tells people.
+    Alert {
+        /// What of.
+        name: String,
+        /// How urgent it is.
+        severity: Severity,
+    },
 }
 
 /// `require approval from group("g") by N within T valid T`
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ApprovalRequirement {
-    /// Who may approve.
-    pub group: String,
+    /// Members of one of these may approve; sorted.
+    pub groups: Vec<String>,
     /// How many distinct people.
     pub by: u32,
     /// How long the request may wait.
     pub within: Duration,
     /// How long an approval may be used.
     pub valid: Duration,
+}
+
+/// `require purpose in S with basis in B from …`
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct PurposeRequirement {
+    /// Purposes that fit.
+    pub purposes: StrSet,
+    /// Lawful bases that fit; any, also none, where absent.
+    pub bases: Option<StrSet>,
+    /// Who may have declared it; sorted.
+    pub from: Vec<SourceKind>,
+}
+
+/// Who declared a purpose.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum SourceKind {
+    /// The issuer, in the token.
+    Claim,
+    /// A rule.
+    Policy,
+    /// The caller, in a header field.
+    Header,
+}
+
+/// `require grant from group("g") within T for T`
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct GrantRequirement {
+    /// Members of one of these may grant; sorted.
+    pub groups: Vec<String>,
+    /// How long the request for it may wait.
+    pub within: Duration,
+    /// How long the access lasts.
+    pub lasting: Duration,
+}
+
+/// `limit requests 5/s per identity.subject burst 10`
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct RateLimit {
+    /// What is counted.
+    pub kind: LimitKind,
+    /// How many …
+    pub amount: u64,
+    /// … in this time.
+    pub period: Duration,
+    /// Each combination of values has an account of its own; none is one account for all.
+    pub keys: Vec<LimitKey>,
+    /// How many may come at once; the amount itself where absent.
+    pub burst: Option<u64>,
+}
+
+/// What a rate limit counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum LimitKind {
+    /// Calls.
+    Requests,
+    /// Tokens, prompt and answer.
+    Tokens,
+}
+
+/// By what a rate limit tells accounts apart.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum LimitKey {
+    /// A text field.
+    Str(StrField),
+    /// The caller's address.
+    Ip,
+    /// A header field, lower case.
+    Header(String),
+    /// A claim, by its key in the token.
+    Claim(String),
+}
+
+/// How urgent an alert is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Severity {
+    /// For the next report.
+    Low,
+    /// For the working day.
+    #[default]
+    Medium,
+    /// For now.
+    High,
+    /// Wakes people.
+    Critical,
 }
 
 /// One mask effect.
@@ -256,8 +523,10 @@ pub enum Selector {
 /// What is looked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Matcher {
-    /// A name from [`crate::schema::DETECTORS`].
+    /// A built-in detector.
     Detector(String),
+    /// A detector of the policy.
+    Custom(CustomDetector),
     /// A regex (source, checked by `policy_lang::regex`).
     Regex(String),
 }
@@ -269,8 +538,14 @@ pub enum Transform {
     Label,
     /// Letters and digits but the last four become `*`.
     Last4,
+    /// A short keyed digest: equal texts stay equal.
+    Hash,
+    /// A placeholder that is put back in the answer.
+    Token,
     /// A fixed text.
     Literal(String),
+    /// Nothing: the member or element itself is taken out. Whole values only.
+    Drop,
 }
 
 /// A bound on what is kept.
@@ -289,6 +564,128 @@ pub enum RecordLevel {
     Metadata,
     /// The masked payload.
     Full,
+}
+
+/// What a set promises of itself; judged by `prove`, never on a call.
+#[derive(Clone, Debug, Default)]
+pub struct Invariants {
+    /// The promises, in file order.
+    pub list: Vec<Invariant>,
+    /// The leaf conditions that they read: not those of the rules.
+    pub atoms: Vec<Atom>,
+}
+
+/// `invariant "text" { never allow when … }`
+#[derive(Clone, Debug)]
+pub struct Invariant {
+    /// What is promised, in words.
+    pub name: String,
+    /// What it means.
+    pub kind: InvariantKind,
+    /// For which calls, over [`Invariants::atoms`].
+    pub condition: Condition,
+    /// Where it was written.
+    pub place: Place,
+}
+
+/// What an invariant demands of every call for which its condition holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum InvariantKind {
+    /// It neither goes forward nor waits for people.
+    NeverAllow,
+    /// The verdict is a denial by a rule.
+    AlwaysDeny,
+}
+
+/// A test written in a policy.
+#[derive(Clone, Debug)]
+pub struct PolicyTest {
+    /// What it shows.
+    pub name: String,
+    /// The call.
+    pub given: TestCall,
+    /// What is expected of it.
+    pub expects: Vec<Expect>,
+    /// Where it was written.
+    pub place: Place,
+}
+
+/// The call of a test, or of an explanation: plain JSON, as documented in the language reference.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct TestCall {
+    /// `given identity { … }`
+    pub identity: serde_json::Map<String, serde_json::Value>,
+    /// `given request { … }`
+    pub request: serde_json::Map<String, serde_json::Value>,
+    /// `given response { … }`
+    pub response: Option<serde_json::Map<String, serde_json::Value>>,
+    /// `given time { … }`
+    pub time: serde_json::Map<String, serde_json::Value>,
+    /// `given env { … }`
+    pub env: serde_json::Map<String, serde_json::Value>,
+}
+
+/// One expectation.
+#[derive(Clone, Debug)]
+pub struct Expect {
+    /// What is expected.
+    pub kind: ExpectKind,
+    /// Where it was written.
+    pub place: Place,
+}
+
+/// What a test expects.
+#[derive(Clone, Debug)]
+pub enum ExpectKind {
+    /// `expect deny by rule status 403`
+    Verdict {
+        /// What happens to the call.
+        verdict: ExpectedVerdict,
+        /// A rule that must be among those that led there.
+        by: Option<RuleId>,
+        /// Of a denial.
+        status: Option<u16>,
+    },
+    /// `expect fires rule`, `expect not fires rule`; shadow rules too.
+    Fires {
+        /// Which rule.
+        rule: RuleId,
+        /// Whether it is to hold.
+        wanted: bool,
+    },
+    /// `expect response $.path == …`, of what goes on (or with `record`, of what is kept).
+    Value {
+        /// The recorded copy instead of what goes on.
+        record: bool,
+        /// Which body.
+        side: Side,
+        /// Which value.
+        path: JsonPath,
+        /// What is to be there.
+        wanted: ExpectedValue,
+    },
+}
+
+/// A verdict as tests name it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ExpectedVerdict {
+    /// `allow`: the call goes forward.
+    Allow,
+    /// `deny`
+    Deny,
+    /// `pending`: people are asked.
+    Pending,
+}
+
+/// A value as tests expect it.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ExpectedValue {
+    /// Anything at all.
+    Present,
+    /// Nothing.
+    Absent,
+    /// This.
+    Equal(serde_json::Value),
 }
 
 /// What a policy set asks of a call.

@@ -91,6 +91,12 @@ pub(crate) fn json(diagnostic: &Diagnostic, sources: &Sources) -> Value {
         "message": diagnostic.message,
         "labels": labels,
         "help": diagnostic.help,
+        "patch": diagnostic.patch.as_ref().map(|patch| json!({
+            "file": sources.display_name(patch.file),
+            "start": patch.span.start,
+            "end": patch.span.end,
+            "replacement": patch.replacement,
+        })),
     })
 }
 

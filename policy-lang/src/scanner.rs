@@ -8,12 +8,12 @@ use crate::diagnostic::Diagnostic;
 use crate::limits::{NESTING_MAX, STRING_BYTES_MAX};
 use crate::source::Span;
 
-/// The words that begin an item, those of later versions included.
-const ITEM_WORDS: [&str; 8] = ["policy", "set", "let", "rule", "import", "claim", "invariant", "test"];
+/// The words that begin an item.
+const ITEM_WORDS: [&str; 9] = ["policy", "set", "let", "rule", "import", "claim", "detector", "invariant", "test"];
 /// After these an item word is a name: `rule test.x { … }`.
-const NAME_FOLLOWS: [&str; 3] = ["rule", "set", "let"];
-/// Items that end with their closing brace.
-const BRACED_ITEMS: [&str; 4] = ["set", "rule", "invariant", "test"];
+const NAME_FOLLOWS: [&str; 6] = ["rule", "set", "let", "claim", "detector", "as"];
+/// Items that end with their closing brace. Sets do not: `union { … }` may follow.
+const BRACED_ITEMS: [&str; 3] = ["rule", "invariant", "test"];
 
 /// One item: its place, and the word it begins with (empty if it begins with none).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -206,9 +206,7 @@ impl<'t> Scanner<'t, '_> {
     /// Text that shows other than it reads has no place in a policy (CVE-2021-42574).
     fn forbidden_characters(&mut self, text: &str) {
         for (offset, c) in text.char_indices() {
-            let reorders = matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-            let hidden = matches!(c, '\u{200b}' | '\u{2060}' | '\u{feff}');
-            if reorders || hidden || (c.is_control() && !c.is_whitespace()) {
+            if is_forbidden(c) {
                 let at = self.at + offset;
                 self.fail(
                     Diagnostic::error(
@@ -269,6 +267,13 @@ impl<'t> Scanner<'t, '_> {
     fn span(&self, start: usize, end: usize) -> Span {
         Span { file: self.file, start, end }
     }
+}
+
+/// Whether a character hides or reorders text.
+pub(crate) fn is_forbidden(c: char) -> bool {
+    let reorders = matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let hidden = matches!(c, '\u{200b}' | '\u{2060}' | '\u{feff}');
+    reorders || hidden || (c.is_control() && !c.is_whitespace())
 }
 
 fn line_of(text: &str) -> &str {

@@ -28,11 +28,19 @@ pub enum StrField {
     Dialect,
     /// `upstream`
     Upstream,
+    /// `purpose`: as declared by claim or header
+    Purpose,
+    /// `basis`: as declared by claim or header
+    Basis,
+    /// `time.weekday`: `mon` to `sun`
+    Weekday,
+    /// `response.finish_reason`
+    FinishReason,
 }
 
 impl StrField {
     /// Every text field with its name in the language, in slot order.
-    pub const ALL: [(Self, &'static str); 11] = [
+    pub const ALL: [(Self, &'static str); 15] = [
         (Self::Subject, "identity.subject"),
         (Self::Issuer, "identity.issuer"),
         (Self::ClientId, "identity.client_id"),
@@ -44,7 +52,19 @@ impl StrField {
         (Self::Model, "model"),
         (Self::Dialect, "dialect"),
         (Self::Upstream, "upstream"),
+        (Self::Purpose, "purpose"),
+        (Self::Basis, "basis"),
+        (Self::Weekday, "time.weekday"),
+        (Self::FinishReason, "response.finish_reason"),
     ];
+    /// How many there are.
+    pub const COUNT: usize = Self::ALL.len();
+
+    /// Whether it is known only when the answer is there.
+    #[must_use]
+    pub fn is_response(self) -> bool {
+        self == Self::FinishReason
+    }
 }
 
 /// A field whose value is a whole number.
@@ -55,11 +75,43 @@ pub enum IntField {
     RequestSize,
     /// `time.hour`: 0–23
     Hour,
+    /// `time.date`: days since 1970-01-01
+    Date,
+    /// `request.tokens_requested`: the caller's own bound on the answer
+    TokensRequested,
+    /// `request.image_count`
+    ImageCount,
+    /// `request.risk`: the sum of the risk rules that hold; computed by [`crate::risk`], not given
+    Risk,
+    /// `response.status`
+    ResponseStatus,
+    /// `response.size`: bytes of the body
+    ResponseSize,
+    /// `response.tokens`: of the answer, by the server's own count
+    ResponseTokens,
 }
 
 impl IntField {
     /// Every number field with its name in the language, in slot order.
-    pub const ALL: [(Self, &'static str); 2] = [(Self::RequestSize, "request.size"), (Self::Hour, "time.hour")];
+    pub const ALL: [(Self, &'static str); 9] = [
+        (Self::RequestSize, "request.size"),
+        (Self::Hour, "time.hour"),
+        (Self::Date, "time.date"),
+        (Self::TokensRequested, "request.tokens_requested"),
+        (Self::ImageCount, "request.image_count"),
+        (Self::Risk, "request.risk"),
+        (Self::ResponseStatus, "response.status"),
+        (Self::ResponseSize, "response.size"),
+        (Self::ResponseTokens, "response.tokens"),
+    ];
+    /// How many there are.
+    pub const COUNT: usize = Self::ALL.len();
+
+    /// Whether it is known only when the answer is there.
+    #[must_use]
+    pub fn is_response(self) -> bool {
+        matches!(self, Self::ResponseStatus | Self::ResponseSize | Self::ResponseTokens)
+    }
 }
 
 /// A field whose value is true or false.
@@ -73,6 +125,8 @@ pub enum BoolField {
 impl BoolField {
     /// Every boolean field with its name in the language, in slot order.
     pub const ALL: [(Self, &'static str); 1] = [(Self::Stream, "request.stream")];
+    /// How many there are.
+    pub const COUNT: usize = Self::ALL.len();
 }
 
 /// The built-in detectors, by the name that policies use: (name, label, what it finds).
@@ -82,3 +136,29 @@ pub const DETECTORS: [(&str, &str, &str); 4] = [
     ("phone", "PHONE", "phone number in E.164 or North American form"),
     ("us_ssn", "US_SSN", "US social security number (SSA exclusions)"),
 ];
+
+/// Names of all built-in detectors.
+pub fn detector_names() -> impl Iterator<Item = &'static str> {
+    DETECTORS.iter().map(|(name, _, _)| *name)
+}
+
+/// Names of all families of detectors.
+pub fn family_names() -> impl Iterator<Item = &'static str> {
+    FAMILIES.iter().map(|(name, _)| *name)
+}
+
+/// The detectors of a family, if there is one of this name.
+#[must_use]
+pub fn family(name: &str) -> Option<impl Iterator<Item = &'static str> + use<>> {
+    let (_, members) = FAMILIES.iter().find(|(known, _)| *known == name)?;
+    Some(members.iter().copied())
+}
+
+/// Whether hits of the detector have no fixed form, so that their last characters may be the secret itself.
+#[must_use]
+pub fn is_open_ended(_detector: &str) -> bool {
+    false
+}
+
+const FAMILIES: [(&str, &[&str]); 2] =
+    [("financial", &["credit_card"]), ("pii", &["credit_card", "email", "phone", "us_ssn"])];

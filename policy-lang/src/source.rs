@@ -17,11 +17,24 @@ pub struct Sources {
     files: Vec<Source>,
     /// Put before names in messages, so that editors can open them.
     root: String,
+    /// How many of the files are the set; the others were only imported.
+    members: usize,
 }
 
 impl Sources {
     pub(crate) fn new(files: Vec<Source>, root: String) -> Self {
-        Self { files, root }
+        Self { members: files.len(), files, root }
+    }
+
+    /// Adds a file that brings names and no rules.
+    pub(crate) fn add_library(&mut self, file: Source) {
+        self.files.push(file);
+    }
+
+    /// Whether the file was only imported: its rules, tests and invariants are not part of the set.
+    #[must_use]
+    pub fn is_library(&self, file: usize) -> bool {
+        file >= self.members
     }
 
     /// The files.
@@ -68,4 +81,42 @@ impl Span {
 pub(crate) struct Spanned<T> {
     pub(crate) node: T,
     pub(crate) span: Span,
+}
+
+/// The name below the root of the set that a path means in a file; `None` if it leads out of the set.
+pub(crate) fn relative(from: &str, path: &str) -> Option<String> {
+    if path.is_empty() || path.starts_with('/') || path.contains('\\') {
+        return None;
+    }
+    let mut parts: Vec<&str> = from.split('/').collect();
+    parts.pop();
+    for part in path.split('/') {
+        match part {
+            "" => return None,
+            "." => {}
+            ".." => drop(parts.pop()?),
+            part => parts.push(part),
+        }
+    }
+    Some(parts.join("/"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::relative;
+
+    #[test]
+    fn imports_stay_below_the_root() {
+        for (from, path, name) in [
+            ("a.policy", "b.policy", Some("b.policy")),
+            ("x/a.policy", "b.policy", Some("x/b.policy")),
+            ("x/a.policy", "../y/./b.policy", Some("y/b.policy")),
+            ("x/a.policy", "../../b.policy", None),
+            ("a.policy", "/etc/b.policy", None),
+            ("a.policy", "", None),
+            ("a.policy", "x//b.policy", None),
+        ] {
+            assert_eq!(relative(from, path).as_deref(), name, "{from} {path}");
+        }
+    }
 }

@@ -1,6 +1,6 @@
 //! The syntax tree: what was written and where, before names and types.
 
-use crate::program::{CompareOp, JsonPath, RecordBound, RecordLevel, Side, Transform};
+use crate::program::{CompareOp, JsonPath, LimitKind, RecordBound, RecordLevel, Severity, Side, SourceKind, Transform};
 use crate::source::{Span, Spanned};
 
 pub(crate) type Text = Spanned<String>;
@@ -8,9 +8,14 @@ pub(crate) type Text = Spanned<String>;
 #[derive(Clone, Debug)]
 pub(crate) enum Item {
     Policy(Header),
+    Import(ImportItem),
+    Claim(ClaimItem),
     Set(SetItem),
     Let(LetItem),
+    Detector(DetectorItem),
     Rule(RuleItem),
+    Invariant(InvariantItem),
+    Test(TestItem),
 }
 
 /// `policy "name" version N`
@@ -18,15 +23,32 @@ pub(crate) enum Item {
 pub(crate) struct Header {
     pub(crate) name: Text,
     pub(crate) version: u64,
+    pub(crate) docs: String,
     pub(crate) span: Span,
 }
 
-/// `set name : type = { … }`
+/// `import "path" as name`
+#[derive(Clone, Debug)]
+pub(crate) struct ImportItem {
+    pub(crate) path: Text,
+    pub(crate) alias: Text,
+}
+
+/// `claim name : type from "key" default value`
+#[derive(Clone, Debug)]
+pub(crate) struct ClaimItem {
+    pub(crate) name: Text,
+    pub(crate) kind: Text,
+    pub(crate) key: Option<Text>,
+    pub(crate) default: Option<Spanned<Value>>,
+}
+
+/// `set name : type = …`
 #[derive(Clone, Debug)]
 pub(crate) struct SetItem {
     pub(crate) name: Text,
     pub(crate) kind: Text,
-    pub(crate) braces: Braces,
+    pub(crate) set: SetExpr,
 }
 
 /// `let name = condition`
@@ -36,23 +58,143 @@ pub(crate) struct LetItem {
     pub(crate) condition: Expr,
 }
 
+/// `detector name = /regex/ near { "word" }`
+#[derive(Clone, Debug)]
+pub(crate) struct DetectorItem {
+    pub(crate) name: Text,
+    pub(crate) regex: Text,
+    pub(crate) near: Option<Braces>,
+}
+
 /// `rule name [shadow] { … }`
 #[derive(Clone, Debug)]
 pub(crate) struct RuleItem {
     pub(crate) name: Text,
     pub(crate) shadow: bool,
     pub(crate) clauses: Vec<Spanned<Clause>>,
+    /// The `///` lines before it.
+    pub(crate) docs: String,
+    pub(crate) span: Span,
+}
+
+/// `invariant "text" { never allow when … }`
+#[derive(Clone, Debug)]
+pub(crate) struct InvariantItem {
+    pub(crate) name: Text,
+    pub(crate) promises: Vec<Promise>,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Promise {
+    /// `always deny`; otherwise `never allow`.
+    pub(crate) always_deny: bool,
+    pub(crate) condition: Expr,
+}
+
+/// `test "name" { given … expect … }`
+#[derive(Clone, Debug)]
+pub(crate) struct TestItem {
+    pub(crate) name: Text,
+    pub(crate) givens: Vec<Spanned<Given>>,
+    pub(crate) expects: Vec<Spanned<ExpectSyntax>>,
+    pub(crate) span: Span,
+}
+
+/// `given identity { … }`
+#[derive(Clone, Debug)]
+pub(crate) struct Given {
+    pub(crate) what: Text,
+    pub(crate) value: serde_json::Value,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) enum ExpectSyntax {
+    Verdict { verdict: Text, by: Option<Text>, status: Option<Spanned<Number>> },
+    Fires { negated: bool, rule: Text },
+    Value { record: bool, side: Side, path: JsonPath, wanted: Wanted },
+}
+
+#[derive(Clone, Debug)]
+pub(crate) enum Wanted {
+    Present(bool),
+    Equal(serde_json::Value),
 }
 
 #[derive(Clone, Debug)]
 pub(crate) enum Clause {
     When(Expr),
-    Unless(Expr),
-    Allow,
-    Deny { text: Text, status: Option<Spanned<Number>> },
+    Unless {
+        condition: Expr,
+        until: Option<Spanned<i64>>,
+    },
+    Allow {
+        until: Option<Spanned<i64>>,
+    },
+    Deny {
+        text: Text,
+        status: Vec<Spanned<Number>>,
+        hold: bool,
+    },
     Mask(MaskClause),
-    Record { bound: RecordBound, level: RecordLevel },
-    Require { group: Text, by: Vec<Spanned<Number>>, within: Vec<Spanned<Number>>, valid: Vec<Spanned<Number>> },
+    Drop {
+        record_only: bool,
+        side: Side,
+        path: JsonPath,
+    },
+    Record {
+        bound: RecordBound,
+        level: RecordLevel,
+    },
+    Retain {
+        bound: RecordBound,
+        time: Spanned<Number>,
+    },
+    Seal(Side),
+    RequireApproval {
+        groups: Groups,
+        by: Vec<Spanned<Number>>,
+        within: Vec<Spanned<Number>>,
+        valid: Vec<Spanned<Number>>,
+    },
+    RequirePurpose {
+        purposes: SetExpr,
+        bases: Option<SetExpr>,
+        from: Vec<SourceKind>,
+    },
+    RequireGrant {
+        groups: Groups,
+        within: Vec<Spanned<Number>>,
+        lasting: Vec<Spanned<Number>>,
+    },
+    Purpose {
+        purpose: Text,
+        basis: Option<Text>,
+    },
+    Risk {
+        points: Spanned<Number>,
+        why: Option<Text>,
+    },
+    LimitRate {
+        kind: LimitKind,
+        rate: Spanned<Rate>,
+        keys: Vec<Spanned<Operand>>,
+        burst: Option<Spanned<Number>>,
+    },
+    LimitField {
+        field: Text,
+        max: Spanned<Number>,
+    },
+    Alert {
+        name: Text,
+        severity: Option<Severity>,
+    },
+}
+
+/// `5/s` as written: how many, in how many seconds.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Rate {
+    pub(crate) amount: i64,
+    pub(crate) seconds: i64,
 }
 
 #[derive(Clone, Debug)]
@@ -67,8 +209,17 @@ pub(crate) struct MaskClause {
 
 #[derive(Clone, Debug)]
 pub(crate) enum MatcherSyntax {
-    Detect(Vec<Text>),
+    Detect(Vec<DetectorSyntax>),
     Regex(Text),
+}
+
+/// What stands within `detect(…)`.
+#[derive(Clone, Debug)]
+pub(crate) enum DetectorSyntax {
+    /// Built in, or defined in this file or an imported one.
+    Name(Text),
+    /// `family(…)`
+    Family(Text),
 }
 
 /// A condition.
@@ -103,7 +254,7 @@ pub(crate) enum Predicate {
     Present(bool),
     Matches(Text),
     Contains(Text),
-    Finds(Vec<Text>),
+    Finds(Vec<DetectorSyntax>),
 }
 
 /// Comparison as written; `!=` is a negated `==`.
@@ -118,6 +269,8 @@ pub(crate) enum Value {
     String(String),
     Glob(String),
     Address(ipnet::IpNet),
+    /// Days since 1970-01-01.
+    Date(i64),
     Number(Number),
     Word(String),
 }
@@ -135,11 +288,34 @@ pub(crate) enum Unit {
     Seconds,
 }
 
+/// A set as written: terms joined by `union` and `except`, from left to right.
 #[derive(Clone, Debug)]
-pub(crate) enum SetExpr {
+pub(crate) struct SetExpr {
+    pub(crate) first: SetTerm,
+    pub(crate) rest: Vec<(SetOp, SetTerm)>,
+    pub(crate) span: Span,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum SetOp {
+    Union,
+    Except,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) enum SetTerm {
     Braces(Braces),
-    Groups(Vec<Spanned<Value>>, Span),
+    /// `group(…)`: only behind `identity in`.
+    Groups(Groups),
+    /// A set of this file, or `alias.name`.
     Name(Text),
+}
+
+/// `group("a", name_of_a_set)`
+#[derive(Clone, Debug)]
+pub(crate) struct Groups {
+    pub(crate) entries: Vec<Spanned<Value>>,
+    pub(crate) span: Span,
 }
 
 /// `{ … }`

@@ -106,6 +106,14 @@ impl Walk {
     }
 }
 
+/// An imported file, if it is there.
+pub(crate) fn read_import(path: &Path) -> Found<Option<String>> {
+    match path.is_file() {
+        true => read_file(path).map(Some),
+        false => Ok(None),
+    }
+}
+
 fn read_file(path: &Path) -> Found<String> {
     let fail = |error: io::Error| unreadable(path, &error);
     // A named pipe would block for ever.

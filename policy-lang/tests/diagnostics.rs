@@ -90,7 +90,7 @@ fn json_has_places() {
     insta::assert_snapshot!(serde_json::to_string_pretty(&found.to_json()).unwrap());
     assert_eq!(
         found.to_string(),
-        "a.policy:2:10: expected a clause (`when`, `unless`, `allow`, `deny`, `mask`, `record`, `require`), found `alow` [SP0101]"
+        "a.policy:2:10: expected a clause (`when`, `allow`, `deny`, `require`, `mask`, …), found `alow` [SP0101]"
     );
     assert!(found.render_all(true).contains("\u{1b}["));
 }

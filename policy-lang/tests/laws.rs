@@ -16,10 +16,10 @@ const LEAVES: [&str; 12] = [
     "request.ip in { 10.0.0.0/8 }",
     "request.size > 1KiB",
     "request.stream",
-    r#"request.header("x") == "1""#,
+    r#"(request.header("x") is present and request.header("x") == "1")"#,
     r#"request.text contains "x""#,
     "request.text finds detect(phone)",
-    "request $.n < 3",
+    "(request $.n is present and request $.n < 3)",
     "request $.n is present",
 ];
 

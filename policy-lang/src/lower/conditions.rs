@@ -99,8 +99,8 @@ impl<'s> Lowerer<'s, '_> {
         lowered.into_iter().collect()
     }
 
-    /// The condition behind a name. Its own mistakes are reported where it is defined.
-    pub(super) fn named_condition(&mut self, file: usize, name: &'s str, used_at: Span) -> Option<Lowered> {
+    /// The condition behind a plain name of a file. Its own mistakes are reported where it is defined.
+    pub(super) fn named_condition(&mut self, file: usize, name: &str, used_at: Span) -> Option<Lowered> {
         let definition = *self.files.get(file)?.lets.get(name)?;
         let key = (file, definition.name.node.as_str());
         self.usage.uses(key);

@@ -3,21 +3,22 @@
 use super::Lowerer;
 use crate::codes::Code;
 use crate::diagnostic::Diagnostic;
-use crate::limits::{APPROVAL_SECONDS_MAX, APPROVERS_MAX, EFFECTS_MAX};
-use crate::program::{ApprovalRequirement, Effect, Mask, Matcher, RecordBound, RecordLevel, Selector, Transform};
+use crate::limits::{EFFECTS_MAX, RETAIN_SECONDS_MAX, RISK_MAX};
+use crate::program::{Effect, RecordBound, RecordLevel};
 use crate::source::{Span, Spanned};
-use crate::syntax::{Clause, MaskClause, MatcherSyntax, Number, RuleItem, Text, Unit};
-use std::time::Duration;
+use crate::syntax::{Clause, Number, RuleItem, Text};
 
 const DENY_STATUS_DEFAULT: u16 = 403;
-const APPROVAL_WITHIN_DEFAULT: Duration = Duration::from_mins(15);
-const APPROVAL_VALID_DEFAULT: Duration = Duration::from_hours(1);
 
 impl<'s> Lowerer<'s, '_> {
-    pub(super) fn effects(&mut self, rule: &'s RuleItem) -> Vec<Effect> {
+    /// The effects and where each was written.
+    pub(super) fn effects(&mut self, rule: &'s RuleItem) -> Vec<(Effect, Span)> {
         let mut effects: Vec<(Effect, Span)> = Vec::new();
         let mut sound = true;
         for clause in &rule.clauses {
+            if matches!(clause.node, Clause::When(_) | Clause::Unless { .. }) {
+                continue;
+            }
             if effects.len() >= EFFECTS_MAX {
                 self.error(
                     Diagnostic::error(
@@ -28,15 +29,7 @@ impl<'s> Lowerer<'s, '_> {
                 );
                 break;
             }
-            let effect = match &clause.node {
-                Clause::When(_) | Clause::Unless(_) => continue,
-                Clause::Allow => Some(Effect::Allow),
-                Clause::Deny { text, status } => self.deny(text, status.as_ref()),
-                Clause::Mask(mask) => self.mask(mask),
-                Clause::Record { bound, level } => Some(Effect::Record { bound: *bound, level: *level }),
-                Clause::Require { group, by, within, valid } => self.approval(group, by, within, valid),
-            };
-            let Some(effect) = effect else {
+            let Some(effect) = self.effect(clause) else {
                 sound = false;
                 continue;
             };
@@ -47,17 +40,65 @@ impl<'s> Lowerer<'s, '_> {
             self.error(
                 Diagnostic::error(Code::NoEffect, format!("the rule `{}` does nothing", rule.name.node))
                     .label(rule.name.span, "")
-                    .help("say what happens: `allow`, `deny \"…\"`, `mask …`, `record …`, `require approval …`"),
+                    .help("say what happens: `allow`, `deny \"…\"`, `mask …`, `record …`, `require …`, `limit …`"),
             );
         }
-        effects.into_iter().map(|(effect, _)| effect).collect()
+        effects
+    }
+
+    fn effect(&mut self, clause: &'s Spanned<Clause>) -> Option<Effect> {
+        let file = clause.span.file;
+        match &clause.node {
+            Clause::When(_) | Clause::Unless { .. } => None,
+            Clause::Allow { .. } => Some(Effect::Allow),
+            Clause::Deny { text, status, hold } => self.deny(text, status, *hold),
+            Clause::Mask(mask) => self.mask(file, mask, clause.span),
+            Clause::Drop { record_only, side, path } => Some(Self::drop_effect(*record_only, *side, path)),
+            Clause::Record { bound, level } => Some(Effect::Record { bound: *bound, level: *level }),
+            Clause::Retain { bound, time } => {
+                let what = "a time with its unit from 1s to 100y, such as 400d";
+                let time = self.duration(time, RETAIN_SECONDS_MAX, what)?;
+                Some(Effect::Retain { bound: *bound, time })
+            }
+            Clause::Seal(side) => Some(Effect::Seal(*side)),
+            Clause::RequireApproval { groups, by, within, valid } => self.approval(file, groups, [by, within, valid]),
+            Clause::RequirePurpose { purposes, bases, from } => {
+                self.purpose_requirement(file, purposes, bases.as_ref(), from)
+            }
+            Clause::RequireGrant { groups, within, lasting } => self.grant(file, groups, within, lasting),
+            Clause::Purpose { purpose, basis } => {
+                self.not_empty(purpose)?;
+                if let Some(basis) = basis {
+                    self.not_empty(basis)?;
+                }
+                Some(Effect::Purpose {
+                    purpose: purpose.node.clone(),
+                    basis: basis.as_ref().map(|basis| basis.node.clone()),
+                })
+            }
+            Clause::Risk { points, why } => {
+                let found = self.in_range(points, None, RISK_MAX, "a number of points from 1 to 1000")?;
+                let why = why.as_ref().map_or_else(String::new, |why| why.node.clone());
+                Some(Effect::Risk { points: u32::try_from(found).ok()?, why })
+            }
+            Clause::LimitRate { kind, rate, keys, burst } => self.rate_limit(*kind, rate, keys, burst.as_ref()),
+            Clause::LimitField { field, max } => self.field_limit(field, max),
+            Clause::Alert { name, severity } => {
+                self.not_empty(name)?;
+                Some(Effect::Alert { name: name.node.clone(), severity: severity.unwrap_or_default() })
+            }
+        }
     }
 
     /// Refuses an effect that repeats or contradicts an earlier one of the rule.
     fn together(&mut self, effect: &Effect, span: Span, earlier: &[(Effect, Span)]) {
         let twice = |(other, _): &&(Effect, Span)| match (other, effect) {
-            (Effect::Deny { .. }, Effect::Deny { .. }) => true,
-            (Effect::Record { bound: a, .. }, Effect::Record { bound: b, .. }) => a == b,
+            (Effect::Deny { .. }, Effect::Deny { .. })
+            | (Effect::Purpose { .. }, Effect::Purpose { .. })
+            | (Effect::Risk { .. }, Effect::Risk { .. }) => true,
+            (Effect::Record { bound: a, .. }, Effect::Record { bound: b, .. })
+            | (Effect::Retain { bound: a, .. }, Effect::Retain { bound: b, .. }) => a == b,
+            (Effect::LimitField { field: a, .. }, Effect::LimitField { field: b, .. }) => a == b,
             (a, b) => a == b,
         };
         if let Some((_, first)) = earlier.iter().find(twice) {
@@ -67,14 +108,9 @@ impl<'s> Lowerer<'s, '_> {
                     .label(*first, "the first"),
             );
         }
-        let against = |(other, _): &&(Effect, Span)| {
-            matches!((other, effect), (Effect::Allow, Effect::Deny { .. }) | (Effect::Deny { .. }, Effect::Allow))
-                || (is_record(other, RecordBound::AtLeast, RecordLevel::Full)
-                    && is_record(effect, RecordBound::AtMost, RecordLevel::Metadata))
-                || (is_record(other, RecordBound::AtMost, RecordLevel::Metadata)
-                    && is_record(effect, RecordBound::AtLeast, RecordLevel::Full))
-        };
-        if let Some((_, first)) = earlier.iter().find(against) {
+        if let Some((_, first)) =
+            earlier.iter().find(|(other, _)| contradict(other, effect) || contradict(effect, other))
+        {
             self.error(
                 Diagnostic::error(Code::Contradiction, "these effects contradict each other")
                     .label(span, "")
@@ -83,11 +119,16 @@ impl<'s> Lowerer<'s, '_> {
         }
     }
 
-    fn deny(&mut self, text: &Text, status: Option<&Spanned<Number>>) -> Option<Effect> {
+    fn deny(&mut self, text: &Text, status: &[Spanned<Number>], hold: bool) -> Option<Effect> {
         self.not_empty(text)?;
-        let Some(written) = status else {
-            return Some(Effect::Deny { text: text.node.clone(), status: DENY_STATUS_DEFAULT });
+        let status = match self.once(status)? {
+            None => DENY_STATUS_DEFAULT,
+            Some(written) => self.status(written)?,
         };
+        Some(Effect::Deny { text: text.node.clone(), status, hold })
+    }
+
+    pub(super) fn status(&mut self, written: &Spanned<Number>) -> Option<u16> {
         let status = u16::try_from(written.node.value)
             .ok()
             .filter(|status| (400..=499).contains(status) && written.node.unit.is_none());
@@ -98,117 +139,21 @@ impl<'s> Lowerer<'s, '_> {
                     .help("403 is the default"),
             );
         }
-        Some(Effect::Deny { text: text.node.clone(), status: status? })
-    }
-
-    fn mask(&mut self, mask: &'s MaskClause) -> Option<Effect> {
-        let mut matchers = Vec::new();
-        for written in &mask.matchers {
-            match written {
-                MatcherSyntax::Detect(names) => {
-                    matchers.extend(self.detectors(names)?.into_iter().map(Matcher::Detector));
-                }
-                MatcherSyntax::Regex(text) => {
-                    let source = self.regex(text)?;
-                    if crate::regex::matches_empty(&source) {
-                        self.error(
-                            Diagnostic::error(
-                                Code::RegexMatchesNothing,
-                                "this regular expression also matches the empty text, which is everywhere",
-                            )
-                            .label(text.span, "")
-                            .help("demand at least one character, for example with `+` instead of `*`"),
-                        );
-                        return None;
-                    }
-                    matchers.push(Matcher::Regex(source));
-                }
-            }
-        }
-        let transform = match &mask.transform {
-            None => Transform::Label,
-            Some(written) => {
-                if written.node == Transform::Literal(String::new()) {
-                    self.error(
-                        Diagnostic::error(Code::EmptyText, "a mask cannot leave nothing in its place")
-                            .label(written.span, "")
-                            .help("write a text that shows that something was masked"),
-                    );
-                    return None;
-                }
-                written.node.clone()
-            }
-        };
-        Some(Effect::Mask(Mask {
-            side: mask.side,
-            record_only: mask.record_only,
-            selector: mask.path.clone().map_or(Selector::Text, Selector::Path),
-            matchers,
-            transform,
-        }))
-    }
-
-    fn approval(
-        &mut self,
-        group: &Text,
-        by: &[Spanned<Number>],
-        within: &[Spanned<Number>],
-        valid: &[Spanned<Number>],
-    ) -> Option<Effect> {
-        self.not_empty(group)?;
-        let by = match self.once(by)? {
-            None => 1,
-            Some(written) => self.in_range(written, None, APPROVERS_MAX, "a number of people from 1 to 100")?,
-        };
-        let within = match self.once(within)? {
-            None => APPROVAL_WITHIN_DEFAULT,
-            Some(written) => self.duration(written)?,
-        };
-        let valid = match self.once(valid)? {
-            None => APPROVAL_VALID_DEFAULT,
-            Some(written) => self.duration(written)?,
-        };
-        Some(Effect::RequireApproval(ApprovalRequirement {
-            group: group.node.clone(),
-            by: u32::try_from(by).ok()?,
-            within,
-            valid,
-        }))
-    }
-
-    fn once<'n>(&mut self, written: &'n [Spanned<Number>]) -> Option<Option<&'n Spanned<Number>>> {
-        if let [first, second, ..] = written {
-            self.error(
-                Diagnostic::error(Code::ClauseTwice, "this may stand once")
-                    .label(second.span, "the second")
-                    .label(first.span, "the first"),
-            );
-            return None;
-        }
-        Some(written.first())
-    }
-
-    fn duration(&mut self, written: &Spanned<Number>) -> Option<Duration> {
-        let seconds = self.in_range(
-            written,
-            Some(Unit::Seconds),
-            APPROVAL_SECONDS_MAX,
-            "a time with its unit from 1s to 30d, such as 15m",
-        )?;
-        Some(Duration::from_secs(seconds))
-    }
-
-    fn in_range(&mut self, written: &Spanned<Number>, unit: Option<Unit>, max: u64, what: &str) -> Option<u64> {
-        let value = u64::try_from(written.node.value)
-            .ok()
-            .filter(|value| (1..=max).contains(value) && written.node.unit == unit);
-        if value.is_none() {
-            self.error(Diagnostic::error(Code::OutOfRange, format!("this is {what}")).label(written.span, ""));
-        }
-        value
+        status
     }
 }
 
-fn is_record(effect: &Effect, bound: RecordBound, level: RecordLevel) -> bool {
-    *effect == Effect::Record { bound, level }
+fn contradict(one: &Effect, other: &Effect) -> bool {
+    match (one, other) {
+        (Effect::Allow, Effect::Deny { .. }) => true,
+        (
+            Effect::Record { bound: RecordBound::AtLeast, level: RecordLevel::Full },
+            Effect::Record { bound: RecordBound::AtMost, level: RecordLevel::Metadata },
+        ) => true,
+        (
+            Effect::Retain { bound: RecordBound::AtLeast, time: least },
+            Effect::Retain { bound: RecordBound::AtMost, time: most },
+        ) => least > most,
+        _ => false,
+    }
 }

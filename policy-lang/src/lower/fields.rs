@@ -3,6 +3,7 @@
 use super::Lowerer;
 use crate::codes::Code;
 use crate::diagnostic::Diagnostic;
+use crate::program::Side;
 use crate::schema::{BoolField, IntField, StrField};
 use crate::source::Spanned;
 use crate::suggest::did_you_mean;
@@ -13,7 +14,10 @@ pub(super) enum Field {
     Int(IntField),
     Bool(BoolField),
     Ip,
-    Text,
+    /// `request.text`, `response.text`
+    Text(Side),
+    /// `request.tool_names`
+    Tools,
     /// `identity`, which is in groups.
     Identity,
     /// `identity.groups`, `identity.scopes`: on the right of `in`.
@@ -21,27 +25,15 @@ pub(super) enum Field {
     Scopes,
 }
 
-const OTHERS: [(Field, &str); 5] = [
+const OTHERS: [(Field, &str); 7] = [
     (Field::Ip, "request.ip"),
-    (Field::Text, "request.text"),
+    (Field::Text(Side::Request), "request.text"),
+    (Field::Text(Side::Response), "response.text"),
+    (Field::Tools, "request.tool_names"),
     (Field::Identity, "identity"),
     (Field::Groups, "identity.groups"),
     (Field::Scopes, "identity.scopes"),
 ];
-/// Fields of the full language.
-const NOT_YET: [&str; 10] = [
-    "request.risk",
-    "request.tokens_requested",
-    "request.tool_names",
-    "request.image_count",
-    "purpose",
-    "basis",
-    "time.weekday",
-    "time.date",
-    "env",
-    "response",
-];
-
 pub(super) fn all() -> impl Iterator<Item = (Field, &'static str)> {
     let strings = StrField::ALL.iter().map(|(f, name)| (Field::Str(*f), *name));
     let ints = IntField::ALL.iter().map(|(f, name)| (Field::Int(*f), *name));
@@ -57,16 +49,8 @@ impl Lowerer<'_, '_> {
     /// Neither a field nor a condition of the file.
     pub(super) fn unknown_field(&mut self, file: usize, name: &Spanned<String>) {
         let root = name.node.split('.').next().unwrap_or("");
-        if NOT_YET.contains(&name.node.as_str()) || matches!(root, "env" | "response") {
-            self.error(
-                Diagnostic::error(Code::NotYet, format!("`{}` is not in this version of the language yet", name.node))
-                    .label(name.span, ""),
-            );
-            return;
-        }
         let elsewhere = self.files.iter().any(|file| file.defined(&name.node).is_some());
-        let is_set = self.files.get(file).is_some_and(|file| file.sets.contains_key(name.node.as_str()));
-        if is_set {
+        if self.known_set_key(file, &name.node).is_some() {
             self.error(
                 Diagnostic::error(Code::NotACondition, format!("`{}` is a set, not a condition", name.node))
                     .label(name.span, "")
@@ -74,26 +58,34 @@ impl Lowerer<'_, '_> {
             );
             return;
         }
-        if !name.node.contains('.') && elsewhere {
+        let is_alias = self.files.get(file).is_some_and(|file| file.imports.contains_key(root));
+        if (!name.node.contains('.') && elsewhere) || is_alias {
             self.unknown_name(file, &name.node, name.span, "condition");
             return;
         }
-        let lets: Vec<&str> = self
-            .files
-            .get(file)
-            .filter(|_| self.may_suggest())
-            .map(|file| file.lets.keys().copied().collect())
-            .unwrap_or_default();
-        let candidates = all().map(|(_, name)| name).chain(lets);
+        let own = self.files.get(file).filter(|_| self.may_suggest());
+        let lets: Vec<&str> = own.map(|file| file.lets.keys().copied().collect()).unwrap_or_default();
+        let claims = self.claim_names(file);
+        let candidates = all().map(|(_, name)| name).chain(lets).chain(claims.iter().map(String::as_str));
         let help = did_you_mean(&name.node, candidates).unwrap_or_else(|| match root {
-            "identity" => "claims of the token come with `claim`, which is not in this version yet; \
-                           there are identity.subject, issuer, client_id, kind, groups and scopes"
-                .to_owned(),
-            "request" => "there are request.method, path, endpoint, host, ip, size, stream, text, header(\"…\") \
-                          and request $.json.path"
-                .to_owned(),
+            "identity" => {
+                "there are identity.subject, issuer, client_id, kind, groups and scopes; a claim of the token is \
+                           declared first: `claim name : bool`"
+                    .to_owned()
+            }
+            "request" => {
+                "there are request.method, path, endpoint, host, ip, size, stream, text, risk, tokens_requested, \
+                          tool_names, image_count, header(\"…\") and request $.json.path"
+                    .to_owned()
+            }
+            "response" => {
+                "there are response.status, size, text, finish_reason, tokens and response $.json.path".to_owned()
+            }
+            "time" => "there are time.hour, time.weekday and time.date".to_owned(),
             _ => {
-                "fields begin with `request.`, `identity.` or `time.`, or are `model`, `dialect`, `upstream`".to_owned()
+                "fields begin with `request.`, `response.`, `identity.`, `time.` or `env.`, or are `model`, `dialect`, \
+                  `upstream`, `purpose`, `basis`"
+                    .to_owned()
             }
         });
         self.error(

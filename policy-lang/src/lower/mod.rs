@@ -1,13 +1,25 @@
 //! From syntax trees to the checked program: names, types, bounds.
 //!
-//! Names of sets and conditions are local to their file, so that a file's meaning is visible in the file; rule names are unique in the set.
+//! Names of sets, conditions, detectors and claims are local to their file, so that a file's meaning is visible in the file; `import`
+//! brings those of another one under an alias. Rule names are unique in the set.
 
+mod claims;
 mod conditions;
+mod detectors;
 mod effects;
 mod fields;
+mod guards;
+mod invariants;
+mod limits;
+mod masks;
+mod names;
+mod phases;
 mod prune;
+mod requirements;
+mod rules;
 mod set_values;
 mod sets;
+mod tests;
 mod tests_on_content;
 mod tests_on_fields;
 mod usage;
@@ -15,69 +27,94 @@ mod usage;
 use crate::codes::Code;
 use crate::diagnostic::Diagnostic;
 use crate::limits::{ERRORS_MAX, RULES_MAX};
-use crate::program::{Atom, AtomId, Condition, Rule};
-use crate::source::Span;
-use crate::syntax::{Clause, Header, Item, LetItem, RuleItem, SetItem};
+use crate::program::{Atom, AtomId, CustomDetector, Invariants, PolicyTest, Rule};
+use crate::source::{Sources, Span};
+use crate::syntax::{Header, InvariantItem, Item, RuleItem, TestItem};
 use conditions::Lowered;
+use names::FileNames;
+pub(crate) use rules::Expiry;
 use sets::SetValue;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::rc::Rc;
 
 /// What a set of files comes to.
 pub(crate) struct Checked {
     pub(crate) name: String,
     pub(crate) version: u64,
+    pub(crate) docs: String,
     pub(crate) rules: Vec<Rule>,
     pub(crate) atoms: Vec<Atom>,
+    pub(crate) invariants: Invariants,
+    pub(crate) tests: Vec<PolicyTest>,
+    pub(crate) expiries: Vec<Expiry>,
     pub(crate) warnings: Vec<Diagnostic>,
 }
 
+/// The items that make up the set, apart from definitions: those of files that were only imported do not count.
+#[derive(Default)]
+struct Members<'s> {
+    headers: Vec<&'s Header>,
+    rules: BTreeMap<&'s str, &'s RuleItem>,
+    invariants: Vec<&'s InvariantItem>,
+    tests: Vec<&'s TestItem>,
+}
+
 /// Checks the items of all files (in file order), adding what is wrong to `errors`. The result means something only if nothing was added.
-pub(crate) fn lower(items: &[(usize, Item)], file_count: usize, errors: &mut Vec<Diagnostic>) -> Checked {
+pub(crate) fn lower(items: &[(usize, Item)], sources: &Sources, errors: &mut Vec<Diagnostic>) -> Checked {
     // The header may be among what could not be read.
     let syntax_errors = !errors.is_empty();
-    let mut files = vec![FileNames::default(); file_count];
-    let mut headers: Vec<&Header> = Vec::new();
-    let mut rules: BTreeMap<&str, &RuleItem> = BTreeMap::new();
-    for (file, item) in items {
-        match item {
-            Item::Policy(header) => add_header(header, &mut headers, errors),
-            Item::Rule(rule) => add_rule(rule, &mut rules, errors),
-            Item::Set(_) | Item::Let(_) => {
-                if let Some(names) = files.get_mut(*file) {
-                    names.add(item, errors);
-                }
-            }
-        }
-    }
+    let members = members(items, sources, errors);
+    let files = names::collect(items, sources, errors);
     let mut lowerer = Lowerer::new(files, errors);
     lowerer.check_definitions();
-    let lowered: Vec<Rule> = rules.values().map(|rule| lowerer.rule(rule)).collect();
+    let rules: Vec<Rule> = members.rules.values().map(|rule| lowerer.rule(rule)).collect();
+    let invariants = lowerer.invariants(&members.invariants);
+    let ids: BTreeMap<&str, usize> = members.rules.keys().enumerate().map(|(id, name)| (*name, id)).collect();
+    let tests = lowerer.tests(&members.tests, &ids);
     let mut warnings = std::mem::take(&mut lowerer.warnings);
-    warnings.extend(lowerer.unused());
-    let atoms = std::mem::take(&mut lowerer.atoms);
+    warnings.extend(lowerer.unused(sources));
+    let (atoms, expiries) = (std::mem::take(&mut lowerer.atoms), std::mem::take(&mut lowerer.expiries));
     if rules.len() > RULES_MAX {
         errors.push(Diagnostic::error(
             Code::TooManyRules,
             format!("the set has {} rules, the limit is {RULES_MAX}", rules.len()),
         ));
     }
-    if headers.is_empty() && !syntax_errors {
+    if members.headers.is_empty() && !syntax_errors {
         errors.push(
             Diagnostic::error(Code::MissingHeader, "the set has no header").help(
                 "begin one file with `policy \"name\" version 1`: name and version are written into every record",
             ),
         );
     }
-    warnings.extend(nothing_allowed(&lowered, headers.first().copied()));
-    let (rules, atoms) = prune::prune(lowered, &atoms);
+    let header = members.headers.first().copied();
+    warnings.extend(nothing_allowed(&rules, header));
+    let (rules, kept) = prune::prune(rules, &atoms);
     Checked {
-        name: headers.first().map_or_else(String::new, |header| header.name.node.clone()),
-        version: headers.first().map_or(0, |header| header.version),
+        name: header.map_or_else(String::new, |header| header.name.node.clone()),
+        version: header.map_or(0, |header| header.version),
+        docs: header.map_or_else(String::new, |header| header.docs.clone()),
         rules,
-        atoms,
+        atoms: kept,
+        invariants: prune::prune_invariants(invariants, &atoms),
+        tests,
+        expiries,
         warnings,
     }
+}
+
+fn members<'s>(items: &'s [(usize, Item)], sources: &Sources, errors: &mut Vec<Diagnostic>) -> Members<'s> {
+    let mut members = Members::default();
+    for (_, item) in items.iter().filter(|(file, _)| !sources.is_library(*file)) {
+        match item {
+            Item::Policy(header) => add_header(header, &mut members.headers, errors),
+            Item::Rule(rule) => add_rule(rule, &mut members.rules, errors),
+            Item::Invariant(invariant) => members.invariants.push(invariant),
+            Item::Test(test) => members.tests.push(test),
+            Item::Import(_) | Item::Claim(_) | Item::Set(_) | Item::Let(_) | Item::Detector(_) => {}
+        }
+    }
+    members
 }
 
 fn add_header<'s>(header: &'s Header, headers: &mut Vec<&'s Header>, errors: &mut Vec<Diagnostic>) {
@@ -118,44 +155,6 @@ fn nothing_allowed(rules: &[Rule], header: Option<&Header>) -> Option<Diagnostic
     )
 }
 
-/// Sets and conditions of one file.
-#[derive(Clone, Default)]
-struct FileNames<'s> {
-    sets: BTreeMap<&'s str, &'s SetItem>,
-    lets: BTreeMap<&'s str, &'s LetItem>,
-    /// In the order of the file.
-    order: Vec<&'s Item>,
-}
-
-impl<'s> FileNames<'s> {
-    fn add(&mut self, item: &'s Item, errors: &mut Vec<Diagnostic>) {
-        let name = match item {
-            Item::Set(set) => &set.name,
-            Item::Let(definition) => &definition.name,
-            Item::Policy(_) | Item::Rule(_) => return,
-        };
-        if let Some(first) = self.defined(&name.node) {
-            errors.push(
-                Diagnostic::error(Code::DuplicateName, format!("`{}` is defined twice", name.node))
-                    .label(name.span, "the second")
-                    .label(first, "the first"),
-            );
-            return;
-        }
-        self.order.push(item);
-        match item {
-            Item::Set(set) => drop(self.sets.insert(&set.name.node, set)),
-            Item::Let(definition) => drop(self.lets.insert(&definition.name.node, definition)),
-            Item::Policy(_) | Item::Rule(_) => {}
-        }
-    }
-
-    fn defined(&self, name: &str) -> Option<Span> {
-        let set = self.sets.get(name).map(|set| set.name.span);
-        set.or_else(|| self.lets.get(name).map(|definition| definition.name.span))
-    }
-}
-
 /// A definition: its file and name.
 type Key<'s> = (usize, &'s str);
 
@@ -173,7 +172,17 @@ struct Lowerer<'s, 'e> {
     errors: &'e mut Vec<Diagnostic>,
     warnings: Vec<Diagnostic>,
     atoms: Vec<Atom>,
+    /// Where each atom was written first.
+    atom_spans: Vec<Span>,
     atom_ids: HashMap<Atom, AtomId>,
+    /// The test that is being lowered.
+    test_span: Span,
+    expiries: Vec<Expiry>,
+    /// Claims that were looked at, by where they are declared: mistakes are reported once.
+    claims: HashSet<Span>,
+    /// Detectors of the policy, by where they are defined; `None` if something in one is wrong.
+    custom: HashMap<Span, Option<CustomDetector>>,
+    guards_reported: HashSet<AtomId>,
     lets: HashMap<Key<'s>, Progress<Rc<Lowered>>>,
     sets: HashMap<Key<'s>, Progress<Rc<SetValue>>>,
     usage: usage::Usage<'s>,
@@ -192,7 +201,13 @@ impl<'s, 'e> Lowerer<'s, 'e> {
             errors,
             warnings: Vec::new(),
             atoms: Vec::new(),
+            atom_spans: Vec::new(),
             atom_ids: HashMap::new(),
+            test_span: Span { file: 0, start: 0, end: 0 },
+            expiries: Vec::new(),
+            claims: HashSet::new(),
+            custom: HashMap::new(),
+            guards_reported: HashSet::new(),
             lets: HashMap::new(),
             sets: HashMap::new(),
             usage: usage::Usage::default(),
@@ -214,41 +229,15 @@ impl<'s, 'e> Lowerer<'s, 'e> {
                     Item::Let(definition) => {
                         drop(self.named_condition(file, &definition.name.node, definition.name.span));
                     }
-                    Item::Policy(_) | Item::Rule(_) => {}
+                    Item::Detector(detector) => {
+                        drop(self.custom_detector(file, &detector.name.node));
+                    }
+                    Item::Claim(claim) => drop(self.declared_claim(file, &claim.name.node)),
+                    _ => {}
                 }
             }
         }
         self.usage.forget_roots();
-    }
-
-    fn rule(&mut self, rule: &'s RuleItem) -> Rule {
-        let mut whens: Vec<(&crate::syntax::Expr, Span)> = Vec::new();
-        let mut parts = Vec::new();
-        for clause in &rule.clauses {
-            match &clause.node {
-                Clause::When(condition) => {
-                    if let Some((_, first)) = whens.first() {
-                        self.errors.push(
-                            Diagnostic::error(Code::ClauseTwice, "a rule has one `when`")
-                                .label(clause.span, "the second")
-                                .label(*first, "the first")
-                                .help("join them with `and`, or with `or`, or write two rules"),
-                        );
-                    }
-                    whens.push((condition, clause.span));
-                    parts.extend(self.condition(condition));
-                }
-                Clause::Unless(condition) => {
-                    parts.extend(self.condition(condition).map(Lowered::not));
-                }
-                _ => {}
-            }
-        }
-        let condition = match parts.is_empty() {
-            true => Condition::Const(true),
-            false => self.bounded(Lowered::all(parts), rule.name.span),
-        };
-        Rule { name: rule.name.node.clone(), shadow: rule.shadow, condition, effects: self.effects(rule) }
     }
 
     fn atom(&mut self, atom: Atom) -> AtomId {
@@ -257,6 +246,7 @@ impl<'s, 'e> Lowerer<'s, 'e> {
             std::collections::hash_map::Entry::Occupied(known) => *known.get(),
             std::collections::hash_map::Entry::Vacant(free) => {
                 self.atoms.push(free.key().clone());
+                self.atom_spans.push(self.test_span);
                 *free.insert(next)
             }
         }
@@ -269,24 +259,5 @@ impl<'s, 'e> Lowerer<'s, 'e> {
 
     fn error(&mut self, error: Diagnostic) {
         self.errors.push(error);
-    }
-
-    /// A name that the file does not define; perhaps another file does.
-    fn unknown_name(&mut self, file: usize, name: &str, span: Span, what: &str) {
-        let names = self.files.get(file).filter(|_| self.may_suggest()).map(|file| {
-            let mut names: Vec<&str> = file.sets.keys().copied().collect();
-            names.extend(file.lets.keys().copied());
-            names
-        });
-        let elsewhere = self.files.iter().find_map(|file| file.defined(name));
-        let mut error =
-            Diagnostic::error(Code::UnknownName, format!("there is no {what} `{name}` in this file")).label(span, "");
-        error = match elsewhere {
-            Some(other) => error
-                .label(other, "another file defines one")
-                .help("names of sets and conditions are local to their file, so that its meaning is visible in it"),
-            None => error.maybe_help(crate::suggest::did_you_mean(name, names.unwrap_or_default())),
-        };
-        self.error(error);
     }
 }

@@ -1,6 +1,6 @@
 //! Leaves out the atoms that no rule reads: what is not read must not count as a need of the set.
 
-use crate::program::{Atom, AtomId, Condition, Rule};
+use crate::program::{Atom, AtomId, Condition, Invariant, Invariants, Rule};
 use std::collections::HashMap;
 
 /// The rules with atoms numbered by first use in rule order, so that numbers do not depend on files or their order.
@@ -10,6 +10,15 @@ pub(super) fn prune(mut rules: Vec<Rule>, atoms: &[Atom]) -> (Vec<Rule>, Vec<Ato
         renumbered.condition(&mut rule.condition);
     }
     (rules, renumbered.kept)
+}
+
+/// The same for invariants, which have atoms of their own: they are not judged on calls.
+pub(super) fn prune_invariants(mut list: Vec<Invariant>, atoms: &[Atom]) -> Invariants {
+    let mut renumbered = Renumbered { old: atoms, ids: HashMap::new(), kept: Vec::new() };
+    for invariant in &mut list {
+        renumbered.condition(&mut invariant.condition);
+    }
+    Invariants { list, atoms: renumbered.kept }
 }
 
 struct Renumbered<'a> {

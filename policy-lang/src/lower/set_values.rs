@@ -9,12 +9,15 @@ use crate::suggest::did_you_mean;
 use crate::syntax::Value;
 use ipnet::IpNet;
 
+const WEEKDAYS: [&str; 7] = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"];
+
 impl Lowerer<'_, '_> {
     /// Words that stand for themselves: methods and kinds of caller.
     pub(super) fn is_word_value(&self, kind: SetType, word: &str) -> bool {
         match kind {
             SetType::Method => word.bytes().all(|b| b.is_ascii_uppercase()),
             SetType::Kind => matches!(word, "user" | "service"),
+            SetType::Weekday => WEEKDAYS.contains(&word),
             _ => false,
         }
     }
@@ -46,6 +49,7 @@ impl Lowerer<'_, '_> {
                 let names: &[&str] = match kind {
                     SetType::Method => &["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"],
                     SetType::Kind => &["user", "service"],
+                    SetType::Weekday => &WEEKDAYS,
                     _ => &[],
                 };
                 let help = did_you_mean(word, names.iter().copied())
@@ -55,7 +59,7 @@ impl Lowerer<'_, '_> {
                 );
                 return None;
             }
-            Value::Number(_) | Value::Address(_) => {
+            Value::Number(_) | Value::Address(_) | Value::Date(_) => {
                 self.error(
                     Diagnostic::error(Code::WrongTest, "a text was expected here")
                         .label(span, "")
@@ -73,6 +77,7 @@ impl Lowerer<'_, '_> {
             SetType::Endpoint => text.starts_with('/') || (is_glob && text.starts_with(['*', '?'])),
             SetType::Method => is_glob || text.bytes().all(|b| b.is_ascii_uppercase()),
             SetType::Kind => is_glob || matches!(text, "user" | "service"),
+            SetType::Weekday => is_glob || WEEKDAYS.contains(&text),
             _ => true,
         };
         if text.is_empty() && kind != SetType::Text {
@@ -87,6 +92,7 @@ impl Lowerer<'_, '_> {
             let help = match kind {
                 SetType::Endpoint => "endpoints are paths such as \"/v1/chat/completions\"",
                 SetType::Method => "methods are upper case, such as DELETE",
+                SetType::Weekday => "the days are mon, tue, wed, thu, fri, sat and sun",
                 _ => "the kinds are user and service",
             };
             self.error(

@@ -1,14 +1,15 @@
-//! Sets: named, inline, nested; typed by what they are compared with.
+//! Sets: named, inline, nested, joined and cut; typed by what they are compared with.
 
+use super::conditions::Lowered;
 use super::{Lowerer, Progress};
 use crate::codes::Code;
 use crate::diagnostic::Diagnostic;
 use crate::limits::{NESTING_MAX, SET_ENTRIES_EXPANDED_MAX, SET_ENTRIES_MAX};
-use crate::program::StrSet;
+use crate::program::{Atom, StrSet};
 use crate::schema::StrField;
 use crate::source::{Span, Spanned};
 use crate::suggest::did_you_mean;
-use crate::syntax::{Braces, SetExpr, Value};
+use crate::syntax::{Braces, Groups, SetExpr, SetOp, SetTerm, Value};
 use ipnet::IpNet;
 use std::rc::Rc;
 
@@ -21,20 +22,26 @@ pub(super) enum SetType {
     Group,
     Text,
     Ip,
+    Purpose,
+    Basis,
     /// `request.method`: inline sets only.
     Method,
     /// `identity.kind`: inline sets only.
     Kind,
+    /// `time.weekday`: inline sets only.
+    Weekday,
 }
 
 impl SetType {
-    const NAMED: [(&'static str, Self); 6] = [
+    const NAMED: [(&'static str, Self); 8] = [
         ("model", Self::Model),
         ("endpoint", Self::Endpoint),
         ("subject", Self::Subject),
         ("group", Self::Group),
         ("string", Self::Text),
         ("ip", Self::Ip),
+        ("purpose", Self::Purpose),
+        ("basis", Self::Basis),
     ];
 
     pub(super) fn of_field(field: StrField) -> Self {
@@ -44,13 +51,16 @@ impl SetType {
             StrField::Subject => Self::Subject,
             StrField::Method => Self::Method,
             StrField::Kind => Self::Kind,
+            StrField::Weekday => Self::Weekday,
+            StrField::Purpose => Self::Purpose,
+            StrField::Basis => Self::Basis,
             _ => Self::Text,
         }
     }
 
     fn name(self) -> &'static str {
         match self {
-            Self::Method | Self::Kind => "string",
+            Self::Method | Self::Kind | Self::Weekday => "string",
             other => Self::NAMED.iter().find(|(_, kind)| *kind == other).map_or("", |(name, _)| name),
         }
     }
@@ -62,55 +72,196 @@ impl SetType {
     }
 }
 
-/// A set with all references put in their place.
+/// A set with all references put in their place: whatever is in one of its parts.
 #[derive(Clone, Debug)]
 pub(super) struct SetValue {
     pub(super) kind: SetType,
+    parts: Vec<Part>,
+}
+
+/// Entries, less what is in one of the exceptions. Without exceptions unless a glob or a network was cut.
+#[derive(Clone, Debug, Default)]
+struct Part {
     texts: StrSet,
     nets: Vec<IpNet>,
+    except: Vec<Rc<SetValue>>,
 }
 
 impl SetValue {
     fn size(&self) -> usize {
-        self.texts.literals.len() + self.texts.globs.len() + self.nets.len()
+        let size = |part: &Part| part.texts.literals.len() + part.texts.globs.len() + part.nets.len();
+        self.parts.iter().map(|part| size(part) + part.except.iter().map(|set| set.size()).sum::<usize>()).sum()
+    }
+
+    fn contains(&self, text: &str) -> bool {
+        self.parts.iter().any(|part| part.texts.contains(text) && !part.except.iter().any(|set| set.contains(text)))
+    }
+
+    /// Adds the entries of another set.
+    fn unite(&mut self, other: &Self) {
+        for part in &other.parts {
+            match self.parts.iter_mut().find(|own| own.except.is_empty() && part.except.is_empty()) {
+                Some(own) => {
+                    own.texts.literals.extend_from_slice(&part.texts.literals);
+                    own.texts.globs.extend_from_slice(&part.texts.globs);
+                    own.nets.extend_from_slice(&part.nets);
+                }
+                None => self.parts.push(part.clone()),
+            }
+        }
+    }
+
+    /// Takes out what the other set has: literals at once, from globs and networks when they are judged.
+    fn cut(&mut self, other: &Rc<Self>) {
+        for part in &mut self.parts {
+            part.texts.literals.retain(|text| !other.contains(text));
+            part.texts
+                .globs
+                .retain(|glob| !other.parts.iter().any(|cut| cut.except.is_empty() && cut.texts.globs.contains(glob)));
+            part.nets.retain(|net| {
+                !other.parts.iter().any(|cut| cut.except.is_empty() && cut.nets.iter().any(|n| n.contains(net)))
+            });
+            if !part.texts.globs.is_empty() || !part.nets.is_empty() {
+                part.except.push(Rc::clone(other));
+            }
+        }
+        self.parts
+            .retain(|part| !part.texts.literals.is_empty() || !part.texts.globs.is_empty() || !part.nets.is_empty());
+    }
+
+    fn normalize(&mut self) {
+        for part in &mut self.parts {
+            normalize(&mut part.texts.literals);
+            normalize(&mut part.texts.globs);
+            normalize(&mut part.nets);
+        }
+    }
+
+    /// The texts, if nothing is left to be cut when a text is judged.
+    fn plain(&self) -> Option<StrSet> {
+        match self.parts.as_slice() {
+            [] => Some(StrSet::default()),
+            [part] if part.except.is_empty() => Some(part.texts.clone()),
+            _ => None,
+        }
     }
 }
 
 impl<'s> Lowerer<'s, '_> {
-    /// The texts of a set as written behind `in`.
-    pub(super) fn text_set(&mut self, file: usize, kind: SetType, set: &'s SetExpr) -> Option<StrSet> {
-        Some(self.set(file, kind, set)?.texts.clone())
+    /// Membership in a set of texts: `atom` makes a leaf of plain sets, differences become conditions.
+    pub(super) fn in_texts(
+        &mut self,
+        file: usize,
+        kind: SetType,
+        set: &'s SetExpr,
+        atom: &dyn Fn(StrSet) -> Atom,
+    ) -> Option<Lowered> {
+        let value = self.set(file, kind, set)?;
+        Some(self.membership(&value, &|part| atom(part.texts.clone())))
     }
 
-    /// The networks of a set as written behind `in`.
-    pub(super) fn address_set(&mut self, file: usize, set: &'s SetExpr) -> Option<Vec<IpNet>> {
-        Some(self.set(file, SetType::Ip, set)?.nets.clone())
+    /// Membership of the caller's address.
+    pub(super) fn in_networks(&mut self, file: usize, set: &'s SetExpr) -> Option<Lowered> {
+        let value = self.set(file, SetType::Ip, set)?;
+        Some(self.membership(&value, &|part| Atom::IpIn(part.nets.clone())))
     }
 
-    /// The texts of a set named within `group(…)`.
-    pub(super) fn group_set(&mut self, file: usize, name: &'s Spanned<Value>) -> Option<StrSet> {
-        let Value::Word(word) = &name.node else {
-            return None;
-        };
-        let value = self.known_set(file, word, name.span)?;
-        self.fitting(&value, SetType::Group, name.span)?;
-        self.count_expanded(value.size(), name.span)?;
-        Some(value.texts.clone())
+    fn membership(&mut self, value: &SetValue, atom: &dyn Fn(&Part) -> Atom) -> Lowered {
+        let mut alternatives = Vec::new();
+        for part in &value.parts {
+            let mut all = vec![self.leaf(atom(part))];
+            for cut in &part.except {
+                all.push(self.membership(cut, atom).not());
+            }
+            alternatives.push(Lowered::all(all));
+        }
+        Lowered::any(alternatives)
+    }
+
+    /// A set of texts where membership is asked for outside conditions.
+    pub(super) fn plain_set(&mut self, file: usize, kind: SetType, set: &'s SetExpr) -> Option<StrSet> {
+        let value = self.set(file, kind, set)?;
+        self.plain(&value, set.span)
+    }
+
+    fn plain(&mut self, value: &SetValue, span: Span) -> Option<StrSet> {
+        let plain = value.plain();
+        if plain.is_none() {
+            self.error(
+                Diagnostic::error(Code::GlobNotPossible, "a glob less some names cannot stand here")
+                    .label(span, "")
+                    .help("list the names"),
+            );
+        }
+        plain
+    }
+
+    /// The groups of a `group(…)`, sorted, each once.
+    pub(super) fn group_names(&mut self, file: usize, groups: &'s Groups) -> Option<Vec<String>> {
+        let mut names = Vec::new();
+        for group in &groups.entries {
+            let Value::Word(word) = &group.node else {
+                let (text, is_glob) = self.text_value(SetType::Group, &group.node, group.span)?;
+                if is_glob {
+                    self.whole_names(group.span, "");
+                    return None;
+                }
+                names.push(text);
+                continue;
+            };
+            let value = self.known_set(file, word, group.span)?;
+            self.fitting(&value, SetType::Group, group.span)?;
+            self.count_expanded(value.size(), group.span)?;
+            let set = self.plain(&value, group.span)?;
+            if let Some(glob) = set.globs.first() {
+                self.whole_names(group.span, &format!("this set has the glob ~\"{glob}\""));
+                return None;
+            }
+            names.extend(set.literals);
+        }
+        normalize(&mut names);
+        Some(names)
+    }
+
+    fn whole_names(&mut self, span: Span, label: &str) {
+        self.error(Diagnostic::error(Code::GlobNotPossible, "groups are compared as whole names").label(span, label));
     }
 
     fn set(&mut self, file: usize, kind: SetType, set: &'s SetExpr) -> Option<Rc<SetValue>> {
-        match set {
-            SetExpr::Braces(braces) => self.braces(file, kind, braces).map(Rc::new),
-            SetExpr::Name(name) => {
+        let first = self.term(file, kind, &set.first)?;
+        if set.rest.is_empty() {
+            return Some(first);
+        }
+        let mut value = (*first).clone();
+        for (op, term) in &set.rest {
+            let term = self.term(file, kind, term)?;
+            match op {
+                SetOp::Union => value.unite(&term),
+                SetOp::Except => value.cut(&term),
+            }
+        }
+        value.normalize();
+        if value.parts.is_empty() {
+            self.error(Diagnostic::error(Code::EmptySet, "nothing is left of this set").label(set.span, ""));
+            return None;
+        }
+        self.count_expanded(value.size(), set.span)?;
+        Some(Rc::new(value))
+    }
+
+    fn term(&mut self, file: usize, kind: SetType, term: &'s SetTerm) -> Option<Rc<SetValue>> {
+        match term {
+            SetTerm::Braces(braces) => self.braces(file, kind, braces).map(Rc::new),
+            SetTerm::Name(name) => {
                 let value = self.known_set(file, &name.node, name.span)?;
                 self.fitting(&value, kind, name.span)?;
                 self.count_expanded(value.size(), name.span)?;
                 Some(value)
             }
-            SetExpr::Groups(_, span) => {
+            SetTerm::Groups(groups) => {
                 self.error(
                     Diagnostic::error(Code::WrongTest, "`group(…)` is what `identity` can be in")
-                        .label(*span, "")
+                        .label(groups.span, "")
                         .help("write `identity in group(\"…\")`"),
                 );
                 None
@@ -118,13 +269,12 @@ impl<'s> Lowerer<'s, '_> {
         }
     }
 
-    fn known_set(&mut self, file: usize, name: &'s str, span: Span) -> Option<Rc<SetValue>> {
-        let is_known = self.files.get(file).is_some_and(|file| file.sets.contains_key(name));
-        if !is_known {
+    fn known_set(&mut self, file: usize, name: &str, span: Span) -> Option<Rc<SetValue>> {
+        let Some((owner, short)) = self.known_set_key(file, name) else {
             self.unknown_name(file, name, span, "set");
             return None;
-        }
-        self.named_set(file, name, span)
+        };
+        self.named_set(owner, short, span)
     }
 
     fn fitting(&mut self, value: &SetValue, kind: SetType, span: Span) -> Option<()> {
@@ -142,7 +292,7 @@ impl<'s> Lowerer<'s, '_> {
     }
 
     /// The set behind a name. Its own mistakes are reported where it is defined.
-    pub(super) fn named_set(&mut self, file: usize, name: &'s str, used_at: Span) -> Option<Rc<SetValue>> {
+    pub(super) fn named_set(&mut self, file: usize, name: &str, used_at: Span) -> Option<Rc<SetValue>> {
         let definition = *self.files.get(file)?.sets.get(name)?;
         let key = (file, definition.name.node.as_str());
         self.usage.uses(key);
@@ -165,10 +315,9 @@ impl<'s> Lowerer<'s, '_> {
         self.definition_depth += 1;
         self.usage.within.push(key);
         self.sets.insert(key, Progress::Running);
-        let value = kind.and_then(|kind| self.braces(file, kind, &definition.braces));
+        let value = kind.and_then(|kind| self.set(file, kind, &definition.set));
         self.usage.within.pop();
         self.definition_depth -= 1;
-        let value = value.map(Rc::new);
         self.sets.insert(key, Progress::Done(value.clone()));
         value
     }
@@ -180,11 +329,9 @@ impl<'s> Lowerer<'s, '_> {
             self.error(
                 Diagnostic::error(Code::UnknownSetType, format!("there is no type `{}`", kind.node))
                     .label(kind.span, "")
-                    .help(
-                        did_you_mean(&kind.node, names).unwrap_or_else(|| {
-                            "the types are model, endpoint, ip, group, subject and string".to_owned()
-                        }),
-                    ),
+                    .help(did_you_mean(&kind.node, names).unwrap_or_else(|| {
+                        "the types are model, endpoint, ip, group, subject, purpose, basis and string".to_owned()
+                    })),
             );
         }
         known.map(|(_, kind)| *kind)
@@ -211,14 +358,12 @@ impl<'s> Lowerer<'s, '_> {
             }
             return None;
         }
-        let mut set = SetValue { kind, texts: StrSet::default(), nets: Vec::new() };
+        let mut set = SetValue { kind, parts: vec![Part::default()] };
         let mut sound = true;
         for entry in &braces.entries {
             sound &= self.entry(file, &mut set, entry).is_some();
         }
-        normalize(&mut set.texts.literals);
-        normalize(&mut set.texts.globs);
-        normalize(&mut set.nets);
+        set.normalize();
         sound.then_some(set)
     }
 
@@ -229,18 +374,20 @@ impl<'s> Lowerer<'s, '_> {
                 let value = self.known_set(file, word, entry.span)?;
                 self.fitting(&value, set.kind, entry.span)?;
                 self.count_expanded(value.size(), entry.span)?;
-                set.texts.literals.extend_from_slice(&value.texts.literals);
-                set.texts.globs.extend_from_slice(&value.texts.globs);
-                set.nets.extend_from_slice(&value.nets);
+                set.unite(&value);
+                return Some(());
             }
-            _ if set.kind == SetType::Ip => set.nets.push(self.address(entry)?),
+            _ if set.kind == SetType::Ip => {
+                let net = self.address(entry)?;
+                set.parts.first_mut()?.nets.push(net);
+            }
             value => {
                 let (text, is_glob) = self.text_value(set.kind, value, entry.span)?;
-                let list = match is_glob {
-                    true => &mut set.texts.globs,
-                    false => &mut set.texts.literals,
-                };
-                list.push(text);
+                let texts = &mut set.parts.first_mut()?.texts;
+                match is_glob {
+                    true => texts.globs.push(text),
+                    false => texts.literals.push(text),
+                }
             }
         }
         Some(())

@@ -7,10 +7,8 @@ use super::tests_on_fields::Test;
 use crate::codes::Code;
 use crate::diagnostic::Diagnostic;
 use crate::limits::REGEXES_MAX;
-use crate::program::{Atom, CompareOp, JsonPath, JsonTest, TextTest};
-use crate::schema::DETECTORS;
+use crate::program::{Atom, CompareOp, JsonPath, JsonTest, Side, TextTest};
 use crate::source::{Span, Spanned};
-use crate::suggest::did_you_mean;
 use crate::syntax::{Number, Op, Predicate, Text, Value};
 
 impl<'s> Lowerer<'s, '_> {
@@ -26,36 +24,46 @@ impl<'s> Lowerer<'s, '_> {
             return None;
         }
         let header = name.node.to_ascii_lowercase();
-        let (negated, atom) = match test.map(|test| &test.node) {
-            Some(Predicate::Present(wanted)) => (!wanted, Atom::HeaderPresent(header)),
+        let (negated, lowered) = match test.map(|test| &test.node) {
+            Some(Predicate::Present(wanted)) => (!wanted, self.leaf(Atom::HeaderPresent(header))),
             Some(Predicate::Compare { op, value }) if op.node.op == CompareOp::Eq => {
                 let set = self.one_text(SetType::Text, value)?;
-                (op.node.negated, Atom::HeaderIn { name: header, set })
+                (op.node.negated, self.leaf(Atom::HeaderIn { name: header, set }))
             }
             Some(Predicate::In { negated, set }) => {
-                let set = self.text_set(span.file, SetType::Text, set)?;
-                (*negated, Atom::HeaderIn { name: header, set })
+                let atom = |set| Atom::HeaderIn { name: header.clone(), set };
+                (*negated, self.in_texts(span.file, SetType::Text, set, &atom)?)
             }
             _ => {
                 return self.wrong_test(test, span, "a header: `is present`, `== \"…\"`, `in { … }`");
             }
         };
-        let lowered = self.leaf(atom);
         Some(if negated { lowered.not() } else { lowered })
     }
 
-    pub(super) fn json_test(&mut self, path: &'s JsonPath, test: Test<'s>, span: Span) -> Option<Lowered> {
-        let (negated, wanted) = match test.map(|test| &test.node) {
+    pub(super) fn json_test(&mut self, side: Side, path: &'s JsonPath, test: Test<'s>, span: Span) -> Option<Lowered> {
+        let atom = |test: JsonTest| match side {
+            Side::Request => Atom::Json { path: path.clone(), test },
+            Side::Response => Atom::ResponseJson { path: path.clone(), test },
+        };
+        let (negated, lowered) = match test.map(|test| &test.node) {
             Some(Predicate::Present(wanted)) => {
-                let lowered = self.leaf(Atom::JsonPresent(path.clone()));
-                return Some(if *wanted { lowered } else { lowered.not() });
+                let present = match side {
+                    Side::Request => Atom::JsonPresent(path.clone()),
+                    Side::Response => Atom::ResponseJsonPresent(path.clone()),
+                };
+                (!wanted, self.leaf(present))
             }
-            Some(Predicate::Compare { op, value }) => (op.node.negated, self.json_comparison(op, value)?),
+            Some(Predicate::Compare { op, value }) => {
+                let test = self.json_comparison(op, value)?;
+                (op.node.negated, self.leaf(atom(test)))
+            }
             Some(Predicate::In { negated, set }) => {
-                (*negated, JsonTest::StrIn(self.text_set(span.file, SetType::Text, set)?))
+                let member = |set| atom(JsonTest::StrIn(set));
+                (*negated, self.in_texts(span.file, SetType::Text, set, &member)?)
             }
             Some(text @ (Predicate::Matches(_) | Predicate::Contains(_) | Predicate::Finds(_))) => {
-                (false, JsonTest::Text(self.text_test(text)?))
+                (false, self.text_tests(span.file, text, &|test| atom(JsonTest::Text(test)))?)
             }
             None => {
                 return self.wrong_test(
@@ -65,7 +73,6 @@ impl<'s> Lowerer<'s, '_> {
                 );
             }
         };
-        let lowered = self.leaf(Atom::Json { path: path.clone(), test: wanted });
         Some(if negated { lowered.not() } else { lowered })
     }
 
@@ -87,37 +94,33 @@ impl<'s> Lowerer<'s, '_> {
         }
     }
 
-    pub(super) fn text_test(&mut self, test: &'s Predicate) -> Option<TextTest> {
+    /// `matches`, `contains`, `finds`: with several kinds of detectors, whether one of them finds something.
+    pub(super) fn text_tests(
+        &mut self,
+        file: usize,
+        test: &'s Predicate,
+        atom: &dyn Fn(TextTest) -> Atom,
+    ) -> Option<Lowered> {
         match test {
-            Predicate::Matches(regex) => Some(TextTest::Matches(self.regex(regex)?)),
+            Predicate::Matches(regex) => {
+                let source = self.regex(regex)?;
+                Some(self.leaf(atom(TextTest::Matches(source))))
+            }
             Predicate::Contains(text) => {
                 self.not_empty(text)?;
-                Some(TextTest::Contains(text.node.clone()))
+                Some(self.leaf(atom(TextTest::Contains(text.node.clone()))))
             }
-            Predicate::Finds(names) => Some(TextTest::Finds(self.detectors(names)?)),
+            Predicate::Finds(names) => {
+                let found = self.detectors(file, names)?;
+                let mut tests: Vec<TextTest> = found.custom.into_iter().map(TextTest::FindsCustom).collect();
+                if !found.built_in.is_empty() {
+                    tests.push(TextTest::Finds(found.built_in));
+                }
+                let leaves = tests.into_iter().map(|test| self.leaf(atom(test))).collect();
+                Some(Lowered::any(leaves))
+            }
             Predicate::Compare { .. } | Predicate::In { .. } | Predicate::Present(_) => None,
         }
-    }
-
-    /// Known names, sorted, each once.
-    pub(super) fn detectors(&mut self, names: &'s [Text]) -> Option<Vec<String>> {
-        let mut sound = true;
-        for name in names {
-            let known = || DETECTORS.iter().map(|(known, _, _)| *known);
-            if !known().any(|known| known == name.node) {
-                sound = false;
-                let list = || format!("the detectors are {}", known().collect::<Vec<_>>().join(", "));
-                self.error(
-                    Diagnostic::error(Code::UnknownDetector, format!("there is no detector `{}`", name.node))
-                        .label(name.span, "")
-                        .help(did_you_mean(&name.node, known()).unwrap_or_else(list)),
-                );
-            }
-        }
-        let mut names: Vec<String> = names.iter().map(|name| name.node.clone()).collect();
-        names.sort_unstable();
-        names.dedup();
-        sound.then_some(names)
     }
 
     /// The source as the program holds it.

@@ -3,44 +3,22 @@
 use super::boxed;
 use super::grammar::Rule;
 use crate::codes::Code;
-use crate::diagnostic::Diagnostic;
+use crate::diagnostic::{Diagnostic, Patch};
 use crate::source::Span;
 use crate::suggest::{closest, did_you_mean};
 use pest::error::{Error, ErrorVariant, InputLocation};
 
-/// Words of the full language that this version does not have.
-const NOT_YET: [&str; 19] = [
-    "import",
-    "claim",
-    "limit",
-    "purpose",
-    "basis",
-    "risk",
-    "grant",
-    "seal",
-    "alert",
-    "retain",
-    "until",
-    "invariant",
-    "test",
-    "drop",
-    "hash",
-    "token",
-    "given",
-    "expect",
-    "never",
+const ITEMS: [&str; 9] = ["policy", "import", "claim", "set", "let", "detector", "rule", "invariant", "test"];
+const CLAUSES: [&str; 15] = [
+    "when", "unless", "allow", "deny", "require", "purpose", "risk", "mask", "drop", "limit", "record", "retain",
+    "seal", "alert", "until",
 ];
-const ITEMS: [&str; 4] = ["policy", "set", "let", "rule"];
-const CLAUSES: [&str; 7] = ["when", "unless", "allow", "deny", "mask", "record", "require"];
 
 /// An item whose first word begins no item of this version.
 pub(super) fn unknown_item(word: &str, item: Span) -> Box<Diagnostic> {
     let span = Span { end: (item.start + word.len()).max(item.start + 1).min(item.end), ..item };
-    if NOT_YET.contains(&word) {
-        return not_yet(word, span);
-    }
     let help = closest(word, ITEMS).map_or_else(
-        || "a file is made of `policy`, `set`, `let` and `rule` items".to_owned(),
+        || format!("a file is made of items that begin with {}", ITEMS.map(|item| format!("`{item}`")).join(", ")),
         |found| format!("did you mean `{found}`?"),
     );
     let message = match word {
@@ -48,12 +26,6 @@ pub(super) fn unknown_item(word: &str, item: Span) -> Box<Diagnostic> {
         word => format!("no item begins with `{word}`"),
     };
     boxed(Diagnostic::error(Code::UnknownItem, message).label(span, "").help(help))
-}
-
-pub(crate) fn not_yet(word: &str, span: Span) -> Box<Diagnostic> {
-    boxed(
-        Diagnostic::error(Code::NotYet, format!("`{word}` is not in this version of the language yet")).label(span, ""),
-    )
 }
 
 /// A text that the grammar refused.
@@ -69,22 +41,22 @@ pub(super) fn unexpected(error: &Error<Rule>, text: &str, item: Span) -> Box<Dia
         ErrorVariant::CustomError { .. } => Vec::new(),
     };
     let expected = expected.as_slice();
-    if NOT_YET.contains(&found) && !expected.contains(&Rule::name) {
-        return not_yet(found, span);
-    }
     let at_line_start = text.get(..at).is_some_and(|before| before.ends_with('\n'));
     if at_line_start && expected.contains(&Rule::EOI) && found.starts_with(char::is_alphabetic) {
         return unknown_item(found, span);
     }
     if found == "=" && expected.contains(&Rule::op) {
         return boxed(
-            Diagnostic::error(Code::SingleEquals, "`=` gives names to things, `==` compares").label(span, "write `==`"),
+            Diagnostic::error(Code::SingleEquals, "`=` gives names to things, `==` compares")
+                .label(span, "write `==`")
+                .patch(Patch::replace(span, "==")),
         );
     }
     if let Some(word) = word_for(found) {
         return boxed(
             Diagnostic::error(Code::SymbolForWord, format!("conditions use words: `{word}`, not `{found}`"))
-                .label(span, format!("write `{word}`")),
+                .label(span, format!("write `{word}`"))
+                .patch(Patch::replace(Span { end: span.start + found.len(), ..span }, word)),
         );
     }
     let wanted = describe(expected);
@@ -110,8 +82,16 @@ fn whole(positives: &[Rule]) -> Vec<Rule> {
         Rule::kw_allow => Rule::allow,
         Rule::kw_deny => Rule::deny,
         Rule::kw_mask => Rule::mask,
+        Rule::kw_drop => Rule::drop,
         Rule::kw_record if in_clauses => Rule::record,
-        Rule::kw_require => Rule::require,
+        Rule::kw_retain => Rule::retain,
+        Rule::kw_seal => Rule::seal,
+        Rule::kw_risk => Rule::risk,
+        Rule::kw_alert => Rule::alert,
+        Rule::kw_purpose if in_clauses => Rule::purpose,
+        Rule::kw_limit => Rule::limit_rate,
+        Rule::kw_require => Rule::require_approval,
+        Rule::kw_for => Rule::lasting,
         Rule::kw_by => Rule::by,
         Rule::kw_within => Rule::within,
         Rule::kw_valid => Rule::valid,
@@ -122,6 +102,29 @@ fn whole(positives: &[Rule]) -> Vec<Rule> {
         other => *other,
     });
     whole.collect()
+}
+
+fn is_clause(rule: Rule) -> bool {
+    matches!(
+        rule,
+        Rule::when
+            | Rule::unless
+            | Rule::allow
+            | Rule::deny
+            | Rule::mask
+            | Rule::drop
+            | Rule::record
+            | Rule::retain
+            | Rule::seal
+            | Rule::require_approval
+            | Rule::require_purpose
+            | Rule::require_grant
+            | Rule::purpose
+            | Rule::risk
+            | Rule::limit_rate
+            | Rule::limit_field
+            | Rule::alert
+    )
 }
 
 fn word_for(found: &str) -> Option<&'static str> {
@@ -150,7 +153,7 @@ fn meant(found: &str, expected: &[Rule]) -> Option<String> {
 /// The words a rule of the grammar may begin with, for suggestions.
 fn words(rule: Rule) -> &'static [&'static str] {
     match rule {
-        Rule::when | Rule::unless | Rule::allow | Rule::deny | Rule::mask | Rule::record | Rule::require => &CLAUSES,
+        rule if is_clause(rule) => &CLAUSES,
         Rule::kw_and | Rule::kw_or => &["and", "or"],
         Rule::compare | Rule::membership | Rule::presence | Rule::matches | Rule::contains | Rule::finds => {
             &["in", "not", "is", "matches", "contains", "finds"]
@@ -165,12 +168,21 @@ fn words(rule: Rule) -> &'static [&'static str] {
         Rule::kw_status => &["status"],
         Rule::kw_approval => &["approval"],
         Rule::kw_from => &["from"],
-        Rule::kw_group | Rule::one_group | Rule::groups => &["group"],
+        Rule::kw_group | Rule::groups => &["group"],
         Rule::kw_at => &["at"],
         Rule::kw_text => &["text"],
         Rule::kw_with => &["with"],
         Rule::kw_as => &["as"],
-        Rule::kw_label | Rule::kw_last4 => &["label", "last4"],
+        Rule::kw_label | Rule::kw_last4 => &["label", "last4", "hash", "token"],
+        Rule::kw_grant => &["approval", "purpose", "grant"],
+        Rule::counted => &["requests", "tokens"],
+        Rule::source => &["claim", "policy", "header"],
+        Rule::severity => &["low", "medium", "high", "critical"],
+        Rule::given_what => &["identity", "request", "response", "time", "env"],
+        Rule::verdict => &["allow", "deny", "pending", "fires"],
+        Rule::given | Rule::expect | Rule::kw_given | Rule::kw_expect => &["given", "expect"],
+        Rule::kw_near => &["near"],
+        Rule::kw_default | Rule::claim_from | Rule::claim_default => &["from", "default"],
         Rule::kw_record => &["record"],
         Rule::kw_in => &["in"],
         Rule::kw_is => &["is"],
@@ -206,9 +218,36 @@ fn name(rule: Rule) -> &'static str {
         Rule::set_type => "a type",
         Rule::string => "a string in double quotes",
         Rule::number => "a number",
-        Rule::when | Rule::unless | Rule::allow | Rule::deny | Rule::mask | Rule::record | Rule::require => {
-            "a clause (`when`, `unless`, `allow`, `deny`, `mask`, `record`, `require`)"
+        rule if is_clause(rule) => "a clause (`when`, `allow`, `deny`, `require`, `mask`, …)",
+        Rule::claim_name => "the name of a claim",
+        Rule::claim_type => "a type (`bool`, `number`, `string`, `list`)",
+        Rule::set_expr | Rule::set_name => "a set (`{ … }` or its name)",
+        Rule::date => "a day such as 2027-03-31",
+        Rule::rate => "a rate such as 5/s",
+        Rule::counted => "`requests` or `tokens`",
+        Rule::source => "`claim`, `policy` or `header`",
+        Rule::severity => "`low`, `medium`, `high` or `critical`",
+        Rule::lasting => "`for`",
+        Rule::status => "`status`",
+        Rule::kw_until | Rule::until => "`until`",
+        Rule::kw_union => "`union`",
+        Rule::kw_except => "`except`",
+        Rule::kw_grant => "`grant`",
+        Rule::kw_purpose => "`purpose`",
+        Rule::kw_near | Rule::near => "`near`",
+        Rule::kw_default | Rule::claim_default => "`default`",
+        Rule::claim_from => "`from`",
+        Rule::promise | Rule::never | Rule::always | Rule::kw_never | Rule::kw_always => {
+            "`never allow when` or `always deny when`"
         }
+        Rule::given | Rule::kw_given => "`given`",
+        Rule::expect | Rule::kw_expect => "`expect`",
+        Rule::given_what => "`identity`, `request`, `response`, `time` or `env`",
+        Rule::verdict | Rule::expect_verdict | Rule::expect_fires | Rule::expect_value => {
+            "`allow`, `deny`, `pending`, `fires rule.name` or `response $.path == …`"
+        }
+        Rule::equal => "`==`",
+        Rule::json_value | Rule::json_object | Rule::json_array | Rule::json_atom | Rule::json_member => "JSON",
         Rule::condition
         | Rule::all
         | Rule::unary
@@ -233,7 +272,7 @@ fn name(rule: Rule) -> &'static str {
         Rule::kw_or => "`or`",
         Rule::kw_in => "`in`",
         Rule::braces => "`{ … }`",
-        Rule::groups | Rule::one_group | Rule::kw_group => "`group(\"…\")`",
+        Rule::groups | Rule::kw_group => "`group(\"…\")`",
         Rule::glob | Rule::address => "a value",
         Rule::json_path => "a path beginning with `$`",
         Rule::detect | Rule::kw_detect => "`detect(…)`",
@@ -253,7 +292,9 @@ fn name(rule: Rule) -> &'static str {
         Rule::kw_text => "`text`",
         Rule::kw_with => "`with`",
         Rule::kw_as => "`as`",
-        Rule::kw_label | Rule::kw_last4 => "`label`, `last4` or a string",
+        Rule::kw_label | Rule::kw_last4 | Rule::kw_hash | Rule::kw_token => {
+            "`label`, `last4`, `hash`, `token` or a string"
+        }
         Rule::kw_record => "`record`",
         Rule::colon => "`:`",
         Rule::equals => "`=`",

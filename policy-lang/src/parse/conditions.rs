@@ -1,10 +1,10 @@
 //! Conditions: from the layers of the grammar to one tree.
 
 use super::grammar::Rule;
-use super::{Context, Pair, Parsed, is_value, path, side};
+use super::{Context, Pair, Parsed, path, side};
 use crate::program::CompareOp;
 use crate::source::{Span, Spanned};
-use crate::syntax::{Expr, ExprKind, Op, Operand, Predicate, SetExpr};
+use crate::syntax::{Expr, ExprKind, Op, Operand, Predicate, SetExpr, SetTerm};
 
 impl Context {
     pub(super) fn condition(&self, pair: Pair<'_>) -> Parsed<Expr> {
@@ -58,7 +58,7 @@ impl Context {
         Ok(Expr { kind: ExprKind::Test(operand, predicate), span })
     }
 
-    fn operand(&self, pair: Pair<'_>) -> Parsed<Operand> {
+    pub(super) fn operand(&self, pair: Pair<'_>) -> Parsed<Operand> {
         let span = self.at(&pair);
         Ok(match pair.as_rule() {
             Rule::string => Operand::String(self.string(&pair)?),
@@ -98,23 +98,19 @@ impl Context {
             Rule::membership => {
                 let negated = pair.clone().into_inner().any(|pair| pair.as_rule() == Rule::kw_not);
                 let set = inner.last().ok_or_else(|| self.internal(&pair))?;
-                let span = self.trimmed(&set);
-                Predicate::In {
-                    negated,
-                    set: match set.as_rule() {
-                        Rule::braces => SetExpr::Braces(self.braces(set)?),
-                        Rule::groups => SetExpr::Groups(
-                            set.into_inner().filter(is_value).map(|pair| self.value(&pair)).collect::<Parsed<_>>()?,
-                            span,
-                        ),
-                        _ => SetExpr::Name(self.text(&set)),
-                    },
-                }
+                let set = match set.as_rule() {
+                    Rule::groups => {
+                        let groups = self.groups(set)?;
+                        SetExpr { span: groups.span, first: SetTerm::Groups(groups), rest: Vec::new() }
+                    }
+                    _ => self.set_expr(set)?,
+                };
+                Predicate::In { negated, set }
             }
             Rule::presence => Predicate::Present(self.next_of(&mut inner, Rule::state)?.as_str() == "present"),
             Rule::matches => Predicate::Matches(self.regex(&self.next_of(&mut inner, Rule::regex)?)),
             Rule::contains => Predicate::Contains(self.string(&self.next_of(&mut inner, Rule::string)?)?),
-            Rule::finds => Predicate::Finds(self.detectors(self.next_of(&mut inner, Rule::detect)?)),
+            Rule::finds => Predicate::Finds(self.detectors(self.next_of(&mut inner, Rule::detect)?)?),
             _ => return Err(self.internal(&pair)),
         })
     }

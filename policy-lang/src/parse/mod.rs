@@ -3,7 +3,9 @@
 mod clauses;
 mod complaint;
 mod conditions;
+mod json;
 mod path;
+mod tests;
 mod tokens;
 
 pub(crate) use tokens::network;
@@ -13,7 +15,10 @@ use crate::diagnostic::Diagnostic;
 use crate::program::Side;
 use crate::scanner::RawItem;
 use crate::source::{Span, Spanned};
-use crate::syntax::{Braces, Header, Item, LetItem, Number, RuleItem, SetItem, Text, Value};
+use crate::syntax::{
+    Braces, ClaimItem, DetectorItem, DetectorSyntax, Groups, Header, ImportItem, InvariantItem, Item, LetItem, Number,
+    Promise, RuleItem, SetExpr, SetItem, SetOp, SetTerm, Text, Value,
+};
 use grammar::{Grammar, Rule};
 use pest::Parser as _;
 
@@ -35,27 +40,56 @@ pub(crate) fn parse_item(file_text: &str, raw: RawItem<'_>) -> Parsed<Item> {
     let cx = Context { span: raw.span };
     let rule = match raw.word {
         "policy" => Rule::policy_item,
+        "import" => Rule::import_item,
+        "claim" => Rule::claim_item,
         "set" => Rule::set_item,
         "let" => Rule::let_item,
+        "detector" => Rule::detector_item,
         "rule" => Rule::rule_item,
+        "invariant" => Rule::invariant_item,
+        "test" => Rule::test_item,
         word => return Err(complaint::unknown_item(word, raw.span)),
     };
+    let docs = || docs_before(file_text, raw.span.start);
     let mut pairs = Grammar::parse(rule, text).map_err(|error| complaint::unexpected(&error, text, raw.span))?;
     let pair = cx.next(&mut pairs)?;
     let mut inner = pair.into_inner();
     Ok(match rule {
-        Rule::policy_item => Item::Policy(cx.header(&mut inner)?),
+        Rule::policy_item => Item::Policy(Header { docs: docs(), ..cx.header(&mut inner)? }),
+        Rule::import_item => Item::Import(ImportItem {
+            path: cx.string(&cx.next_of(&mut inner, Rule::string)?)?,
+            alias: cx.text(&cx.next_of(&mut inner, Rule::name)?),
+        }),
+        Rule::claim_item => Item::Claim(cx.claim(inner)?),
         Rule::set_item => Item::Set(SetItem {
             name: cx.text(&cx.next_of(&mut inner, Rule::name)?),
             kind: cx.text(&cx.next_of(&mut inner, Rule::set_type)?),
-            braces: cx.braces(cx.next_of(&mut inner, Rule::braces)?)?,
+            set: cx.set_expr(cx.next_of(&mut inner, Rule::set_expr)?)?,
         }),
         Rule::let_item => Item::Let(LetItem {
             name: cx.text(&cx.next_of(&mut inner, Rule::name)?),
             condition: cx.condition(cx.next_of(&mut inner, Rule::condition)?)?,
         }),
-        _ => Item::Rule(cx.rule(inner)?),
+        Rule::detector_item => Item::Detector(cx.detector(inner)?),
+        Rule::invariant_item => Item::Invariant(cx.invariant(inner)?),
+        Rule::test_item => Item::Test(cx.test(inner)?),
+        _ => Item::Rule(RuleItem { docs: docs(), ..cx.rule(inner)? }),
     })
+}
+
+/// The `///` lines right before an item, without the slashes.
+fn docs_before(text: &str, start: usize) -> String {
+    let mut lines: Vec<&str> = Vec::new();
+    let before = text.get(..start).unwrap_or("");
+    let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
+    for line in before.get(..line_start).unwrap_or("").lines().rev() {
+        let Some(doc) = line.trim_start().strip_prefix("///") else {
+            break;
+        };
+        lines.push(doc.strip_prefix(' ').unwrap_or(doc).trim_end());
+    }
+    lines.reverse();
+    lines.join("\n")
 }
 
 /// Where the item stands, for turning offsets within it into offsets in the file.
@@ -69,7 +103,7 @@ impl Context {
         let number = self.next_of(inner, Rule::number)?;
         let version = self.number(&number)?;
         match (u64::try_from(version.node.value), version.node.unit) {
-            (Ok(value), None) => Ok(Header { name, version: value, span: self.span }),
+            (Ok(value), None) => Ok(Header { name, version: value, docs: String::new(), span: self.span }),
             _ => Err(boxed(
                 Diagnostic::error(Code::BadNumber, "a version is a whole number without a unit")
                     .label(version.span, ""),
@@ -88,7 +122,69 @@ impl Context {
                 _ => clauses.push(Spanned { span: self.trimmed(&pair), node: self.clause(pair)? }),
             }
         }
-        Ok(RuleItem { name, shadow, clauses })
+        Ok(RuleItem { name, shadow, clauses, docs: String::new(), span: self.span })
+    }
+
+    fn claim(&self, inner: Pairs<'_>) -> Parsed<ClaimItem> {
+        let (mut name, mut kind, mut key, mut default) = (None, None, None, None);
+        for pair in inner {
+            match pair.as_rule() {
+                Rule::claim_name => name = Some(self.text(&pair)),
+                Rule::claim_type => kind = Some(self.text(&pair)),
+                Rule::claim_from => key = Some(self.string(&self.next_of(&mut pair.into_inner(), Rule::string)?)?),
+                Rule::claim_default => {
+                    let value = pair.clone().into_inner().find(is_value).ok_or_else(|| self.internal(&pair))?;
+                    default = Some(self.value(&value)?);
+                }
+                _ => {}
+            }
+        }
+        let missing = || self.internal_at(self.span);
+        Ok(ClaimItem { name: name.ok_or_else(missing)?, kind: kind.ok_or_else(missing)?, key, default })
+    }
+
+    fn detector(&self, mut inner: Pairs<'_>) -> Parsed<DetectorItem> {
+        let name = self.text(&self.next_of(&mut inner, Rule::name)?);
+        let regex = self.regex(&self.next_of(&mut inner, Rule::regex)?);
+        let near = match inner.find(|pair| pair.as_rule() == Rule::near) {
+            Some(near) => Some(self.braces(self.next_of(&mut near.into_inner(), Rule::braces)?)?),
+            None => None,
+        };
+        Ok(DetectorItem { name, regex, near })
+    }
+
+    fn invariant(&self, mut inner: Pairs<'_>) -> Parsed<InvariantItem> {
+        let name = self.string(&self.next_of(&mut inner, Rule::string)?)?;
+        let mut promises = Vec::new();
+        for pair in inner.filter(|pair| pair.as_rule() == Rule::promise) {
+            let always_deny = pair.clone().into_inner().any(|pair| pair.as_rule() == Rule::always);
+            let condition = self.condition(self.next_of(&mut pair.into_inner(), Rule::condition)?)?;
+            promises.push(Promise { always_deny, condition });
+        }
+        Ok(InvariantItem { name, promises })
+    }
+
+    fn set_expr(&self, pair: Pair<'_>) -> Parsed<SetExpr> {
+        let span = self.trimmed(&pair);
+        let mut terms = Vec::new();
+        let mut op = SetOp::Union;
+        for pair in pair.into_inner() {
+            match pair.as_rule() {
+                Rule::kw_union => op = SetOp::Union,
+                Rule::kw_except => op = SetOp::Except,
+                Rule::braces => terms.push((op, SetTerm::Braces(self.braces(pair)?))),
+                _ => terms.push((op, SetTerm::Name(self.text(&pair)))),
+            }
+        }
+        let mut terms = terms.into_iter();
+        let (_, first) = terms.next().ok_or_else(|| self.internal_at(span))?;
+        Ok(SetExpr { first, rest: terms.collect(), span })
+    }
+
+    fn groups(&self, pair: Pair<'_>) -> Parsed<Groups> {
+        let span = self.trimmed(&pair);
+        let entries = pair.into_inner().filter(is_value).map(|pair| self.value(&pair)).collect::<Parsed<_>>()?;
+        Ok(Groups { entries, span })
     }
 
     fn braces(&self, pair: Pair<'_>) -> Parsed<Braces> {
@@ -108,13 +204,22 @@ impl Context {
             }
             Rule::address => Value::Address(tokens::network(pair.as_str(), span)?),
             Rule::number => Value::Number(self.number(pair)?.node),
+            Rule::date => Value::Date(tokens::date(pair.as_str(), span)?),
             _ => Value::Word(pair.as_str().to_owned()),
         };
         Ok(Spanned { node, span })
     }
 
-    fn detectors(&self, pair: Pair<'_>) -> Vec<Text> {
-        pair.into_inner().filter(|pair| pair.as_rule() == Rule::detector).map(|pair| self.text(&pair)).collect()
+    fn detectors(&self, pair: Pair<'_>) -> Parsed<Vec<DetectorSyntax>> {
+        let names = pair.into_inner().filter(|pair| pair.as_rule() == Rule::detector);
+        let one = |pair: Pair<'_>| {
+            let inner = self.next(&mut pair.into_inner())?;
+            Ok(match inner.as_rule() {
+                Rule::family => DetectorSyntax::Family(self.text(&self.next_of(&mut inner.into_inner(), Rule::name)?)),
+                _ => DetectorSyntax::Name(self.text(&inner)),
+            })
+        };
+        names.map(one).collect()
     }
 
     /// The source between the slashes; only `\/` is ours, all other escapes belong to the expression.
@@ -187,7 +292,7 @@ impl Context {
 
 /// Whether it is an entry of a list rather than what holds the list together.
 fn is_value(pair: &Pair<'_>) -> bool {
-    matches!(pair.as_rule(), Rule::string | Rule::glob | Rule::address | Rule::number | Rule::field)
+    matches!(pair.as_rule(), Rule::string | Rule::glob | Rule::address | Rule::date | Rule::number | Rule::field)
 }
 
 fn side(pair: &Pair<'_>) -> Side {

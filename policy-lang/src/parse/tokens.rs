@@ -2,14 +2,15 @@
 
 use super::{Parsed, boxed};
 use crate::codes::Code;
+use crate::date::Date;
 use crate::diagnostic::Diagnostic;
 use crate::source::Span;
-use crate::syntax::{Number, Unit};
+use crate::syntax::{Number, Rate, Unit};
 use ipnet::IpNet;
 use std::net::IpAddr;
 
 /// The units, with how many bytes or seconds each is.
-const UNITS: [(&str, Unit, i64); 12] = [
+const UNITS: [(&str, Unit, i64); 13] = [
     ("B", Unit::Bytes, 1),
     ("KB", Unit::Bytes, 1_000),
     ("KiB", Unit::Bytes, 1 << 10),
@@ -22,6 +23,7 @@ const UNITS: [(&str, Unit, i64); 12] = [
     ("h", Unit::Seconds, 3_600),
     ("d", Unit::Seconds, 86_400),
     ("w", Unit::Seconds, 7 * 86_400),
+    ("y", Unit::Seconds, 365 * 86_400),
 ];
 
 /// Numbers are exact in JSON up to here (2^53).
@@ -86,13 +88,39 @@ pub(super) fn number(written: &str, span: Span) -> Parsed<Number> {
         "" => (None, 1),
         unit => {
             UNITS.iter().find(|(name, _, _)| *name == unit).map(|(_, unit, factor)| (Some(*unit), *factor)).ok_or_else(
-                || fail(format!("there is no unit `{unit}`"), "sizes: B KB KiB MB MiB GB GiB; times: s m h d w"),
+                || fail(format!("there is no unit `{unit}`"), "sizes: B KB KiB MB MiB GB GiB; times: s m h d w y"),
             )?
         }
     };
     let value =
         value.checked_mul(factor).filter(|value| (-NUMBER_MAX..=NUMBER_MAX).contains(value)).ok_or_else(too_large)?;
     Ok(Number { value, unit })
+}
+
+/// `5/s`, `200_000/h`: how many in how many seconds.
+pub(super) fn rate(written: &str, span: Span) -> Parsed<Rate> {
+    const PERIODS: [(&str, i64); 4] = [("s", 1), ("m", 60), ("h", 3_600), ("d", 86_400)];
+    let (digits, unit) = written.split_once('/').unwrap_or((written, ""));
+    let amount = number(digits, span)?.value;
+    let Some((_, seconds)) = PERIODS.iter().find(|(name, _)| *name == unit) else {
+        return Err(boxed(
+            Diagnostic::error(Code::BadNumber, format!("there is no rate per `{unit}`"))
+                .label(span, "")
+                .help("rates are per second, minute, hour or day: 5/s, 100/m, 200_000/h, 1_000/d"),
+        ));
+    };
+    Ok(Rate { amount, seconds: *seconds })
+}
+
+/// `2027-03-31`, as days since 1970-01-01.
+pub(super) fn date(written: &str, span: Span) -> Parsed<i64> {
+    Date::parse(written).map(Date::days).ok_or_else(|| {
+        boxed(
+            Diagnostic::error(Code::BadDate, format!("there is no day `{written}`"))
+                .label(span, "")
+                .help("days are written year-month-day: 2027-03-31"),
+        )
+    })
 }
 
 /// An address, or a network in CIDR form whose host bits are zero.

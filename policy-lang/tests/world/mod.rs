@@ -1,10 +1,10 @@
 //! A call made up for tests: facts over plain values, JSON by serde_json, regexes by regex-automata.
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use policy_lang::schema::StrField;
+use policy_lang::schema::{IntField, StrField};
 use policy_lang::{
-    BodyView, Facts, HeaderView, JsonPath, JsonValue, Loaded, PathSegment, Source, TextEngine, TextTest, Unreadable,
-    load_sources,
+    BodyView, ClaimValue, ClaimView, DeclaredPurpose, Facts, HeaderView, JsonPath, JsonValue, Loaded, PathSegment,
+    Source, SourceKind, TextEngine, TextTest, Unreadable, load_sources,
 };
 use serde_json::Value;
 use std::borrow::Cow;
@@ -23,7 +23,12 @@ pub fn load(text: &str) -> Loaded {
 /// What the call is.
 #[derive(Clone, Debug, Default)]
 pub struct World {
-    pub strings: [String; 11],
+    pub strings: [String; StrField::COUNT],
+    pub date: Option<i64>,
+    pub status: Option<i64>,
+    pub claims: Vec<(String, ClaimValue)>,
+    pub purposes: Vec<(String, String, SourceKind)>,
+    pub response: Option<Value>,
     pub size: Option<i64>,
     pub hour: Option<i64>,
     pub stream: Option<bool>,
@@ -64,21 +69,38 @@ impl World {
             texts: texts.iter().map(|text| Cow::Borrowed(text.as_str())).collect(),
             headers: &self.headers,
         };
-        let mut strings = [""; 11];
-        for (slot, text) in strings.iter_mut().zip(&self.strings) {
+        let answer = self.response.clone().map(Body::Json);
+        let answer = answer.as_ref().map(|body| View { body, texts: Vec::new(), headers: &[] });
+        let purposes: Vec<DeclaredPurpose<'_>> = self
+            .purposes
+            .iter()
+            .map(|(purpose, basis, source)| DeclaredPurpose { purpose, basis, source: *source })
+            .collect();
+        let mut facts = Facts::empty();
+        for (slot, text) in facts.strings.iter_mut().zip(&self.strings) {
             *slot = text;
         }
-        look(&Facts {
-            strings,
-            ints: [self.size, self.hour],
-            bools: [self.stream],
-            groups: &self.groups,
-            scopes: &self.scopes,
-            ip: self.ip,
-            headers: &view,
-            body: &view,
-            text_engine: &Engine,
-        })
+        facts.ints[IntField::RequestSize as usize] = self.size;
+        facts.ints[IntField::Hour as usize] = self.hour;
+        facts.ints[IntField::Date as usize] = self.date;
+        facts.ints[IntField::ResponseStatus as usize] = self.status;
+        facts.bools = [self.stream];
+        facts.groups = &self.groups;
+        facts.scopes = &self.scopes;
+        facts.claims = self;
+        facts.purposes = &purposes;
+        facts.ip = self.ip;
+        facts.headers = &view;
+        facts.body = &view;
+        facts.response = answer.as_ref().map(|view| view as &dyn BodyView);
+        facts.text_engine = &Engine;
+        look(&facts)
+    }
+}
+
+impl ClaimView for World {
+    fn claim(&self, key: &str) -> Result<Option<ClaimValue>, Unreadable> {
+        Ok(self.claims.iter().find(|(known, _)| known == key).map(|(_, value)| value.clone()))
     }
 }
 
@@ -152,7 +174,7 @@ impl TextEngine for Engine {
             TextTest::Matches(source) => Some(regex_automata::meta::Regex::new(source).unwrap().is_match(text)),
             TextTest::Contains(part) => Some(text.contains(part)),
             TextTest::Finds(names) if names == &["email"] => Some(text.contains('@')),
-            TextTest::Finds(_) => None,
+            TextTest::Finds(_) | TextTest::FindsCustom(_) => None,
         }
     }
 }
