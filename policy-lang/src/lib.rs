@@ -29,7 +29,6 @@ mod codes;
 mod date;
 mod decision;
 mod diagnostic;
-mod display;
 mod facts;
 mod glob;
 mod interpreter;
@@ -38,6 +37,7 @@ mod load;
 mod lower;
 mod needs;
 mod parse;
+mod print;
 mod program;
 pub mod regex;
 mod render;
@@ -61,6 +61,7 @@ pub use facts::{
 pub use glob::glob_match;
 pub use interpreter::{eval_atom, interpret, interpret_response, trace, with_risk};
 pub use load::{Loaded, load_path, load_sources};
+pub use print::print;
 pub use program::{
     ApprovalRequirement, Atom, AtomId, Claim, ClaimTest, ClaimValue, CompareOp, Condition, CustomDetector, Effect,
     Expect, ExpectKind, ExpectedValue, ExpectedVerdict, GrantRequirement, Invariant, InvariantKind, Invariants,
