@@ -32,7 +32,10 @@ fn a_purpose_must_be_declared_by_whom_the_rule_trusts() {
     let good = decide(policy, &declared("triage", "consent", SourceKind::Claim));
     assert_eq!(good.verdict, Verdict::Forward);
     let recorded = good.obligations.purpose.unwrap();
-    assert_eq!((recorded.purpose.as_str(), recorded.basis.as_str(), recorded.source), ("triage", "consent", SourceKind::Claim));
+    assert_eq!(
+        (recorded.purpose.as_str(), recorded.basis.as_str(), recorded.source),
+        ("triage", "consent", SourceKind::Claim)
+    );
 
     for (purpose, basis, source) in [
         ("triage", "contract", SourceKind::Claim),
