@@ -30,7 +30,7 @@ mod codes;
 mod date;
 mod decision;
 mod diagnostic;
-mod display;
+pub mod explain;
 mod facts;
 mod glob;
 mod interpreter;
@@ -39,14 +39,17 @@ mod load;
 mod lower;
 mod needs;
 mod parse;
+mod print;
 mod program;
 pub mod regex;
+pub mod register;
 mod render;
 mod scanner;
 pub mod schema;
 mod source;
 mod suggest;
 mod syntax;
+pub mod testing;
 mod walk;
 
 pub use codes::Code;
@@ -62,6 +65,7 @@ pub use facts::{
 pub use glob::glob_match;
 pub use interpreter::{eval_atom, interpret, interpret_response, trace, with_risk};
 pub use load::{Loaded, load_path, load_sources};
+pub use print::print;
 pub use program::{
     ApprovalRequirement, Atom, AtomId, Claim, ClaimTest, ClaimValue, CompareOp, Condition, CustomDetector, Effect,
     Expect, ExpectKind, ExpectedValue, ExpectedVerdict, GrantRequirement, Invariant, InvariantKind, Invariants,
