@@ -140,7 +140,7 @@ pub(crate) static STREAM: StreamTable = StreamTable {
                         ("text", Piece(0)),
                         ("partial_json", Piece(1)),
                         ("thinking", Piece(2)),
-                        ("signature", Echo),
+                        ("signature", Signature),
                         ("citation", Whole("content[].citations[]")),
                     ],
                 ),

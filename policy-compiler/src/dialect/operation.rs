@@ -217,10 +217,10 @@ impl Operation {
         !matches!(self.spec().request, RequestBody::Nothing)
     }
 
-    /// Whether its answers are sound, which no text policy can look into.
+    /// Whether its answers can come in events.
     #[must_use]
-    pub fn answers_opaquely(self) -> bool {
-        matches!(self.spec().answer, AnswerBody::Opaque)
+    pub fn answers_in_events(self) -> bool {
+        self.stream_table().is_some()
     }
 
     /// The table of a JSON request.

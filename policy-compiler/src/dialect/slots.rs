@@ -60,11 +60,16 @@ pub(crate) fn slots_at(
 ) -> Result<Slots, WalkError> {
     let mut slots = Slots::default();
     let automaton = table.automaton();
-    let Some(state) = automaton.find(place) else { return Ok(slots) };
     let prefix = way_to(place, indices);
-    walk(document, automaton, (node, state), Numbering::ByPosition, &mut |found| {
-        slots.take(document, &prefix, &found, info);
-    })?;
+    match automaton.find(place) {
+        (Some(state), below) => {
+            walk(document, automaton, (node, state, below), Numbering::ByPosition, &mut |found| {
+                slots.take(document, &prefix, &found, info);
+            })?;
+        }
+        (None, Some(role)) => slots.take(document, &prefix, &Found { node, role, way: &[] }, info),
+        (None, None) => {}
+    }
     Ok(slots)
 }
 
@@ -117,7 +122,9 @@ impl Slots {
             }
             Role::Prompt => {
                 self.strings(document, node, SlotForm::String(TextKind::Plain), &name, group);
-                if document.subtree(node).any(|below| document.kind(below) == Kind::Number) {
+                let ids = document.subtree(node).any(|below| document.kind(below) == Kind::Number);
+                // Thousands of them are one channel.
+                if ids && self.hidden.is_empty() {
                     self.hidden.push(name());
                 }
             }

@@ -40,6 +40,8 @@ pub(crate) enum Role {
     Piece(u8),
     /// A part of the non-streamed form, which begins at this place of it.
     Whole(&'static str),
+    /// The signature of a text that came before.
+    Signature,
     /// The model that answers.
     Model,
     /// Why it ended; in an event, the end of what is numbered alike.
@@ -158,18 +160,19 @@ impl Automaton {
         self.states.get(number)
     }
 
-    /// The state of a place, written as in the lines.
-    pub(crate) fn find(&self, place: &'static str) -> Option<usize> {
-        let mut at = 0;
+    /// The state of a place, written as in the lines, and what it is if no line says so.
+    pub(crate) fn find(&self, place: &'static str) -> (Option<usize>, Option<Role>) {
+        let (mut at, mut below) = (Some(0), None);
         for step in steps(place) {
-            let state = self.states.get(at)?;
+            let Some(state) = at.and_then(|at| self.states.get(at)) else { break };
+            below = state.below.or(below);
             at = match step {
-                Step::Name(name) => state.member(name)?.1,
-                Step::Element => state.element?,
-                Step::Any | Step::Below => state.any?,
+                Step::Name(name) => state.member(name).map(|(_, next)| next),
+                Step::Element => state.element,
+                Step::Any | Step::Below => state.any,
             };
         }
-        Some(at)
+        (at, below)
     }
 }
 
@@ -227,12 +230,13 @@ mod tests {
             Table::new(&[("", &[("a[].b", Role::Text), ("a[].*", Role::Name)]), ("[][]", &[("c.**", Role::Json)])]);
         let automaton = TABLE.automaton();
         assert_eq!(steps("[].a[][].*.**").count(), 6);
-        let b = automaton.state(automaton.find("a[].b").unwrap()).unwrap();
+        let b = automaton.state(automaton.find("a[].b").0.unwrap()).unwrap();
         assert_eq!(b.role, Some(Role::Text));
-        let element = automaton.state(automaton.find("a[]").unwrap()).unwrap();
+        let element = automaton.state(automaton.find("a[]").0.unwrap()).unwrap();
         assert_eq!(element.member("x").unwrap().0, "*");
-        assert_eq!(automaton.state(automaton.find("[][].c").unwrap()).unwrap().below, Some(Role::Json));
+        assert_eq!(automaton.state(automaton.find("[][].c").0.unwrap()).unwrap().below, Some(Role::Json));
         assert!(TABLE.names("b"));
-        assert_eq!(automaton.find("a.b"), None);
+        assert_eq!(automaton.find("a.b"), (None, None));
+        assert_eq!(automaton.find("[][].c.x.y"), (None, Some(Role::Json)));
     }
 }

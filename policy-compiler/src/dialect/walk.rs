@@ -97,20 +97,21 @@ pub(crate) enum Numbering {
     ByIndex,
 }
 
-/// Calls `visit` with everything below `from` that has a role, beginning in the state `state`, in document order.
+/// Calls `visit` with everything at or below `from` that has a role, in document order: a node, the state that it is in, and
+/// what it is if the state does not say.
 ///
 /// # Errors
 /// [`WalkError`], and what `visit` returns.
 pub(crate) fn walk(
     document: &Document<'_>,
     automaton: &Automaton,
-    from: (NodeId, usize),
+    from: (NodeId, usize, Option<Role>),
     numbering: Numbering,
     visit: &mut dyn FnMut(Found<'_>),
 ) -> Result<(), WalkError> {
     let mut walk = Walk { document, automaton, numbering, way: Vec::with_capacity(8), visit };
-    let (node, state) = from;
-    walk.node(node, state, None)
+    let (node, state, below) = from;
+    walk.node(node, state, below, None)
 }
 
 struct Walk<'d, 'b> {
@@ -122,7 +123,14 @@ struct Walk<'d, 'b> {
 }
 
 impl Walk<'_, '_> {
-    fn node(&mut self, node: NodeId, number: usize, below: Option<Role>) -> Result<(), WalkError> {
+    /// `around` is what the list is whose element this is.
+    fn node(
+        &mut self,
+        node: NodeId,
+        number: usize,
+        below: Option<Role>,
+        around: Option<Role>,
+    ) -> Result<(), WalkError> {
         let Some(state) = self.automaton.state(number) else { return Ok(()) };
         let kind = self.document.kind(node);
         let below = state.below.or(below);
@@ -132,7 +140,7 @@ impl Walk<'_, '_> {
             _ => false,
         };
         if !leads_on {
-            if let Some(role) = state.role.or(below) {
+            if let Some(role) = state.role.or(below).or(around) {
                 (self.visit)(Found { node, role, way: &self.way });
             }
             return Ok(());
@@ -142,6 +150,7 @@ impl Walk<'_, '_> {
         if kind == Kind::Object {
             document.distinct_keys(node)?;
         }
+        let around = state.role.filter(|_| kind == Kind::Array);
         for (position, child) in document.children(node).enumerate() {
             let next = match kind {
                 Kind::Object => {
@@ -152,7 +161,7 @@ impl Walk<'_, '_> {
             match (next, below) {
                 (Some((step, to)), _) => {
                     self.way.push(step);
-                    self.node(child, to, below)?;
+                    self.node(child, to, below, around)?;
                     self.way.pop();
                 }
                 (None, Some(role)) => (self.visit)(Found { node: child, role, way: &self.way }),

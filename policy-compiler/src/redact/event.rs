@@ -25,6 +25,8 @@ pub(crate) struct Reading {
     pub(crate) slots: Slots,
     /// Parts of the whole form: where they stand in the event and in the form.
     pub(crate) parts: Vec<(NodeId, &'static str, Indices)>,
+    /// Signatures of the channels with these numbers.
+    pub(crate) signatures: Vec<(NodeId, Indices)>,
     /// Choices that end with this event.
     pub(crate) finished: Vec<u32>,
     /// What else ends with it.
@@ -118,8 +120,8 @@ fn read_known(
         }
         indices
     };
-    let Reading { pieces, slots, parts, finished, ends } = reading;
-    walk(document, automaton, (root, 0), Numbering::ByIndex, &mut |found| match found.role {
+    let Reading { pieces, slots, parts, signatures, finished, ends } = reading;
+    walk(document, automaton, (root, 0, None), Numbering::ByIndex, &mut |found| match found.role {
         // A token that is no part of the text, such as the one that ends it.
         Role::Piece(_) if is_special(document, found.node) => {
             let form = SlotForm::String(TextKind::Plain);
@@ -137,6 +139,11 @@ fn read_known(
         }
         Role::Whole(place) if document.kind(found.node) != Kind::Null => {
             parts.push((found.node, place, with_base(&found)));
+        }
+        // It is of all that came before, so nothing of that comes behind it.
+        Role::Signature => {
+            ends.push(Ended::Numbered(with_base(&found)));
+            signatures.push((found.node, with_base(&found)));
         }
         Role::Finish => {
             info.note(document, found.node, Role::Finish);

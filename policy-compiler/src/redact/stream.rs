@@ -289,6 +289,12 @@ impl StreamRedactor {
                 edits.add(document.range(node), quoted);
             }
         }
+        for &(node, indices) in &reading.signatures {
+            let signed = |id: &StreamChannel| id.indices.as_slice().starts_with(indices.as_slice());
+            if self.channels.iter().any(|(id, channel)| signed(id) && channel.has_hits) {
+                edits.add(document.range(node), b"\"\"".to_vec());
+            }
+        }
         Ok(rest)
     }
 
