@@ -2,7 +2,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use policy_compiler::dialect::{
-    ChatRequest, ErrorKind, Operation, RequestError, error_body, method_of, normalised_path, route, stream_error_event,
+    BodyForm, ErrorKind, ErrorShape, Operation, Request, RequestError, error_body, method_of, normalised_path, route,
+    stream_error_event,
 };
 use policy_compiler::redact::{
     ChannelCoverage, Coverage, MaskPlan, PlanError, RedactError, Tier, redact_answer, redact_request,
@@ -305,7 +306,7 @@ fn answers_are_masked_and_read() {
 fn requests_as_policies_see_them() {
     let body = br#"{"model":"m","stream":true,"n":3,"stream_options":{"include_usage":true},
         "messages":[{"role":"user","content":"hi"},{"tool_calls":[{"function":{"arguments":"{\"a\":\"\\u0034\"}"}}]}]}"#;
-    let request = ChatRequest::parse(body).unwrap();
+    let request = Request::parse(Operation::ChatCompletions, &BodyForm::Json, body).unwrap();
     assert_eq!((request.model(), request.stream(), request.choices(), request.include_usage()), ("m", true, 3, true));
     assert_eq!(request.texts().unwrap(), ["hi", "4", r#"{"a":"\u0034"}"#]);
     let values = |text: &str| {
@@ -327,7 +328,7 @@ fn requests_as_policies_see_them() {
 
 #[test]
 fn requests_that_two_readers_could_read_differently_are_refused() {
-    let parse = |body: &str| ChatRequest::parse(body.as_bytes()).err();
+    let parse = |body: &str| Request::parse(Operation::ChatCompletions, &BodyForm::Json, body.as_bytes()).err();
     assert_eq!(parse(r#"{"model":"a","model":"b"}"#), Some(RequestError::Duplicate));
     assert_eq!(parse(r#"{"model":"a","m\u006fdel":"b"}"#), Some(RequestError::Duplicate));
     assert_eq!(parse(r#"{"stream":false,"stream":true}"#), Some(RequestError::Duplicate));
@@ -370,19 +371,19 @@ fn routes() {
     ] {
         assert_eq!(route("POST", target), None, "{target}");
     }
-    assert_eq!(route("GET", "/v1/chat/completions"), None);
-    assert_eq!(method_of("/v1/chat/completions"), Some("POST"));
+    assert_eq!(route("PUT", "/v1/chat/completions"), None);
+    assert_eq!(method_of("/v1/embeddings"), Some("POST"));
     assert_eq!(normalised_path("/a//b%2f%7e/").as_deref(), Some("/a/b%2F~"));
 }
 
 #[test]
 fn errors_have_the_shape_of_the_api() {
-    let body = error_body(ErrorKind::Forbidden, "policy_denied", "No \"way\".");
+    let body = error_body(ErrorShape::OpenAi, ErrorKind::Forbidden, "policy_denied", "No \"way\".");
     assert_eq!(
         String::from_utf8(body).unwrap(),
         r#"{"error":{"message":"No \"way\".","type":"permission_error","param":null,"code":"policy_denied"}}"#
     );
-    let event = stream_error_event(ErrorKind::Upstream, "x", "y\n");
+    let event = stream_error_event(ErrorShape::OpenAi, ErrorKind::Upstream, "x", "y\n");
     assert_eq!(
         String::from_utf8(event).unwrap(),
         "data: {\"error\":{\"message\":\"y\\n\",\"type\":\"server_error\",\"param\":null,\"code\":\"x\"}}\n\n"
@@ -392,7 +393,7 @@ fn errors_have_the_shape_of_the_api() {
 proptest! {
     #[test]
     fn no_bytes_make_it_panic(body in proptest::collection::vec(any::<u8>(), 0..300), path in "[/.%a-f0-9]{0,20}") {
-        let _ = ChatRequest::parse(&body);
+        let _ = Request::parse(Operation::ChatCompletions, &BodyForm::Json, &body);
         let _ = route("POST", &path);
         for plan in [all_text(), MaskPlan::recorded(Side::Request, []).unwrap()] {
             let _ = redact_request(Operation::ChatCompletions, &plan, &body);

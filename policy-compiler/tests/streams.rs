@@ -240,7 +240,7 @@ fn a_number_in_pieces_is_masked_and_the_last_event_is_held() {
     let hit = &redactor.hits()[0];
     assert_eq!((hit.rule.as_ref(), hit.detector.as_ref()), ("rule", "us_ssn"));
     assert_eq!(hit.pointer, "/choices/0/message/content");
-    assert_eq!(hit.channel, "choices[0].content");
+    assert_eq!(hit.channel, "choices[0].message.content");
     assert_eq!((hit.offset, hit.length, hit.action), (4, 11, "label"));
     assert_eq!(redactor.info().finish_reason.as_deref(), Some("stop"));
     assert_eq!(redactor.info().model.as_deref(), Some("m"));
@@ -369,7 +369,9 @@ fn what_cannot_be_masked_cuts_the_stream() {
 #[test]
 fn paths_without_a_channel_are_named() {
     let unmappable = |text: &str| {
-        plan(&[mask(Selector::Path(path(text)), vec![], Transform::Label)]).stream_unmappable().map(str::to_owned)
+        plan(&[mask(Selector::Path(path(text)), vec![], Transform::Label)])
+            .stream_unmappable(ChatCompletions)
+            .map(str::to_owned)
     };
     for good in [
         "$.choices.*.message.content",

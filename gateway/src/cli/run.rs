@@ -1,7 +1,7 @@
 //! `sallyport run`: a gateway as a configuration file says.
 
 use super::{Failure, serve};
-use crate::config::{self, Config, Endpoint, Upstream};
+use crate::config::{self, Config, Dialect, Endpoint, Upstream};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -76,6 +76,8 @@ pub(super) fn only_upstream(name: &str, endpoint: Endpoint) -> Upstream {
         name: name.to_owned(),
         endpoints: vec![endpoint],
         match_path: "/".to_owned(),
+        dialect: Dialect::Auto,
+        count_tokens: true,
         opaque: Vec::new(),
         credential: None,
     }

@@ -172,6 +172,7 @@ fn upstream(at: At<UpstreamFile>, findings: &mut Findings<'_>) -> Option<Upstrea
         Some(matches) => path(matches.path, findings),
     };
     let opaque = file.opaque.unwrap_or_default().into_iter().map(|at| path(at, findings)).collect();
+    let dialect = super::dialect::check(file.dialect.as_ref(), file.route.unwrap_or_default(), findings)?;
     let credential = match file.credential {
         None => None,
         Some(file) => Some(credential(&file, findings)?),
@@ -180,6 +181,8 @@ fn upstream(at: At<UpstreamFile>, findings: &mut Findings<'_>) -> Option<Upstrea
         name: file.name.into_inner(),
         endpoints: endpoints.into_iter().collect::<Option<_>>()?,
         match_path,
+        dialect,
+        count_tokens: file.count_tokens.unwrap_or(true),
         opaque,
         credential,
     })

@@ -171,8 +171,25 @@ pub(super) struct UpstreamFile {
     pub(super) endpoints: At<Vec<At<String>>>,
     #[serde(rename = "match")]
     pub(super) matches: Option<MatchFile>,
+    pub(super) dialect: Option<At<String>>,
+    pub(super) route: Option<Vec<At<RouteFile>>>,
+    pub(super) count_tokens: Option<bool>,
     pub(super) opaque: Option<Vec<At<String>>>,
     pub(super) credential: Option<CredentialFile>,
+}
+
+/// A route of a `json` dialect.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RouteFile {
+    pub(super) method: Option<String>,
+    pub(super) path: String,
+    pub(super) request_text: Option<Vec<String>>,
+    pub(super) request_model: Option<String>,
+    pub(super) response_text: Option<Vec<String>>,
+    pub(super) stream_text: Option<Vec<String>>,
+    pub(super) input_tokens: Option<String>,
+    pub(super) output_tokens: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]

@@ -4,12 +4,14 @@
 //! the file, the line and the fix. Secrets are never literals in the file: `env:NAME` or `file:PATH`.
 
 mod check;
+mod dialect;
 mod error;
 mod file;
 mod redacted;
 mod secret;
 mod units;
 
+pub use dialect::Dialect;
 pub use error::{ConfigError, ConfigErrors};
 pub use file::{load, parse};
 pub use redacted::redacted;
@@ -169,7 +171,11 @@ pub struct Upstream {
     pub endpoints: Vec<Endpoint>,
     /// Calls whose path begins so are sent here.
     pub match_path: String,
-    /// Exact paths that may pass although no dialect knows them: unread, unmasked, recorded as opaque.
+    /// Which APIs it speaks.
+    pub dialect: Dialect,
+    /// Whether the count of tokens is asked for in streams whose caller did not; it is taken out again.
+    pub count_tokens: bool,
+    /// Exact paths that may pass although no dialect knows them: unread, unmasked, recorded as unscannable.
     pub opaque: Vec<String>,
     /// What is presented to the servers in place of the caller's token.
     pub credential: Option<Credential>,

@@ -32,6 +32,8 @@ pub fn redacted(config: &Config) -> Value {
                 "name": upstream.name,
                 "endpoints": upstream.endpoints.iter().map(|own| own.authority.as_str()).collect::<Vec<_>>(),
                 "match": { "path": upstream.match_path },
+                "dialect": upstream.dialect.to_string(),
+                "count_tokens": upstream.count_tokens,
                 "opaque": upstream.opaque,
                 "credential": upstream.credential.as_ref().map(|own| json!({ "header": own.header, "value": "(secret)" })),
             })

@@ -2,11 +2,12 @@
 
 use std::rc::Rc;
 
-use policy_compiler::dialect::{self, ErrorKind, Operation};
+use policy_compiler::dialect::{self, BodyForm, ErrorKind};
 use policy_compiler::redact::{self, ChannelCoverage, Hit};
 use policy_lang::Verdict;
 
-use super::answer::CONTINUE;
+use super::answer::{CONTINUE, JSON_BYTES_FIELD};
+use super::coding::{self, CodingError};
 use super::core::Core;
 use super::error::CallError;
 use super::exchange::{ANSWER_TIME, Call};
@@ -19,20 +20,21 @@ use crate::identity::IdentityError;
 /// Unknown routes are refused: only an allow-list protects a model server's own unauthenticated routes (DIALECTS).
 pub(super) fn find_route(core: &Core, call: &mut Call) -> Result<(), CallError> {
     let path = call.head.path();
-    call.operation = dialect::route(&call.head.method, path);
-    let normalised = call.operation.map_or(path, |operation| operation.endpoint());
-    call.upstream = upstream::choose(&core.routes, normalised);
+    let normalised = dialect::normalised_path(path);
+    call.upstream = upstream::choose(&core.routes, normalised.as_deref().unwrap_or(path));
     let upstream = call.upstream.and_then(|index| core.routes.get(index));
+    call.operation = upstream.and_then(|route| route.config.dialect.route(&call.head.method, path));
     let opaque = upstream.is_some_and(|route| route.config.opaque.iter().any(|open| open == path));
     if upstream.is_some() && (call.operation.is_some() || opaque) {
         return Ok(());
     }
-    if let Some(method) = dialect::method_of(path).filter(|_| call.operation.is_none()) {
+    let method = upstream.and_then(|route| route.config.dialect.method_of(path));
+    if let Some(method) = method.filter(|_| call.operation.is_none()) {
         let message = format!("{} is not served on this route; use {method}.", call.head.method);
         let error = CallError::new(ErrorKind::MethodNotAllowed, "method_not_allowed", message);
         return Err(error.field("allow", method));
     }
-    let message = "This route is not served here. Served: POST /v1/chat/completions, GET /v1/models.";
+    let message = "This route is not served here: it is none of the APIs that this gateway can look into.";
     Err(CallError::new(ErrorKind::NotFound, "unknown_route", message))
 }
 
@@ -85,10 +87,31 @@ pub(super) async fn read_request(
     client.socket.read_within(limits.body_timeout);
     let body = call.body.read_whole(client, limits.body_inspected_bytes).await;
     client.socket.never_times_out();
-    match body {
-        Ok(body) => Ok(Some(body)),
-        Err(error) => Err(body_error(&error)),
+    let body = body.map_err(|error| body_error(&error))?;
+    decode_request(call, body, limits.body_inspected_bytes).map(Some)
+}
+
+/// What is judged, masked and forwarded is what the coding hides; the upstream gets it without the coding.
+fn decode_request(call: &mut Call, body: Vec<u8>, bytes_max: usize) -> Result<Vec<u8>, CallError> {
+    let mut codings = call.head.fields.all("content-encoding");
+    let coding = codings.next().map(|coding| String::from_utf8_lossy(coding).into_owned());
+    if codings.next().is_some() {
+        return Err(coding_error(&CodingError::Unknown("several".to_owned())));
     }
+    let body = coding::decode_whole(coding.as_deref(), body, bytes_max).map_err(|error| coding_error(&error))?;
+    call.decoded = coding.is_some();
+    Ok(body)
+}
+
+fn coding_error(error: &CodingError) -> CallError {
+    let (kind, code) = match error {
+        CodingError::TooLarge(_) => (ErrorKind::TooLarge, "body_too_large"),
+        CodingError::Unknown(_) => (ErrorKind::BadRequest, "content_coding"),
+        CodingError::Invalid(_) => (ErrorKind::BadRequest, "malformed_body"),
+    };
+    let error = CallError::new(kind, code, format!("The request cannot be decoded: {error}."));
+    // RFC 9110 §12.5.3: what would be taken.
+    if code == "content_coding" { error.status(415).field("accept-encoding", "gzip, br, zstd, deflate") } else { error }
 }
 
 pub(super) fn body_error(error: &BodyError) -> CallError {
@@ -114,9 +137,18 @@ pub(super) fn decide(core: &Core, call: &mut Call, body: Option<&[u8]>) -> Resul
     let (Some(caller), Some(route)) = (&call.caller, call.upstream.and_then(|index| core.routes.get(index))) else {
         return Err(CallError::new(ErrorKind::Internal, "internal", "The call has no caller or no route."));
     };
+    if let (Some(operation), Some(_)) = (call.operation, body) {
+        call.form = BodyForm::of_request(
+            operation,
+            call.head.fields.text("content-type").unwrap_or_default(),
+            call.head.fields.text(JSON_BYTES_FIELD),
+        )
+        .map_err(|error| CallError::new(ErrorKind::BadRequest, "invalid_body", format!("{error}.")))?;
+    }
     let judged = judge::judge(&Question {
         policy: &call.policy,
         operation: call.operation,
+        form: &call.form,
         head: &call.head,
         peer: call.peer.ip(),
         caller,
@@ -141,7 +173,7 @@ pub(super) fn make_plans(core: &Core, call: &Call) -> Result<Rc<Plans>, CallErro
     let program = call.policy.compiled.program();
     let plans = core.plans.borrow_mut().get(program, &judged.decision.obligations).map_err(unmaskable)?;
     if judged.stream
-        && let Some(rule) = plans.response.stream_unmappable()
+        && let Some(rule) = call.operation.and_then(|operation| plans.response.stream_unmappable(operation))
     {
         return Err(CallError::new(
             ErrorKind::Forbidden,
@@ -153,19 +185,54 @@ pub(super) fn make_plans(core: &Core, call: &Call) -> Result<Rc<Plans>, CallErro
     Ok(plans)
 }
 
-/// The masked body, what was masked, and how far each channel could be looked into.
-pub(super) type MaskedRequest = (Option<Vec<u8>>, Vec<Hit>, Vec<ChannelCoverage>);
+/// The request after masking.
+#[derive(Default)]
+pub(super) struct MaskedRequest {
+    /// Its body; `None` leaves it on the wire.
+    pub(super) body: Option<Vec<u8>>,
+    /// Of a body with a binary tail: the bytes of its JSON.
+    pub(super) json_bytes: Option<usize>,
+    /// The count of tokens was asked for in the caller's name.
+    pub(super) strips_usage: bool,
+    pub(super) hits: Vec<Hit>,
+    /// How far each channel could be looked into.
+    pub(super) coverage: Vec<ChannelCoverage>,
+}
 
-pub(super) fn mask_request(call: &Call, plans: &Plans, body: Option<&[u8]>) -> Result<MaskedRequest, CallError> {
-    match (call.operation, body) {
-        (Some(Operation::ChatCompletions), Some(body)) => {
-            let redacted =
-                redact::redact_request(Operation::ChatCompletions, &plans.request, body).map_err(unmaskable)?;
-            Ok((Some(redacted.body.into_owned()), redacted.hits, redacted.coverage))
+pub(super) fn mask_request(
+    core: &Core,
+    call: &Call,
+    plans: &Plans,
+    body: Option<&[u8]>,
+) -> Result<MaskedRequest, CallError> {
+    let (operation, body) = match (call.operation, body) {
+        (Some(operation), Some(body)) => (operation, body),
+        (_, None) if !plans.request.is_empty() => {
+            return Err(unmaskable("the request's text cannot be found on this route"));
         }
-        (_, None) if !plans.request.is_empty() => Err(unmaskable("the request's text cannot be found on this route")),
-        (_, body) => Ok((body.map(<[u8]>::to_vec), Vec::new(), Vec::new())),
+        (_, body) => return Ok(MaskedRequest { body: body.map(<[u8]>::to_vec), ..MaskedRequest::default() }),
+    };
+    let redacted = redact::redact_request_as(operation, &call.form, &plans.request, body).map_err(unmaskable)?;
+    let mut masked = MaskedRequest {
+        body: Some(redacted.body.into_owned()),
+        json_bytes: redacted.json_bytes,
+        strips_usage: false,
+        hits: redacted.hits,
+        coverage: redacted.coverage,
+    };
+    let asks = call.upstream.and_then(|index| core.routes.get(index)).is_some_and(|route| route.config.count_tokens);
+    // Only where the stream is looked into can the count be taken out of it again.
+    let looks = !plans.response.is_empty() || call.keeps_payload();
+    if asks
+        && looks
+        && call.judged.as_ref().is_some_and(|judged| judged.stream)
+        && let Some(body) = &masked.body
+        && let Some(asking) = dialect::with_usage(operation, body).map_err(unmaskable)?
+    {
+        masked.body = Some(asking);
+        masked.strips_usage = true;
     }
+    Ok(masked)
 }
 
 fn unmaskable(cause: impl std::fmt::Display) -> CallError {

@@ -2,7 +2,7 @@
 
 use super::error::{CallError, reason_phrase};
 use super::http::{RequestHead, ResponseHead, is_hop_by_hop};
-use policy_compiler::dialect;
+use policy_compiler::dialect::{self, ErrorShape};
 
 /// How the body of an answer ends on the caller's connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,8 +23,14 @@ impl Ending {
 }
 
 /// A whole answer of the gateway itself, in the API's shape.
-pub(crate) fn error_answer(error: &CallError, request_id: &str, close: bool, head_only: bool) -> Vec<u8> {
-    let body = dialect::error_body(error.kind, error.code, &error.message);
+pub(crate) fn error_answer(
+    shape: ErrorShape,
+    error: &CallError,
+    request_id: &str,
+    close: bool,
+    head_only: bool,
+) -> Vec<u8> {
+    let body = dialect::error_body(shape, error.kind, error.code, &error.message);
     let mut out = status_line(error.status);
     push_field(&mut out, "content-type", b"application/json");
     push_field(&mut out, "content-length", body.len().to_string().as_bytes());
@@ -44,21 +50,36 @@ pub(crate) fn error_answer(error: &CallError, request_id: &str, close: bool, hea
     out
 }
 
-/// The upstream's head, re-framed for the caller. `rewritten`: the body is not the upstream's byte for byte, so fields that
-/// describe its bytes go (RFC 9110 §8).
+/// What became of an answer's body on its way.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Rewritten {
+    /// It is not the upstream's byte for byte, so fields that describe its bytes go (RFC 9110 §8).
+    pub(crate) bytes: bool,
+    /// Its content coding was taken off.
+    pub(crate) decoded: bool,
+    /// Of a body with a binary tail: the bytes of its JSON now.
+    pub(crate) json_bytes: Option<usize>,
+}
+
+/// Says how many bytes of a KServe body are JSON before its binary tail.
+pub(crate) const JSON_BYTES_FIELD: &str = "inference-header-content-length";
+
+/// The upstream's head, re-framed for the caller.
 pub(crate) fn forwarded_head(
     upstream: &ResponseHead,
     request_id: &str,
     ending: Option<Ending>,
     close: bool,
-    rewritten: bool,
+    rewritten: Rewritten,
 ) -> Vec<u8> {
     const OF_THE_BYTES: [&str; 5] = ["etag", "content-md5", "digest", "content-digest", "accept-ranges"];
     let mut out = status_line(upstream.status);
     for (name, value) in upstream.fields.iter() {
         let framing =
             name.eq_ignore_ascii_case("content-length") || name.eq_ignore_ascii_case("x-sallyport-request-id");
-        let stale = rewritten && OF_THE_BYTES.iter().any(|field| name.eq_ignore_ascii_case(field));
+        let stale = (rewritten.bytes && OF_THE_BYTES.iter().any(|field| name.eq_ignore_ascii_case(field)))
+            || (rewritten.decoded && name.eq_ignore_ascii_case("content-encoding"))
+            || (rewritten.json_bytes.is_some() && name.eq_ignore_ascii_case(JSON_BYTES_FIELD));
         if !framing && !stale && !is_hop_by_hop(&upstream.fields, name) {
             push_field(&mut out, name, value);
         }
@@ -67,6 +88,9 @@ pub(crate) fn forwarded_head(
         Some(Ending::Length(length)) => push_field(&mut out, "content-length", length.to_string().as_bytes()),
         Some(Ending::Chunked) => push_field(&mut out, "transfer-encoding", b"chunked"),
         Some(Ending::Close) | None => {}
+    }
+    if let Some(json_bytes) = rewritten.json_bytes {
+        push_field(&mut out, JSON_BYTES_FIELD, json_bytes.to_string().as_bytes());
     }
     push_field(&mut out, "x-sallyport-request-id", request_id.as_bytes());
     if close || ending == Some(Ending::Close) {

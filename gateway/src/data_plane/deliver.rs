@@ -3,10 +3,11 @@
 use std::rc::Rc;
 
 use audit_shipper::{EndedBy, Role};
-use policy_compiler::dialect::{self, ErrorKind, Operation};
+use policy_compiler::dialect::{self, BodyForm, ErrorKind, Operation};
 use policy_compiler::redact::{self, StreamOutput, StreamRedactor};
 
-use super::answer::{self, Ending};
+use super::answer::{self, Ending, JSON_BYTES_FIELD, Rewritten};
+use super::coding::{CodingError, Decoder};
 use super::core::Core;
 use super::error::CallError;
 use super::exchange::{Admitted, After, Call, answer_error};
@@ -16,6 +17,8 @@ use super::upstream::Target;
 
 /// Answers that are masked whole are held in memory up to this, in bytes.
 const WHOLE_ANSWER_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Coded bytes that are decoded in one step, so that the bound above holds before a bomb is unpacked.
+const DECODED_AT_ONCE_BYTES: usize = 4096;
 
 /// One answer between two wires.
 struct Delivery<'a> {
@@ -74,50 +77,77 @@ pub(super) async fn deliver(
 impl Delivery<'_> {
     async fn run(&mut self) -> End {
         let Some(operation) = self.call.operation else { return self.through().await };
+        let masks = !self.admitted.plans.response.is_empty();
+        if !masks && !self.call.keeps_payload() {
+            return self.through().await;
+        }
+        let decoder = match self.decoder() {
+            Ok(decoder) => decoder,
+            Err(error) if masks => return self.unscannable(error).await,
+            Err(_) => return self.through().await,
+        };
         let media_type = self.head.media_type();
-        let encoded =
-            self.head.fields.text("content-encoding").is_some_and(|coding| !coding.eq_ignore_ascii_case("identity"));
-        let plan = &self.admitted.plans.response;
-        let looks = !plan.is_empty() || self.call.keeps_payload();
-        match media_type.as_str() {
-            _ if !looks => self.through().await,
-            _ if encoded && !plan.is_empty() => self.unscannable("its content coding was not asked for").await,
-            _ if encoded => self.through().await,
-            "text/event-stream" => self.events(operation).await,
-            "application/json" => self.whole(operation, media_type).await,
-            _ if plan.is_empty() => self.through().await,
-            _ => self.unscannable("its media type is not one that this API answers with").await,
+        if let Some(framing) = stream_framing(operation, &media_type) {
+            return self.events(operation, framing, decoder).await;
+        }
+        let is_error = !(200..300).contains(&self.head.status);
+        let content_type = self.head.fields.text("content-type").unwrap_or_default();
+        match BodyForm::of_answer(operation, content_type, self.head.fields.text(JSON_BYTES_FIELD)) {
+            Ok(BodyForm::Opaque) => self.through().await,
+            Ok(form) => self.whole(operation, form, media_type, decoder).await,
+            // What a server says when it fails is short and often no JSON.
+            Err(_) if is_error => self.whole(operation, BodyForm::Text, media_type, decoder).await,
+            Err(error) if masks => self.unscannable(error).await,
+            Err(_) => self.through().await,
         }
     }
 
-    /// Server-sent events: each goes on as soon as it is masked.
-    async fn events(&mut self, operation: Operation) -> End {
+    /// What takes the answer's content coding off.
+    fn decoder(&self) -> Result<Decoder, CodingError> {
+        let mut codings = self.head.fields.all("content-encoding");
+        let coding = codings.next().map(|coding| String::from_utf8_lossy(coding).into_owned());
+        if codings.next().is_some() {
+            return Err(CodingError::Unknown("several".to_owned()));
+        }
+        Decoder::new(coding.as_deref())
+    }
+
+    /// Events: each goes on as soon as it is masked.
+    async fn events(&mut self, operation: Operation, framing: redact::Framing, mut decoder: Decoder) -> End {
         let choices = self.call.judged.as_ref().map_or(1, |judged| judged.choices);
-        let mut redactor = StreamRedactor::new(operation, self.admitted.plans.response.clone(), choices);
-        let mut copy = self.recorder(operation, choices);
+        let mut redactor =
+            StreamRedactor::new(operation, self.admitted.plans.response.clone(), choices).framed(framing);
+        if self.admitted.strips_usage {
+            redactor = redactor.without_usage();
+        }
+        let mut copy = self.recorder(operation, choices).map(|copy| copy.framed(framing));
         let ending = Ending::of_stream(&self.call.head);
-        if self.send_head(Some(ending), true).await.is_err() {
+        let rewritten = Rewritten { bytes: true, decoded: !decoder.is_identity(), json_bytes: None };
+        if self.send_head(Some(ending), rewritten).await.is_err() {
             return self.caller_left().await;
         }
+        let mut coded = Vec::new();
         let (mut raw, mut out, mut wire) = (Vec::new(), StreamOutput::default(), Vec::new());
         loop {
             raw.clear();
+            coded.clear();
             self.upstream.socket.read_within(self.core.shared.config.listen.limits.stream_idle);
-            let more = match self.body.read_some(self.upstream, &mut raw).await {
+            let more = match self.body.read_some(self.upstream, &mut coded).await {
                 Ok(more) => more,
                 Err(error) => {
                     return self.cut_stream(&mut copy, upstream_error(&error), EndedBy::UpstreamCut, ending).await;
                 }
             };
-            let redacted = if more { redactor.push(&raw, &mut out) } else { redactor.finish(&mut out) };
+            let decoded = if more { decoder.push(&coded, &mut raw) } else { decoder.finish(&mut raw) };
+            if let Err(error) = decoded {
+                return self.cut_stream(&mut copy, cut_error(error), EndedBy::GatewayCut, ending).await;
+            }
+            let mut redacted = redactor.push(&raw, &mut out);
+            if !more {
+                redacted = redacted.and_then(|()| redactor.finish(&mut out));
+            }
             if let Err(error) = redacted {
-                let error = CallError::new(
-                    ErrorKind::Upstream,
-                    "cannot_mask",
-                    "The answer could not be masked, so it was cut.",
-                )
-                .because(error);
-                return self.cut_stream(&mut copy, error, EndedBy::GatewayCut, ending).await;
+                return self.cut_stream(&mut copy, cut_error(error), EndedBy::GatewayCut, ending).await;
             }
             if !out.ready.is_empty() {
                 if self.record(&mut copy, &out.ready).await.is_err() {
@@ -153,37 +183,35 @@ impl Delivery<'_> {
         }
     }
 
-    /// A JSON body: read whole, masked whole, sent when its OUTCOME is durable.
-    async fn whole(&mut self, operation: Operation, media_type: String) -> End {
+    /// A body that is read whole, masked whole, and sent when its OUTCOME is durable.
+    async fn whole(&mut self, operation: Operation, form: BodyForm, media_type: String, mut decoder: Decoder) -> End {
         self.upstream.socket.read_within(self.core.shared.config.listen.limits.first_byte);
-        let raw = match self.body.read_whole(self.upstream, WHOLE_ANSWER_BYTES_MAX).await {
+        let coded = match self.body.read_whole(self.upstream, WHOLE_ANSWER_BYTES_MAX).await {
             Ok(raw) => raw,
             Err(error) => return self.replace(upstream_error(&error), EndedBy::UpstreamCut).await,
+        };
+        let decoded = !decoder.is_identity();
+        let raw = match decode(&mut decoder, coded) {
+            Ok(raw) => raw,
+            Err(error) => return self.replace(withheld(error), EndedBy::GatewayCut).await,
         };
         let plans = &self.admitted.plans;
         // The text of an error may stand anywhere, so everything is looked at where the policy masks anything.
         let is_error = !(200..300).contains(&self.head.status);
         let plan = if is_error && !plans.response.is_empty() { &plans.recorded_response } else { &plans.response };
-        let masked = match redact::redact_answer(operation, plan, &raw) {
+        let (redacted, info) = match redact::redact_answer_as(operation, &form, plan, &raw) {
             Ok(masked) => masked,
-            Err(error) => {
-                let error = CallError::new(
-                    ErrorKind::Upstream,
-                    "cannot_mask",
-                    "The answer could not be masked, so it is withheld.",
-                )
-                .because(error);
-                return self.replace(error, EndedBy::GatewayCut).await;
-            }
+            Err(error) => return self.replace(withheld(error), EndedBy::GatewayCut).await,
         };
-        let (redacted, info) = masked;
         self.open.response_masked(&redacted.hits, &redacted.coverage);
         self.open.answered(&info);
+        let json_bytes = redacted.json_bytes;
         let body = redacted.body;
         if self.call.keeps_payload() {
-            let copy = match redact::redact_answer(operation, &plans.recorded_response, &body) {
+            let form = json_bytes.map_or(form, |json_bytes| BodyForm::Tensors { json_bytes });
+            let copy = match redact::redact_answer_as(operation, &form, &plans.recorded_response, &body) {
                 Ok((copy, _)) => copy.body.into_owned(),
-                Err(_) => Vec::new(),
+                Err(_) => b"[could not be masked, so not recorded]".to_vec(),
             };
             if self.open.record_whole(Role::Response, &copy, &media_type).await.is_err() {
                 return End::Replaced(CallError::no_evidence("the payload could not be recorded"));
@@ -193,7 +221,7 @@ impl Delivery<'_> {
         if let Err(no_evidence) = self.open.close(EndedBy::Complete).await {
             return End::Replaced(no_evidence);
         }
-        let rewritten = body != raw;
+        let rewritten = Rewritten { bytes: decoded || body != raw, decoded, json_bytes };
         let mut bytes = self.head_bytes(Some(Ending::Length(body.len() as u64)), rewritten);
         bytes.extend_from_slice(&body);
         match self.send(&bytes).await {
@@ -211,7 +239,7 @@ impl Delivery<'_> {
             Framing::Chunked | Framing::UntilClose => Some(Ending::of_stream(&self.call.head)),
         };
         let coded = ending.unwrap_or(Ending::Length(0));
-        let mut wire = self.head_bytes(ending, false);
+        let mut wire = self.head_bytes(ending, Rewritten::default());
         let (mut newest, mut next) = (Vec::new(), Vec::new());
         loop {
             self.upstream.socket.read_within(self.core.shared.config.listen.limits.stream_idle);
@@ -254,7 +282,7 @@ impl Delivery<'_> {
     }
 
     /// What cannot be looked into does not pass where the policy masks (DESIGN §4.1).
-    async fn unscannable(&mut self, why: &str) -> End {
+    async fn unscannable(&mut self, why: impl std::fmt::Display) -> End {
         let error = CallError::new(
             ErrorKind::Upstream,
             "cannot_mask",
@@ -284,7 +312,7 @@ impl Delivery<'_> {
         let _ = self.finish_record(copy).await;
         self.open.failed(&error);
         if self.open.close(ended_by).await.is_ok() {
-            let event = dialect::stream_error_event(error.kind, error.code, &error.message);
+            let event = dialect::stream_error_event(self.call.errors(), error.kind, error.code, &error.message);
             let mut wire = Vec::new();
             frame(&mut wire, &event, ending);
             let _ = self.send(&wire).await;
@@ -298,12 +326,12 @@ impl Delivery<'_> {
         End::Cut
     }
 
-    async fn send_head(&mut self, ending: Option<Ending>, rewritten: bool) -> std::io::Result<()> {
+    async fn send_head(&mut self, ending: Option<Ending>, rewritten: Rewritten) -> std::io::Result<()> {
         let bytes = self.head_bytes(ending, rewritten);
         self.send(&bytes).await
     }
 
-    fn head_bytes(&self, ending: Option<Ending>, rewritten: bool) -> Vec<u8> {
+    fn head_bytes(&self, ending: Option<Ending>, rewritten: Rewritten) -> Vec<u8> {
         answer::forwarded_head(&self.head, &self.open.id(), ending, !self.call.keeps_alive(), rewritten)
     }
 
@@ -341,6 +369,39 @@ impl Delivery<'_> {
         self.open.response_masked(redactor.hits(), &redactor.coverage());
         self.open.answered(redactor.info());
     }
+}
+
+/// How the events of an answer are told apart; `None` if it is no stream.
+fn stream_framing(operation: Operation, media_type: &str) -> Option<redact::Framing> {
+    match media_type {
+        "text/event-stream" => Some(redact::Framing::Events),
+        "application/x-ndjson" | "application/jsonl" if operation.answers_in_events() => Some(redact::Framing::Lines),
+        _ => None,
+    }
+}
+
+fn decode(decoder: &mut Decoder, coded: Vec<u8>) -> Result<Vec<u8>, CodingError> {
+    if decoder.is_identity() {
+        return Ok(coded);
+    }
+    let mut raw = Vec::new();
+    for piece in coded.chunks(DECODED_AT_ONCE_BYTES) {
+        decoder.push(piece, &mut raw)?;
+        if raw.len() > WHOLE_ANSWER_BYTES_MAX {
+            return Err(CodingError::TooLarge(WHOLE_ANSWER_BYTES_MAX));
+        }
+    }
+    decoder.finish(&mut raw)?;
+    Ok(raw)
+}
+
+fn cut_error(cause: impl std::fmt::Display) -> CallError {
+    CallError::new(ErrorKind::Upstream, "cannot_mask", "The answer could not be masked, so it was cut.").because(cause)
+}
+
+fn withheld(cause: impl std::fmt::Display) -> CallError {
+    CallError::new(ErrorKind::Upstream, "cannot_mask", "The answer could not be masked, so it is withheld.")
+        .because(cause)
 }
 
 fn upstream_error(error: &BodyError) -> CallError {

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use audit_shipper::Moment;
 use futures_lite::future::zip;
-use policy_compiler::dialect::{ErrorKind, Operation};
+use policy_compiler::dialect::{self, BodyForm, ErrorKind, ErrorShape, Operation};
 use policy_compiler::redact::{ChannelCoverage, Hit};
 use policy_lang::{RecordLevel, RuleId};
 
@@ -50,6 +50,10 @@ pub(super) struct Call {
     pub(super) trace: TraceContext,
     pub(super) started: Moment,
     pub(super) operation: Option<Operation>,
+    /// How the request's body is read.
+    pub(super) form: BodyForm,
+    /// The content coding of the request was taken off.
+    pub(super) decoded: bool,
     pub(super) upstream: Option<usize>,
     pub(super) caller: Option<Rc<Identity>>,
     pub(super) judged: Option<Judged>,
@@ -62,6 +66,10 @@ pub(super) struct Admitted {
     pub(super) plans: Rc<Plans>,
     /// The masked body; `None` streams the request through unread.
     pub(super) body: Option<Vec<u8>>,
+    /// Of a body with a binary tail: the bytes of its JSON.
+    pub(super) json_bytes: Option<usize>,
+    /// The count of tokens was asked for in the caller's name, so it is taken out of the stream again.
+    pub(super) strips_usage: bool,
     pub(super) request_hits: Vec<Hit>,
     pub(super) request_coverage: Vec<ChannelCoverage>,
     pub(super) approval: Option<ApprovalRef>,
@@ -84,10 +92,20 @@ async fn let_in(core: &Rc<Core>, client: &mut Wire, call: &mut Call) -> Result<A
     let body = admit::read_request(core, client, call).await?;
     admit::decide(core, call, body.as_deref())?;
     let plans = admit::make_plans(core, call)?;
-    let (masked, request_hits, request_coverage) = admit::mask_request(call, &plans, body.as_deref())?;
-    let approval = approve(core, client, call, Parked { raw: body.as_deref(), masked: masked.as_deref() }).await?;
+    let masked = admit::mask_request(core, call, &plans, body.as_deref())?;
+    let parked = Parked { raw: body.as_deref(), masked: masked.body.as_deref() };
+    let approval = approve(core, client, call, parked).await?;
     let raw_digest = body.as_deref().map(record::sha256);
-    Ok(Admitted { plans, body: masked, request_hits, request_coverage, approval, raw_digest })
+    Ok(Admitted {
+        plans,
+        body: masked.body,
+        json_bytes: masked.json_bytes,
+        strips_usage: masked.strips_usage,
+        request_hits: masked.hits,
+        request_coverage: masked.coverage,
+        approval,
+        raw_digest,
+    })
 }
 
 /// INTENT, upstream, answer, OUTCOME.
@@ -136,6 +154,8 @@ impl Call {
             policy: core.policy(),
             started: Moment::now(),
             operation: None,
+            form: BodyForm::Opaque,
+            decoded: false,
             upstream: None,
             caller: None,
             judged: None,
@@ -165,6 +185,11 @@ impl Call {
             && self.judged.as_ref().is_some_and(|judged| judged.decision.obligations.record == RecordLevel::Full)
     }
 
+    /// Whose form errors of this call have.
+    pub(super) fn errors(&self) -> ErrorShape {
+        self.operation.map_or_else(|| dialect::errors_of(self.head.path()), Operation::errors)
+    }
+
     pub(super) fn head_only(&self) -> bool {
         self.head.method == "HEAD"
     }
@@ -186,7 +211,7 @@ pub(super) async fn refuse_malformed(core: &Core, client: &mut Wire, peer: Socke
         Ok(request_id) => (error, request_id),
         Err(no_evidence) => (no_evidence, String::new()),
     };
-    let answer = answer::error_answer(&error, &request_id, true, false);
+    let answer = answer::error_answer(ErrorShape::OpenAi, &error, &request_id, true, false);
     client.socket.move_within(ANSWER_TIME);
     // Nobody is left to tell when this fails.
     let _ = client.socket.write_all(&answer).await;
@@ -197,7 +222,7 @@ pub(super) const ANSWER_TIME: Duration = Duration::from_secs(10);
 
 pub(super) async fn answer_error(client: &mut Wire, call: &Call, error: &CallError, request_id: &str) -> After {
     let keep_alive = call.keeps_alive();
-    let answer = answer::error_answer(error, request_id, !keep_alive, call.head_only());
+    let answer = answer::error_answer(call.errors(), error, request_id, !keep_alive, call.head_only());
     client.socket.move_within(ANSWER_TIME);
     let written = client.socket.write_all(&answer).await;
     client.socket.never_times_out();

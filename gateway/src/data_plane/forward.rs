@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use policy_compiler::dialect::ErrorKind;
 
 use super::admit::{body_error, caller_left};
-use super::answer::{CONTINUE, push_field};
+use super::answer::{CONTINUE, JSON_BYTES_FIELD, push_field};
 use super::core::Core;
 use super::error::CallError;
 use super::exchange::{Admitted, Call};
@@ -46,6 +46,8 @@ pub(super) async fn send_request(
             traceparent: &call.trace.header,
             framing,
             identity_only: call.operation.is_some(),
+            decoded: call.decoded,
+            json_bytes: admitted.json_bytes,
         },
     );
     wire.socket.move_within(limits.stream_idle);
@@ -140,6 +142,10 @@ struct Forwarded<'a> {
     framing: Framing,
     /// The answer will be looked into, so it must not be compressed.
     identity_only: bool,
+    /// The request's content coding was taken off.
+    decoded: bool,
+    /// Of a body with a binary tail: the bytes of its JSON.
+    json_bytes: Option<usize>,
 }
 
 /// Fields that are replaced or must not travel on: credentials of the caller, framing, and claims about the client that only
@@ -164,6 +170,9 @@ const REPLACED: [&str; 17] = [
     "proxy",
 ];
 
+/// Fields that are about the request's bytes as they were coded.
+const OF_THE_CODED_BYTES: [&str; 4] = ["content-encoding", "content-md5", "digest", "content-digest"];
+
 /// Serialises the head.
 fn request_head(request: &RequestHead, forwarded: &Forwarded<'_>) -> Vec<u8> {
     let mut out = Vec::with_capacity(1024);
@@ -175,7 +184,9 @@ fn request_head(request: &RequestHead, forwarded: &Forwarded<'_>) -> Vec<u8> {
     for (name, value) in request.fields.iter() {
         let replaced = REPLACED.iter().any(|field| name.eq_ignore_ascii_case(field))
             || forwarded.credential.is_some_and(|(credential, _)| name.eq_ignore_ascii_case(credential))
-            || (forwarded.identity_only && name.eq_ignore_ascii_case("accept-encoding"));
+            || (forwarded.identity_only && name.eq_ignore_ascii_case("accept-encoding"))
+            || (forwarded.decoded && OF_THE_CODED_BYTES.iter().any(|field| name.eq_ignore_ascii_case(field)))
+            || (forwarded.json_bytes.is_some() && name.eq_ignore_ascii_case(JSON_BYTES_FIELD));
         if !replaced && !is_hop_by_hop(&request.fields, name) {
             push_field(&mut out, name, value);
         }
@@ -185,6 +196,9 @@ fn request_head(request: &RequestHead, forwarded: &Forwarded<'_>) -> Vec<u8> {
     }
     if forwarded.identity_only {
         push_field(&mut out, "accept-encoding", b"identity");
+    }
+    if let Some(json_bytes) = forwarded.json_bytes {
+        push_field(&mut out, JSON_BYTES_FIELD, json_bytes.to_string().as_bytes());
     }
     push_field(&mut out, "traceparent", forwarded.traceparent.as_bytes());
     push_field(&mut out, "x-forwarded-for", forwarded.client.to_string().as_bytes());
@@ -220,6 +234,8 @@ mod tests {
             traceparent: "00-0-0-01",
             framing: Framing::Length(2),
             identity_only: true,
+            decoded: false,
+            json_bytes: None,
         };
         insta::assert_snapshot!(String::from_utf8(request_head(&head, &forwarded)).unwrap().replace("\r\n", "\n"), @r"
         POST /v1/chat/completions HTTP/1.1

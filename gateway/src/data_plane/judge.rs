@@ -4,9 +4,11 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use policy_compiler::dialect::{ChatRequest, ErrorKind, Operation};
+use policy_compiler::dialect::{self, BatchLine, BodyForm, ErrorKind, Operation, Request};
 use policy_lang::schema::{BoolField, IntField, StrField};
-use policy_lang::{BodyView, Decision, EnvView, Facts, HeaderView, JsonPath, JsonValue, Nothing, Unreadable};
+use policy_lang::{
+    BodyView, Decision, Denial, EnvView, Facts, HeaderView, JsonPath, JsonValue, Nothing, RuleId, Unreadable, Verdict,
+};
 
 use super::error::CallError;
 use super::http::{Fields, RequestHead};
@@ -15,9 +17,12 @@ use crate::identity::{CallerKind, Identity};
 use crate::policy_slot::ActivePolicy;
 
 /// What is judged.
+#[derive(Clone, Copy)]
 pub(crate) struct Question<'a> {
     pub(crate) policy: &'a ActivePolicy,
     pub(crate) operation: Option<Operation>,
+    /// How the body is read.
+    pub(crate) form: &'a BodyForm,
     pub(crate) head: &'a RequestHead,
     pub(crate) peer: IpAddr,
     pub(crate) caller: &'a Identity,
@@ -38,29 +43,78 @@ pub(crate) struct Judged {
     pub(crate) choices: u32,
 }
 
-/// Judges the call.
+/// Judges the call. Each line of a batch is judged as the call that it will become, too.
 ///
 /// # Errors
 /// 400 when the operation's body is not what the operation asks for: no policy can judge what cannot be read.
 pub(crate) fn judge(question: &Question<'_>) -> Result<Judged, CallError> {
-    match (question.operation, question.body) {
-        (Some(Operation::ChatCompletions), Some(body)) => {
-            let request = ChatRequest::parse(body)
-                .map_err(|error| CallError::new(ErrorKind::BadRequest, "invalid_body", error.to_string()))?;
+    let Some(operation) = question.operation else {
+        // An opaque route: what it carries is unknown, so rules that read bodies are errors, and restricting ones deny.
+        return Ok(without_body(decide(question, &Unread, "", None), ""));
+    };
+    let path_model = dialect::model_in_path(operation, question.head.path());
+    let of_path = path_model.as_deref().unwrap_or_default();
+    match question.body {
+        None if operation.has_body() => Ok(without_body(decide(question, &Unread, of_path, None), of_path)),
+        Some(body) if operation.has_body() => {
+            let request = read(operation, question.form, body)?;
+            let model = path_model.unwrap_or_else(|| request.model().to_owned());
             let (stream, choices) = (request.stream(), request.choices());
-            let model = request.model().to_owned();
-            let decision = decide(question, &request, &model, Some(stream));
+            let mut decision = decide(question, &request, &model, Some(stream));
+            for line in request.lines() {
+                judge_line(question, line, &mut decision)?;
+            }
             Ok(Judged { decision, model, stream, choices })
         }
-        (Some(Operation::ChatCompletions), None) => Ok(without_body(decide(question, &Unread, "", None))),
-        (Some(Operation::ListModels), _) => Ok(without_body(decide(question, &Nothing, "", Some(false)))),
-        // An opaque route: what it carries is unknown, so rules that read bodies are errors, and restricting ones deny.
-        (None, _) => Ok(without_body(decide(question, &Unread, "", None))),
+        // Some clients send an empty object where nothing is asked for.
+        Some(body) if !matches!(body.trim_ascii(), b"" | b"{}") => {
+            let message = format!("{} {} takes no body.", operation.method(), operation.endpoint());
+            Err(CallError::new(ErrorKind::BadRequest, "unexpected_body", message))
+        }
+        _ => Ok(without_body(decide(question, &Nothing, of_path, Some(false)), of_path)),
     }
 }
 
-fn without_body(decision: Decision) -> Judged {
-    Judged { decision, model: String::new(), stream: false, choices: 1 }
+fn read<'b>(operation: Operation, form: &BodyForm, body: &'b [u8]) -> Result<Request<'b>, CallError> {
+    Request::parse(operation, form, body)
+        .map_err(|error| CallError::new(ErrorKind::BadRequest, "invalid_body", error.to_string()))
+}
+
+/// A line that would be denied denies the whole file; one that would wait for people has to be sent by itself. What the
+/// others owe, the file owes.
+fn judge_line(question: &Question<'_>, line: &BatchLine<'_>, whole: &mut Decision) -> Result<(), CallError> {
+    let request = read(line.operation, &BodyForm::Json, line.body)?;
+    let question = Question { operation: Some(line.operation), ..*question };
+    let decision = decide(&question, &request, request.model(), Some(request.stream()));
+    match decision.verdict {
+        _ if matches!(whole.verdict, Verdict::Deny(_)) => {}
+        Verdict::Forward => {}
+        Verdict::Deny(_) => whole.verdict = decision.verdict,
+        Verdict::Pending(_) => {
+            whole.verdict = Verdict::Deny(Denial {
+                text: "A line of this batch needs a person's approval; send it as a call of its own.".to_owned(),
+                status: 403,
+                rule: decision.fired.first().copied(),
+            });
+        }
+    }
+    let merge = |into: &mut Vec<RuleId>, from: Vec<RuleId>| {
+        into.extend(from);
+        into.sort_unstable();
+        into.dedup();
+    };
+    merge(&mut whole.fired, decision.fired);
+    merge(&mut whole.shadow_fired, decision.shadow_fired);
+    merge(&mut whole.errors, decision.errors);
+    whole.obligations.masks.extend(decision.obligations.masks);
+    whole.obligations.masks.sort_unstable();
+    whole.obligations.masks.dedup();
+    whole.obligations.record = whole.obligations.record.max(decision.obligations.record);
+    Ok(())
+}
+
+fn without_body(decision: Decision, model: &str) -> Judged {
+    Judged { decision, model: model.to_owned(), stream: false, choices: 1 }
 }
 
 fn decide(question: &Question<'_>, body: &dyn BodyView, model: &str, stream: Option<bool>) -> Decision {

@@ -5,6 +5,7 @@
 mod admit;
 mod answer;
 mod approval;
+mod coding;
 mod connection;
 mod core;
 mod deliver;

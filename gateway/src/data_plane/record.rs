@@ -10,7 +10,7 @@ use audit_shipper::{
     PayloadChunk, Permit, PolicyRef, Refusal, RequestBody, RequestInfo, Role, Usage,
 };
 use policy_compiler::detect;
-use policy_compiler::dialect::{AnswerInfo, Operation};
+use policy_compiler::dialect::{AnswerInfo, BodyForm, Operation};
 use policy_compiler::redact::{self, Hit};
 use policy_lang::Verdict;
 use sha2::{Digest, Sha256};
@@ -333,7 +333,9 @@ fn intent(core: &Core, call: &Call, admitted: &Admitted) -> Intent {
         coverage: if call.operation.is_some() && admitted.body.is_some() {
             admitted.request_coverage.iter().map(channel_coverage).collect()
         } else {
-            vec![(Cow::Borrowed("body"), Coverage::Opaque)]
+            // A body that no rule asked to read, or on an opened route one that nobody could.
+            let coverage = if call.operation.is_some() { Coverage::Opaque } else { Coverage::Unscannable };
+            vec![(Cow::Borrowed("body"), coverage)]
         },
         approval: admitted.approval.as_ref().and_then(|approval| approval.record),
         parent: None,
@@ -426,8 +428,18 @@ fn channel_coverage(channel: &redact::ChannelCoverage) -> (Cow<'static, str>, Co
     let coverage = match channel.coverage {
         redact::Coverage::Scanned => Coverage::Scanned,
         redact::Coverage::Opaque => Coverage::Opaque,
+        redact::Coverage::ByReference => Coverage::ByReference,
+        redact::Coverage::Unscannable => Coverage::Unscannable,
     };
     (Cow::Owned(channel.channel.to_string()), coverage)
+}
+
+/// How the body is read that goes to the upstream: masking may have changed where its tail begins.
+fn form(call: &Call, admitted: &Admitted) -> BodyForm {
+    match admitted.json_bytes {
+        Some(json_bytes) => BodyForm::Tensors { json_bytes },
+        None => call.form.clone(),
+    }
 }
 
 /// Whether the recorded copy of the request is to be written, and from what.
@@ -436,6 +448,6 @@ pub(super) fn request_copy(call: &Call, admitted: &Admitted) -> Option<Vec<u8>> 
     if !call.keeps_payload() || body.is_empty() {
         return None;
     }
-    let copy = redact::redact_request(operation, &admitted.plans.recorded_request, body);
+    let copy = redact::redact_request_as(operation, &form(call, admitted), &admitted.plans.recorded_request, body);
     Some(copy.map_or_else(|_| b"[could not be masked, so not recorded]".to_vec(), |copy| copy.body.into_owned()))
 }

@@ -1,6 +1,7 @@
 //! What an answer says about itself, whole or streamed.
 
-use crate::json::{Document, Kind, NodeId};
+use super::table::Role;
+use crate::json::{Document, NodeId};
 
 /// Tokens, as the server counts them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -28,43 +29,32 @@ pub struct AnswerInfo {
 const NAME_BYTES_MAX: usize = 256;
 
 impl AnswerInfo {
-    /// Takes what a whole answer or one event of a stream says. Wrong types are left out.
-    pub(crate) fn read(&mut self, document: &Document<'_>) {
-        let root = document.root();
-        if let Some(model) = short_string(document, root, "model") {
-            self.model = Some(model);
-        }
-        if let Ok(Some(usage)) = document.get(root, "usage")
-            && document.kind(usage) == Kind::Object
-        {
-            let count = |name| {
-                let node = document.get(usage, name).ok().flatten()?;
-                std::str::from_utf8(document.raw(node)).ok()?.parse().ok()
-            };
-            self.usage = Some(Usage {
-                prompt: count("prompt_tokens").unwrap_or_default(),
-                completion: count("completion_tokens").unwrap_or_default(),
-                total: count("total_tokens").unwrap_or_default(),
-            });
-        }
-        if let Ok(Some(choices)) = document.get(root, "choices") {
-            for choice in document.children(choices) {
-                if let Some(reason) = finish_reason(document, choice) {
-                    self.finish_reason = Some(reason);
+    /// Takes what stands at a place with such a role. Wrong types are left out.
+    pub(crate) fn note(&mut self, document: &Document<'_>, node: NodeId, role: Role) {
+        match role {
+            Role::Model => self.model = short_string(document, node).or(self.model.take()),
+            Role::Finish => self.finish_reason = short_string(document, node).or(self.finish_reason.take()),
+            Role::InputTokens | Role::OutputTokens | Role::TotalTokens => {
+                let Some(count) = std::str::from_utf8(document.raw(node)).ok().and_then(|text| text.parse().ok())
+                else {
+                    return;
+                };
+                let usage = self.usage.get_or_insert_default();
+                match role {
+                    Role::InputTokens => usage.prompt = count,
+                    Role::OutputTokens => usage.completion = count,
+                    _ => usage.total = count,
                 }
+                // Anthropic counts the answer's tokens cumulatively and never both.
+                usage.total = usage.total.max(usage.prompt.saturating_add(usage.completion));
             }
+            _ => {}
         }
     }
 }
 
-/// The finish reason of a choice; an empty one is none.
-pub(crate) fn finish_reason(document: &Document<'_>, choice: NodeId) -> Option<String> {
-    short_string(document, choice, "finish_reason").filter(|reason| !reason.is_empty())
-}
-
-fn short_string(document: &Document<'_>, object: NodeId, name: &str) -> Option<String> {
-    let node = document.get(object, name).ok().flatten()?;
+fn short_string(document: &Document<'_>, node: NodeId) -> Option<String> {
     let text = document.string(node)?;
     let end = text.floor_char_boundary(NAME_BYTES_MAX);
-    text.get(..end).map(str::to_owned)
+    text.get(..end).filter(|text| !text.is_empty()).map(str::to_owned)
 }

@@ -1,5 +1,6 @@
 //! Errors in the API's own shape.
 
+use super::operation::ErrorShape;
 use crate::json::write_string;
 
 /// What went wrong, from the caller's side.
@@ -70,27 +71,89 @@ impl ErrorKind {
             Self::Upstream | Self::Unavailable | Self::Internal => "server_error",
         }
     }
+
+    /// `error.type` as the Anthropic API uses it.
+    fn anthropic_type(self) -> &'static str {
+        match self {
+            Self::BadRequest | Self::MethodNotAllowed | Self::HeadTooLarge => "invalid_request_error",
+            Self::NotFound => "not_found_error",
+            Self::TooLarge => "request_too_large",
+            Self::Unauthorized => "authentication_error",
+            Self::Forbidden | Self::ApprovalPending => "permission_error",
+            Self::RateLimited => "rate_limit_error",
+            Self::Timeout | Self::UpstreamTimeout => "timeout_error",
+            Self::Unavailable => "overloaded_error",
+            Self::Upstream | Self::Internal => "api_error",
+        }
+    }
+
+    /// `error_type` as TGI uses it.
+    fn tgi_type(self) -> &'static str {
+        match self {
+            Self::RateLimited | Self::Unavailable => "overloaded",
+            Self::Upstream | Self::UpstreamTimeout | Self::Internal => "generation",
+            _ => "validation",
+        }
+    }
 }
 
-/// The body of an error answer: `{"error":{"message","type","param","code"}}`.
+/// The body of an error answer.
 #[must_use]
-pub fn error_body(kind: ErrorKind, code: &str, message: &str) -> Vec<u8> {
-    let mut body = Vec::with_capacity(96 + message.len());
-    body.extend_from_slice(br#"{"error":{"message":"#);
-    write_string(message.as_bytes(), &mut body);
-    body.extend_from_slice(br#","type":"#);
-    write_string(kind.openai_type().as_bytes(), &mut body);
-    body.extend_from_slice(br#","param":null,"code":"#);
-    write_string(code.as_bytes(), &mut body);
-    body.extend_from_slice(b"}}");
-    body
+pub fn error_body(shape: ErrorShape, kind: ErrorKind, code: &str, message: &str) -> Vec<u8> {
+    match shape {
+        ErrorShape::OpenAi | ErrorShape::OpenAiResponses => object(&[(
+            "error",
+            &object(&[
+                ("message", &string(message)),
+                ("type", &string(kind.openai_type())),
+                ("param", b"null"),
+                ("code", &string(code)),
+            ]),
+        )]),
+        ErrorShape::Anthropic => object(&[
+            ("type", b"\"error\""),
+            ("error", &object(&[("type", &string(kind.anthropic_type())), ("message", &string(message))])),
+        ]),
+        ErrorShape::Tgi => object(&[("error", &string(message)), ("error_type", &string(kind.tgi_type()))]),
+        ErrorShape::KServe => object(&[("error", &string(message))]),
+    }
 }
 
 /// The same as a server-sent event, for a stream whose head is already sent.
 #[must_use]
-pub fn stream_error_event(kind: ErrorKind, code: &str, message: &str) -> Vec<u8> {
-    let mut event = b"data: ".to_vec();
-    event.extend(error_body(kind, code, message));
+pub fn stream_error_event(shape: ErrorShape, kind: ErrorKind, code: &str, message: &str) -> Vec<u8> {
+    let mut event = Vec::with_capacity(128 + message.len());
+    match shape {
+        ErrorShape::OpenAiResponses => {
+            event.extend_from_slice(b"event: error\ndata: ");
+            event.extend(object(&[
+                ("type", b"\"error\""),
+                ("code", &string(code)),
+                ("message", &string(message)),
+                ("param", b"null"),
+            ]));
+        }
+        ErrorShape::Anthropic => {
+            event.extend_from_slice(b"event: error\ndata: ");
+            event.extend(error_body(shape, kind, code, message));
+        }
+        ErrorShape::OpenAi | ErrorShape::Tgi | ErrorShape::KServe => {
+            event.extend_from_slice(b"data: ");
+            event.extend(error_body(shape, kind, code, message));
+        }
+    }
     event.extend_from_slice(b"\n\n");
     event
+}
+
+fn string(text: &str) -> Vec<u8> {
+    let mut quoted = Vec::with_capacity(text.len() + 2);
+    write_string(text.as_bytes(), &mut quoted);
+    quoted
+}
+
+fn object(members: &[(&str, &[u8])]) -> Vec<u8> {
+    let members: Vec<Vec<u8>> =
+        members.iter().map(|(name, value)| [b"\"", name.as_bytes(), b"\":", *value].concat()).collect();
+    [&b"{"[..], &members.join(&b","[..]), b"}"].concat()
 }

@@ -1,59 +1,63 @@
 //! From a request line to an operation.
 
-/// What a caller wants.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Operation {
-    /// `POST /v1/chat/completions`
-    ChatCompletions,
-    /// `GET /v1/models`
-    ListModels,
-}
-
-impl Operation {
-    const ALL: [Self; 2] = [Self::ChatCompletions, Self::ListModels];
-
-    /// The normalised path, as policies see it in `request.endpoint`.
-    #[must_use]
-    pub fn endpoint(self) -> &'static str {
-        match self {
-            Self::ChatCompletions => "/v1/chat/completions",
-            Self::ListModels => "/v1/models",
-        }
-    }
-
-    /// The API it belongs to, as policies see it in `dialect`.
-    #[must_use]
-    pub fn dialect(self) -> &'static str {
-        match self {
-            Self::ChatCompletions | Self::ListModels => "openai",
-        }
-    }
-
-    /// The method it takes.
-    #[must_use]
-    pub fn method(self) -> &'static str {
-        match self {
-            Self::ChatCompletions => "POST",
-            Self::ListModels => "GET",
-        }
-    }
-}
+use super::operation::{ErrorShape, Operation};
 
 /// The operation of a request, `None` if this gateway knows none. A query is ignored.
 #[must_use]
 pub fn route(method: &str, target_path: &str) -> Option<Operation> {
-    of_path(target_path).filter(|operation| operation.method() == method)
+    let path = normalised_path(target_path)?;
+    of_path(&path).find(|operation| operation.method() == method)
 }
 
-/// The method that this path would take, so that "no such path" and "no such method" can be told apart.
+/// Likewise among the operations of a configured API.
+#[must_use]
+pub fn route_among(operations: &[Operation], method: &str, target_path: &str) -> Option<Operation> {
+    let path = normalised_path(target_path)?;
+    operations.iter().copied().find(|operation| operation.method() == method && fits(operation.endpoint(), &path))
+}
+
+/// A method that this path would take, so that "no such path" and "no such method" can be told apart.
 #[must_use]
 pub fn method_of(target_path: &str) -> Option<&'static str> {
-    of_path(target_path).map(Operation::method)
+    of_path(&normalised_path(target_path)?).next().map(Operation::method)
 }
 
-fn of_path(target_path: &str) -> Option<Operation> {
+/// Whose form an error on this path has, whatever the method.
+#[must_use]
+pub fn errors_of(target_path: &str) -> ErrorShape {
+    let path = normalised_path(target_path);
+    path.and_then(|path| of_path(&path).next()).map_or(ErrorShape::OpenAi, Operation::errors)
+}
+
+/// The model that the path names, where the operation's path does.
+#[must_use]
+pub fn model_in_path(operation: Operation, target_path: &str) -> Option<String> {
     let path = normalised_path(target_path)?;
-    Operation::ALL.into_iter().find(|operation| operation.endpoint() == path)
+    let named = segments(operation.endpoint()).zip(segments(&path)).find(|(part, _)| *part == "{model}");
+    named.map(|(_, name)| name.to_owned())
+}
+
+/// The fewer placeholders, the better it fits: `/v1/responses/input_tokens` is no id.
+fn of_path(path: &str) -> impl Iterator<Item = Operation> {
+    let mut fitting: Vec<_> =
+        Operation::ALL.iter().copied().filter(|operation| fits(operation.endpoint(), path)).collect();
+    fitting.sort_by_key(|operation| operation.endpoint().matches('{').count());
+    fitting.into_iter()
+}
+
+fn fits(template: &str, path: &str) -> bool {
+    let mut parts = segments(path);
+    segments(template).all(|part| parts.next().is_some_and(|own| part.starts_with('{') || part == own))
+        && parts.next().is_none()
+}
+
+fn segments(path: &str) -> impl Iterator<Item = &str> {
+    path.split('/').filter(|segment| !segment.is_empty())
+}
+
+/// A template as [`normalised_path`] would leave it; `None` if it could fit nothing.
+pub(crate) fn normalised_template(path: &str) -> Option<String> {
+    normalised_path(path)
 }
 
 /// The path without query, with single slashes, without a slash at the end and without needless percent-encoding

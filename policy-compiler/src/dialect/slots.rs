@@ -1,324 +1,174 @@
-//! Where the texts of OpenAI Chat Completions are.
-//!
-//! Every object on the way to a text must have distinct members: what is judged and masked must be what the server reads.
+//! The texts of a body, and what else masking must know of it.
 
-use crate::json::{Document, Duplicate, Kind, NodeId};
+use super::answer::AnswerInfo;
+use super::table::{Role, Step, Table, steps};
+use super::text_kind::TextKind;
+use super::walk::{Found, Indices, Numbering, Taken, WalkError, walk};
+use crate::json::{Document, Kind, NodeId};
 
-/// What kind of text a slot carries.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum TextKind {
-    /// Prose.
-    Plain,
-    /// JSON, as in the arguments of a function call.
-    Json,
-}
-
-/// One text in a body: always a string node.
+/// One text.
 #[derive(Clone, Debug)]
 pub(crate) struct Slot {
+    /// Where it stands.
     pub(crate) node: NodeId,
-    pub(crate) kind: TextKind,
+    /// How it is masked.
+    pub(crate) form: SlotForm,
     /// Its name in records.
     pub(crate) channel: String,
+    /// The choice or item that it belongs to.
+    pub(crate) group: Option<u32>,
 }
 
-/// The texts of a body, in document order per part, and the parts that no text policy can see.
+/// How a text is masked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum SlotForm {
+    /// A string.
+    String(TextKind),
+    /// A JSON value, as it is written.
+    Tree,
+    /// A string of a signed block.
+    Signed,
+}
+
+/// The texts of a body in document order, and the parts that no text policy can see.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Slots {
     pub(crate) texts: Vec<Slot>,
+    /// Channels without text.
     pub(crate) opaque: Vec<String>,
-    /// Members that repeat a text in another form; they are dropped with any masking of answers.
-    pub(crate) echoes: Vec<NodeId>,
+    /// Channels that stand elsewhere.
+    pub(crate) references: Vec<String>,
+    /// Channels with text that cannot be read.
+    pub(crate) hidden: Vec<String>,
+    /// What repeats a text, with the choice or item that it belongs to.
+    pub(crate) echoes: Vec<(NodeId, Option<u32>)>,
+    /// What repeats a text that is not here.
+    pub(crate) unread: Vec<NodeId>,
 }
 
-/// Content parts whose payload is not text.
-const OPAQUE_PARTS: [&str; 6] = ["image_url", "input_audio", "file", "audio_url", "video_url", "input_image"];
-
-/// Members of a choice or delta that repeat its text (`logprobs`; vLLM's token ids).
-const ECHOES: [&str; 5] = ["logprobs", "token_ids", "prompt_token_ids", "prompt_text", "prompt_logprobs"];
-
-/// The texts of a request.
-pub(crate) fn prompt_slots(document: &Document<'_>) -> Result<Slots, Duplicate> {
-    let mut walk = Walk::new(document);
-    let root = document.root();
-    if !walk.is_object(root)? {
-        return Ok(walk.slots);
-    }
-    for (index, message) in walk.elements(root, "messages")?.into_iter().enumerate() {
-        walk.message(message, &format!("messages[{index}]"))?;
-    }
-    for (index, tool) in walk.elements(root, "tools")?.into_iter().enumerate() {
-        if !walk.is_object(tool)? {
-            continue;
-        }
-        for form in ["function", "custom"] {
-            if let Some(function) = document.get(tool, form)?
-                && walk.is_object(function)?
-            {
-                let name = format!("tools[{index}].{form}");
-                walk.text(function, "description", &name)?;
-                for member in ["parameters", "format"] {
-                    if let Some(schema) = document.get(function, member)? {
-                        walk.strings(schema, &format!("{name}.{member}"));
-                    }
-                }
-            }
-        }
-    }
-    if let Some(prediction) = document.get(root, "prediction")?
-        && walk.is_object(prediction)?
-    {
-        walk.content(prediction, "content", "prediction")?;
-    }
-    if let Some(metadata) = document.get(root, "metadata")? {
-        walk.strings(metadata, "metadata");
-    }
-    walk.text(root, "user", "")?;
-    Ok(walk.slots)
+/// Reads a whole body along its table.
+pub(crate) fn slots(document: &Document<'_>, table: &Table, info: &mut AnswerInfo) -> Result<Slots, WalkError> {
+    slots_at(document, table, (document.root(), "", Indices::default()), info)
 }
 
-/// The texts of an answer, or of one event of a stream that carries whole messages.
-pub(crate) fn answer_slots(document: &Document<'_>) -> Result<Slots, Duplicate> {
-    let mut walk = Walk::new(document);
-    let root = document.root();
-    if !walk.is_object(root)? {
-        return Ok(walk.slots);
-    }
-    walk.echoes(root)?;
-    for (index, choice) in walk.elements(root, "choices")?.into_iter().enumerate() {
-        if !walk.is_object(choice)? {
-            continue;
+/// Reads a part of a body that stands at the place `place` of the whole form; `indices` number the way to it.
+pub(crate) fn slots_at(
+    document: &Document<'_>,
+    table: &Table,
+    (node, place, indices): (NodeId, &'static str, Indices),
+    info: &mut AnswerInfo,
+) -> Result<Slots, WalkError> {
+    let mut slots = Slots::default();
+    let automaton = table.automaton();
+    let prefix = way_to(place, indices);
+    match automaton.find(place) {
+        (Some(state), below) => {
+            walk(document, automaton, (node, state, below), Numbering::ByPosition, &mut |found| {
+                slots.take(document, &prefix, &found, info);
+            })?;
         }
-        walk.echoes(choice)?;
-        if let Some(message) = document.get(choice, "message")? {
-            if walk.is_object(message)? {
-                walk.echoes(message)?;
-            }
-            walk.message(message, &format!("choices[{index}]"))?;
-        }
+        (None, Some(role)) => slots.take(document, &prefix, &Found { node, role, way: &[] }, info),
+        (None, None) => {}
     }
-    let mut slots = walk.slots;
-    slots.texts.extend(error_slots(document)?);
     Ok(slots)
 }
 
-/// The text of an error, which servers like to quote the request in.
-fn error_slots(document: &Document<'_>) -> Result<Vec<Slot>, Duplicate> {
-    let mut walk = Walk::new(document);
-    let root = document.root();
-    if let Some(error) = document.get(root, "error")? {
-        match document.kind(error) {
-            Kind::Object => {
-                walk.is_object(error)?;
-                walk.text(error, "message", "error")?;
+/// The way to a place.
+pub(crate) fn way_to(place: &'static str, indices: Indices) -> Vec<Taken> {
+    let mut numbers = indices.as_slice().iter().copied();
+    steps(place)
+        .map(|step| match step {
+            Step::Name(name) => Taken::Name(name),
+            Step::Element => Taken::At(numbers.next().unwrap_or_default()),
+            Step::Any | Step::Below => Taken::Name("*"),
+        })
+        .collect()
+}
+
+/// A way in words: `choices[0].message.content`.
+pub(crate) fn name_of<'w>(way: impl IntoIterator<Item = &'w Taken>) -> String {
+    let mut name = String::new();
+    for step in way {
+        match step {
+            Taken::Name(step) => {
+                if !name.is_empty() {
+                    name.push('.');
+                }
+                name.push_str(step);
             }
-            _ => walk.text(root, "error", "")?,
+            Taken::At(at) => {
+                name.push('[');
+                name.push_str(&at.to_string());
+                name.push(']');
+            }
         }
     }
-    // vLLM, FastAPI and TGI put it there.
-    for name in ["message", "detail"] {
-        walk.text(root, name, "")?;
-    }
-    Ok(walk.slots.texts)
+    name
 }
 
-struct Walk<'d, 'b> {
-    document: &'d Document<'b>,
-    slots: Slots,
-}
-
-impl<'d, 'b> Walk<'d, 'b> {
-    fn new(document: &'d Document<'b>) -> Self {
-        Self { document, slots: Slots::default() }
-    }
-
-    /// A message of a prompt or an answer.
-    fn message(&mut self, message: NodeId, channel: &str) -> Result<(), Duplicate> {
-        if !self.is_object(message)? {
-            return Ok(());
-        }
-        self.content(message, "content", channel)?;
-        for name in ["refusal", "name", "reasoning", "reasoning_content"] {
-            self.text(message, name, channel)?;
-        }
-        if let Some(audio) = self.document.get(message, "audio")?
-            && self.is_object(audio)?
-        {
-            self.text(audio, "transcript", &format!("{channel}.audio"))?;
-            self.slots.opaque.push(format!("{channel}.audio"));
-        }
-        if let Some(call) = self.document.get(message, "function_call")?
-            && self.is_object(call)?
-        {
-            self.arguments(call, "arguments", &format!("{channel}.function_call"))?;
-        }
-        for (index, call) in self.elements(message, "tool_calls")?.into_iter().enumerate() {
-            self.tool_call(call, &format!("{channel}.tool_calls[{index}]"))?;
-        }
-        Ok(())
-    }
-
-    fn tool_call(&mut self, call: NodeId, channel: &str) -> Result<(), Duplicate> {
-        if !self.is_object(call)? {
-            return Ok(());
-        }
-        if let Some(function) = self.document.get(call, "function")?
-            && self.is_object(function)?
-        {
-            self.arguments(function, "arguments", channel)?;
-        }
-        if let Some(custom) = self.document.get(call, "custom")?
-            && self.is_object(custom)?
-        {
-            self.text(custom, "input", channel)?;
-        }
-        Ok(())
-    }
-
-    /// A member that is a string or a list of parts.
-    fn content(&mut self, object: NodeId, name: &str, channel: &str) -> Result<(), Duplicate> {
-        let Some(node) = self.document.get(object, name)? else {
-            return Ok(());
-        };
-        match self.document.kind(node) {
-            Kind::String => self.push(node, TextKind::Plain, channel, name),
-            Kind::Array => {
-                for (index, part) in self.document.children(node).enumerate() {
-                    self.part(part, &format!("{channel}.{name}[{index}]"))?;
+impl Slots {
+    /// Takes one find of a walk that began at the end of `prefix`.
+    pub(crate) fn take(&mut self, document: &Document<'_>, prefix: &[Taken], found: &Found<'_>, info: &mut AnswerInfo) {
+        let node = found.node;
+        let name = || name_of(prefix.iter().chain(found.way));
+        let group = Indices::of(prefix).first().or_else(|| found.indices().first());
+        let not_null = document.kind(node) != Kind::Null;
+        match found.role {
+            Role::Text => self.strings(document, node, SlotForm::String(TextKind::Plain), &name, group),
+            Role::Json => self.strings(document, node, SlotForm::String(TextKind::Json), &name, group),
+            Role::Signed => self.strings(document, node, SlotForm::Signed, &name, group),
+            Role::Tree if not_null => {
+                self.texts.push(Slot { node, form: SlotForm::Tree, channel: name(), group });
+            }
+            Role::Prompt => {
+                self.strings(document, node, SlotForm::String(TextKind::Plain), &name, group);
+                let ids = document.subtree(node).any(|below| document.kind(below) == Kind::Number);
+                // Thousands of them are one channel.
+                if ids && self.hidden.is_empty() {
+                    self.hidden.push(name());
                 }
             }
-            _ => self.strings(node, channel),
-        }
-        Ok(())
-    }
-
-    fn part(&mut self, part: NodeId, channel: &str) -> Result<(), Duplicate> {
-        if !self.is_object(part)? {
-            self.strings(part, channel);
-            return Ok(());
-        }
-        for member in self.document.children(part) {
-            let Some(key) = self.document.key(member) else {
-                continue;
-            };
-            if OPAQUE_PARTS.contains(&key.as_ref()) {
-                self.slots.opaque.push(format!("{channel}.{key}"));
-            } else if key != "type" {
-                // `text`, `refusal` and whatever else a server may read.
-                self.strings(member, channel);
+            Role::Source => match sibling(document, node, "type").as_deref() {
+                Some("text") => self.strings(document, node, SlotForm::String(TextKind::Plain), &name, group),
+                _ => self.opaque.push(name()),
+            },
+            Role::Tensor => match sibling(document, node, "datatype").as_deref() {
+                Some("BYTES") => self.strings(document, node, SlotForm::String(TextKind::Plain), &name, group),
+                _ => self.opaque.push(name()),
+            },
+            Role::ItemId if sibling(document, node, "type").as_deref() == Some("item_reference") => {
+                self.references.push(name());
             }
+            Role::Opaque if not_null => self.opaque.push(name()),
+            Role::Reference if not_null => self.references.push(name()),
+            Role::Hidden if not_null => self.hidden.push(name()),
+            Role::Echo if not_null => self.echoes.push((node, group)),
+            Role::Unread if not_null => self.unread.push(node),
+            role => info.note(document, node, role),
         }
-        Ok(())
-    }
-
-    /// A member that is JSON in a string; where a server takes the JSON itself, its strings.
-    fn arguments(&mut self, object: NodeId, name: &str, channel: &str) -> Result<(), Duplicate> {
-        if let Some(node) = self.document.get(object, name)? {
-            match self.document.kind(node) {
-                Kind::String => self.push(node, TextKind::Json, channel, name),
-                _ => self.strings(node, channel),
-            }
-        }
-        Ok(())
-    }
-
-    /// A member that is a string, else nothing.
-    fn text(&mut self, object: NodeId, name: &str, channel: &str) -> Result<(), Duplicate> {
-        if let Some(node) = self.document.get(object, name)?
-            && self.document.kind(node) == Kind::String
-        {
-            self.push(node, TextKind::Plain, channel, name);
-        }
-        Ok(())
     }
 
     /// Every string at or below the node.
-    fn strings(&mut self, node: NodeId, channel: &str) {
-        for below in self.document.subtree(node) {
-            if self.document.kind(below) == Kind::String {
-                self.slots.texts.push(Slot { node: below, kind: TextKind::Plain, channel: channel.to_owned() });
+    fn strings(
+        &mut self,
+        document: &Document<'_>,
+        node: NodeId,
+        form: SlotForm,
+        name: &dyn Fn() -> String,
+        group: Option<u32>,
+    ) {
+        let exact = document.kind(node) == Kind::String;
+        for below in document.subtree(node) {
+            if document.kind(below) == Kind::String {
+                let form = if exact { form } else { SlotForm::String(TextKind::Plain) };
+                self.texts.push(Slot { node: below, form, channel: name(), group });
             }
         }
-    }
-
-    fn push(&mut self, node: NodeId, kind: TextKind, channel: &str, name: &str) {
-        let dot = if channel.is_empty() { "" } else { "." };
-        self.slots.texts.push(Slot { node, kind, channel: format!("{channel}{dot}{name}") });
-    }
-
-    fn echoes(&mut self, object: NodeId) -> Result<(), Duplicate> {
-        for name in ECHOES {
-            if let Some(node) = self.document.get(object, name)?
-                && self.document.kind(node) != Kind::Null
-            {
-                self.slots.echoes.push(node);
-            }
-        }
-        Ok(())
-    }
-
-    fn elements(&self, object: NodeId, name: &str) -> Result<Vec<NodeId>, Duplicate> {
-        Ok(match self.document.get(object, name)? {
-            Some(node) if self.document.kind(node) == Kind::Array => self.document.children(node).collect(),
-            _ => Vec::new(),
-        })
-    }
-
-    /// Whether it is an object; its members are distinct then.
-    fn is_object(&self, node: NodeId) -> Result<bool, Duplicate> {
-        if self.document.kind(node) != Kind::Object {
-            return Ok(false);
-        }
-        self.document.distinct_keys(node)?;
-        Ok(true)
     }
 }
 
-/// Members that the dialect names; records write any other as `*` (DECISIONS 20). Sorted.
-const SCHEMA_NAMES: [&str; 40] = [
-    "arguments",
-    "audio",
-    "choices",
-    "content",
-    "custom",
-    "delta",
-    "description",
-    "detail",
-    "error",
-    "file",
-    "finish_reason",
-    "format",
-    "function",
-    "function_call",
-    "id",
-    "image_url",
-    "index",
-    "input",
-    "input_audio",
-    "logprobs",
-    "message",
-    "messages",
-    "metadata",
-    "model",
-    "n",
-    "name",
-    "object",
-    "parameters",
-    "prediction",
-    "reasoning",
-    "reasoning_content",
-    "refusal",
-    "role",
-    "stream",
-    "text",
-    "tool_calls",
-    "tools",
-    "transcript",
-    "usage",
-    "user",
-];
-
-/// Whether the dialect itself names this member.
-pub(crate) fn is_schema_name(name: &str) -> bool {
-    SCHEMA_NAMES.binary_search(&name).is_ok()
+/// The string beside a node.
+fn sibling<'b>(document: &Document<'b>, node: NodeId, name: &str) -> Option<std::borrow::Cow<'b, str>> {
+    let object = document.parent(node)?;
+    document.string(document.get(object, name).ok().flatten()?)
 }

@@ -9,6 +9,9 @@ use std::borrow::Cow;
 #[error("a member occurs twice")]
 pub struct Duplicate;
 
+/// Members that are compared one with another.
+const FEW: usize = 12;
+
 impl<'b> Document<'b> {
     /// The member's name, unescaped; `None` for elements and the root.
     #[must_use]
@@ -73,8 +76,13 @@ impl<'b> Document<'b> {
     /// # Errors
     /// [`Duplicate`] if an object on the way has the wanted member, or for a wildcard any member, twice.
     pub fn select(&self, path: &JsonPath) -> Result<Vec<NodeId>, Duplicate> {
-        let mut nodes = vec![self.root()];
-        for segment in &path.segments {
+        self.select_from(self.root(), &path.segments)
+    }
+
+    /// Likewise, beginning at `from`.
+    pub(crate) fn select_from(&self, from: NodeId, segments: &[PathSegment]) -> Result<Vec<NodeId>, Duplicate> {
+        let mut nodes = vec![from];
+        for segment in segments {
             let mut below = Vec::new();
             for node in nodes {
                 match (segment, self.kind(node)) {
@@ -100,6 +108,12 @@ impl<'b> Document<'b> {
     /// # Errors
     /// [`Duplicate`]
     pub fn distinct_keys(&self, object: NodeId) -> Result<(), Duplicate> {
+        let raw: Vec<&[u8]> = self.children(object).filter_map(|child| self.raw_key(child)).collect();
+        // Most objects are small and spell their names plainly.
+        if raw.len() <= FEW && raw.iter().all(|key| !key.contains(&b'\\')) {
+            let twice = raw.iter().enumerate().any(|(at, key)| raw.iter().take(at).any(|before| before == key));
+            return if twice { Err(Duplicate) } else { Ok(()) };
+        }
         let mut keys: Vec<_> = self.children(object).filter_map(|child| self.key(child)).collect();
         keys.sort_unstable();
         if keys.windows(2).any(|pair| matches!(pair, [a, b] if a == b)) {

@@ -1,176 +1,179 @@
-//! The texts of one streamed event, and the event that carries what was held back.
+//! What one event of a stream carries.
 
 use super::RedactError;
-use super::paths::{Field, StreamChannel};
-use crate::dialect::CHOICES_MAX;
-use crate::json::{Document, Kind, NodeId, write_string};
-use std::collections::BTreeMap;
+use crate::dialect::{
+    AnswerInfo, Automaton, CHOICES_MAX, Ends, EventSpec, Found, Indices, Marks, Numbering, Role, Slot, SlotForm, Slots,
+    StreamTable, Taken, TextKind, index, walk,
+};
+use crate::json::{Document, Kind, NodeId};
 
-/// Tool calls of one choice.
-const TOOL_CALLS_MAX: u32 = 128;
+/// A text that comes in pieces: which of the table's, and the numbers of its choice, item or call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct StreamChannel {
+    /// Its number in the table.
+    pub(crate) spec: u8,
+    /// Its numbers.
+    pub(crate) indices: Indices,
+}
 
 /// What an event carries.
 #[derive(Debug, Default)]
-pub(crate) struct Delta {
+pub(crate) struct Reading {
     /// Pieces of channels, in document order.
     pub(crate) pieces: Vec<(StreamChannel, NodeId)>,
+    /// Texts and echoes of the event itself.
+    pub(crate) slots: Slots,
+    /// Parts of the whole form: where they stand in the event and in the form.
+    pub(crate) parts: Vec<(NodeId, &'static str, Indices)>,
+    /// Signatures of the channels with these numbers.
+    pub(crate) signatures: Vec<(NodeId, Indices)>,
     /// Choices that end with this event.
     pub(crate) finished: Vec<u32>,
-    /// Parts that are not text.
-    pub(crate) opaque: Vec<String>,
+    /// What else ends with it.
+    pub(crate) ends: Vec<Ended>,
 }
 
-/// Reads the choices of an event.
-pub(crate) fn read(document: &Document<'_>) -> Result<Delta, RedactError> {
-    let mut delta = Delta::default();
+/// What an event ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ended {
+    /// One channel.
+    Channel(StreamChannel),
+    /// Every channel whose first numbers are these.
+    Numbered(Indices),
+    /// Every channel; the stream is at its end.
+    All,
+}
+
+impl Ended {
+    /// Whether this channel is meant.
+    pub(crate) fn ends(self, channel: StreamChannel) -> bool {
+        match self {
+            Self::Channel(own) => own == channel,
+            Self::Numbered(indices) => channel.indices.as_slice().starts_with(indices.as_slice()),
+            Self::All => true,
+        }
+    }
+}
+
+impl Reading {
+    /// Whether it ends this channel.
+    pub(crate) fn ends(&self, channel: StreamChannel) -> bool {
+        channel.indices.first().is_some_and(|choice| self.finished.contains(&choice))
+            || self.ends.iter().any(|ended| ended.ends(channel))
+    }
+
+    /// Whether the stream is at its end.
+    pub(crate) fn ends_stream(&self) -> bool {
+        self.ends.contains(&Ended::All)
+    }
+}
+
+/// Reads an event.
+pub(crate) fn read(
+    document: &Document<'_>,
+    table: &'static StreamTable,
+    info: &mut AnswerInfo,
+) -> Result<Reading, RedactError> {
+    let mut reading = Reading::default();
     let root = document.root();
-    let Some(choices) = document.get(root, "choices")? else {
-        return Ok(delta);
-    };
-    if document.kind(root) == Kind::Object {
-        document.distinct_keys(root)?;
+    let name = document.get(root, "type").map_err(|_| RedactError::Duplicate)?.and_then(|node| document.string(node));
+    let is_error = document
+        .get(root, "error")
+        .map_err(|_| RedactError::Duplicate)?
+        .is_some_and(|node| document.kind(node) != Kind::Null);
+    if is_error {
+        reading.ends.push(Ended::All);
     }
-    for (position, choice) in document.children(choices).enumerate() {
-        if document.kind(choice) != Kind::Object {
-            continue;
+    match table.event(name.as_deref()) {
+        Some(known) => read_known(document, table, known, info, &mut reading)?,
+        // A kind that came after this was written: its strings are looked at, but pieces of a text cannot be.
+        None if name.is_some_and(|name| name.ends_with(".delta") || name.ends_with("_delta")) => {
+            return Err(RedactError::UnknownPiece);
         }
-        document.distinct_keys(choice)?;
-        let index = index(document, choice, position, CHOICES_MAX)?;
-        if let Some(node) = document.get(choice, "delta")?
-            && document.kind(node) == Kind::Object
-        {
-            document.distinct_keys(node)?;
-            texts(document, node, index, &mut delta)?;
-        }
-        if crate::dialect::finish_reason(document, choice).is_some() {
-            delta.finished.push(index);
+        None => {
+            for node in document.subtree(root).filter(|node| document.kind(*node) == Kind::String) {
+                let form = SlotForm::String(TextKind::Plain);
+                reading.slots.texts.push(Slot { node, form, channel: "event".to_owned(), group: None });
+            }
         }
     }
-    Ok(delta)
+    Ok(reading)
 }
 
-fn texts(document: &Document<'_>, node: NodeId, choice: u32, delta: &mut Delta) -> Result<(), RedactError> {
-    for (field, name) in Field::NAMED {
-        if let Some(member) = document.get(node, name)? {
-            pieces(document, member, StreamChannel { choice, field }, delta);
-        }
+fn read_known(
+    document: &Document<'_>,
+    table: &'static StreamTable,
+    (spec, automaton): (&'static EventSpec, &'static Automaton),
+    info: &mut AnswerInfo,
+    reading: &mut Reading,
+) -> Result<(), RedactError> {
+    let root = document.root();
+    let mut base = Indices::default();
+    for name in spec.indices {
+        base.push(index(document, root, name)?.unwrap_or_default());
     }
-    let mut inner = |object: NodeId, holder: &str, name: &str, field: Field| {
-        if let Some(holder) = document.get(object, holder)?
-            && document.kind(holder) == Kind::Object
-        {
-            document.distinct_keys(holder)?;
-            if let Some(member) = document.get(holder, name)? {
-                pieces(document, member, StreamChannel { choice, field }, delta);
-            }
+    let prefix: Vec<Taken> = base.as_slice().iter().map(|number| Taken::At(*number)).collect();
+    let with_base = |found: &Found<'_>| {
+        let mut indices = base;
+        for number in found.indices().as_slice() {
+            indices.push(*number);
         }
-        Ok::<_, RedactError>(())
+        indices
     };
-    inner(node, "audio", "transcript", Field::AudioTranscript)?;
-    inner(node, "function_call", "arguments", Field::FunctionArguments)?;
-    if let Some(calls) = document.get(node, "tool_calls")? {
-        for (position, call) in document.children(calls).enumerate() {
-            if document.kind(call) != Kind::Object {
-                continue;
+    let Reading { pieces, slots, parts, signatures, finished, ends } = reading;
+    walk(document, automaton, (root, 0, None), Numbering::ByIndex, &mut |found| match found.role {
+        // A token that is no part of the text, such as the one that ends it.
+        Role::Piece(_) if is_special(document, found.node) => {
+            let form = SlotForm::String(TextKind::Plain);
+            slots.texts.push(Slot { node: found.node, form, channel: "token".to_owned(), group: None });
+        }
+        Role::Piece(spec) => {
+            let channel = StreamChannel { spec, indices: with_base(&found) };
+            // A string, or the strings of a list of parts.
+            for node in document.subtree(found.node) {
+                let is_type = node != found.node && document.key(node).as_deref() == Some("type");
+                if document.kind(node) == Kind::String && !is_type {
+                    pieces.push((channel, node));
+                }
             }
-            document.distinct_keys(call)?;
-            let number = index(document, call, position, TOOL_CALLS_MAX)?;
-            inner(call, "function", "arguments", Field::ToolArguments(number))?;
-            inner(call, "custom", "input", Field::ToolInput(number))?;
+        }
+        Role::Whole(place) if document.kind(found.node) != Kind::Null => {
+            parts.push((found.node, place, with_base(&found)));
+        }
+        // It is of all that came before, so nothing of that comes behind it.
+        Role::Signature => {
+            ends.push(Ended::Numbered(with_base(&found)));
+            signatures.push((found.node, with_base(&found)));
+        }
+        Role::Finish => {
+            info.note(document, found.node, Role::Finish);
+            let said = document.raw_string(found.node).is_some_and(|raw| !raw.is_empty());
+            if said && table.marks == Marks::Finish {
+                finished.extend(with_base(&found).first());
+            }
+        }
+        _ => slots.take(document, &prefix, &found, info),
+    })?;
+    match spec.ends {
+        Ends::Nothing => {}
+        Ends::Channel(spec) => ends.push(Ended::Channel(StreamChannel { spec, indices: base })),
+        Ends::Numbered => ends.push(Ended::Numbered(base)),
+        Ends::Stream => ends.push(Ended::All),
+        Ends::StreamIf(member) => {
+            let there = document.get(root, member).map_err(|_| RedactError::Duplicate)?;
+            if there.is_some_and(|node| document.kind(node) != Kind::Null) {
+                ends.push(Ended::All);
+            }
         }
     }
-    if let Some(audio) = document.get(node, "audio")?
-        && document.get(audio, "data")?.is_some()
-    {
-        delta.opaque.push(format!("choices[{choice}].audio"));
+    if finished.iter().any(|choice| *choice >= CHOICES_MAX) {
+        return Err(RedactError::Member("index"));
     }
     Ok(())
 }
 
-/// A string, or the strings of a list of parts.
-fn pieces(document: &Document<'_>, member: NodeId, channel: StreamChannel, delta: &mut Delta) {
-    for node in document.subtree(member) {
-        let is_type = node != member && document.key(node).as_deref() == Some("type");
-        if document.kind(node) == Kind::String && !is_type {
-            delta.pieces.push((channel, node));
-        }
-    }
-}
-
-/// The `index` of a choice or call; where there is none, its position.
-fn index(document: &Document<'_>, object: NodeId, position: usize, below: u32) -> Result<u32, RedactError> {
-    let index = match document.get(object, "index")? {
-        Some(node) if document.kind(node) != Kind::Null => {
-            std::str::from_utf8(document.raw(node)).ok().and_then(|text| text.parse().ok())
-        }
-        _ => u32::try_from(position).ok(),
-    };
-    index.filter(|&index| index < below).ok_or(RedactError::Member("index"))
-}
-
-/// Members of the head of an event, as they are written, for [`synthetic`].
-pub(crate) fn head(document: &Document<'_>) -> Vec<u8> {
-    let mut head = Vec::new();
-    for name in ["id", "object", "created", "model", "system_fingerprint"] {
-        if let Ok(Some(node)) = document.get(document.root(), name) {
-            write_string(name.as_bytes(), &mut head);
-            head.push(b':');
-            // The line feed of a joined event would end the data line.
-            head.extend(document.raw(node).iter().filter(|&&byte| byte != b'\n'));
-            head.push(b',');
-        }
-    }
-    head
-}
-
-/// One event that carries these texts.
-pub(crate) fn synthetic(head: &[u8], texts: &BTreeMap<StreamChannel, Vec<u8>>) -> Vec<u8> {
-    let mut choices: BTreeMap<u32, Vec<(Field, &[u8])>> = BTreeMap::new();
-    for (channel, text) in texts {
-        choices.entry(channel.choice).or_default().push((channel.field, text));
-    }
-    let mut out = b"data: {".to_vec();
-    out.extend_from_slice(head);
-    out.extend_from_slice(br#""choices":["#);
-    for (position, (choice, fields)) in choices.iter().enumerate() {
-        if position > 0 {
-            out.push(b',');
-        }
-        out.extend_from_slice(format!(r#"{{"index":{choice},"delta":{{"#).as_bytes());
-        write_delta(fields, &mut out);
-        out.extend_from_slice(br#"},"finish_reason":null}"#);
-    }
-    out.extend_from_slice(b"]}\n\n");
-    out
-}
-
-fn write_delta(fields: &[(Field, &[u8])], out: &mut Vec<u8>) {
-    let mut members: Vec<Vec<u8>> = Vec::new();
-    let mut calls: Vec<Vec<u8>> = Vec::new();
-    for (field, text) in fields {
-        let mut quoted = Vec::new();
-        write_string(text, &mut quoted);
-        let around = |before: String, after: &str| [before.as_bytes(), &quoted, after.as_bytes()].concat();
-        match field {
-            Field::ToolArguments(call) => {
-                calls.push(around(format!(r#"{{"index":{call},"function":{{"arguments":"#), "}}"))
-            }
-            Field::ToolInput(call) => calls.push(around(format!(r#"{{"index":{call},"custom":{{"input":"#), "}}")),
-            Field::AudioTranscript => {
-                members.push(around(r#""audio":{"transcript":"#.to_owned(), "}"));
-            }
-            Field::FunctionArguments => {
-                members.push(around(r#""function_call":{"arguments":"#.to_owned(), "}"));
-            }
-            named => {
-                let name = Field::NAMED.iter().find(|(field, _)| field == named).map_or("content", |(_, name)| *name);
-                members.push(around(format!("\"{name}\":"), ""));
-            }
-        }
-    }
-    if !calls.is_empty() {
-        let list = calls.join(&b","[..]);
-        members.push([&br#""tool_calls":["#[..], &list, b"]"].concat());
-    }
-    out.extend(members.join(&b","[..]));
+fn is_special(document: &Document<'_>, node: NodeId) -> bool {
+    let Some(token) = document.parent(node) else { return false };
+    document.raw_key(token) == Some(b"token")
+        && document.get(token, "special").ok().flatten().is_some_and(|special| document.kind(special) == Kind::True)
 }

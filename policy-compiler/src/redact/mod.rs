@@ -2,30 +2,37 @@
 //!
 //! * `channel` masks one text that arrives in pieces; it is the only place that decides what is a hit.
 //! * `arguments` puts JSON inside a JSON string in front of it, so that the inner JSON stays valid.
-//! * `plan` says which masks meet which text, `paths` which path leads to which channel of a stream.
-//! * `body` finds the texts of a whole JSON body, `stream` those of server-sent events, which `sse` cuts out of bytes.
+//! * `plan` says which masks meet which text; which texts there are say the tables of [`crate::dialect`].
+//! * `document` masks one JSON text, `body` whole bodies in every form, `tensors` those with a binary tail.
+//! * `stream` masks events, which `frames` cuts out of bytes, `event` reads and `synthetic` makes where text is left over.
 
 mod arguments;
 mod body;
 mod channel;
+mod document;
+mod edits;
 mod event;
-mod paths;
+mod frames;
 mod plan;
-mod sse;
 mod stream;
+mod synthetic;
+mod tensors;
 mod text;
 mod transform;
 
 #[cfg(test)]
 mod laws;
 
-pub use body::{redact_answer, redact_request};
+pub use body::{redact_answer, redact_answer_as, redact_request, redact_request_as};
+pub use frames::{EVENT_BYTES_MAX, Framing};
 pub use plan::{MaskPlan, PlanError};
-pub use sse::EVENT_BYTES_MAX;
 pub use stream::{HELD_BYTES_MAX, StreamOutput, StreamRedactor};
 
+pub(crate) use tensors::binary_tensors;
+
 use crate::detect::CeilingExceeded;
-use crate::json::{Duplicate, JsonError};
+use crate::dialect::{FormError, WalkError};
+use crate::json::JsonError;
 use std::borrow::Cow;
 use std::sync::Arc;
 
@@ -68,6 +75,10 @@ pub enum Coverage {
     Scanned,
     /// No text: images, audio, files.
     Opaque,
+    /// Text that stands elsewhere and never passes here: stored conversations, files by id.
+    ByReference,
+    /// Text that cannot be read: token ids, shared memory.
+    Unscannable,
 }
 
 /// What was looked at, for one channel.
@@ -84,6 +95,8 @@ pub struct ChannelCoverage {
 pub struct Redacted<'b> {
     /// The body; borrowed, and so byte-identical, if nothing was masked.
     pub body: Cow<'b, [u8]>,
+    /// Of a body with a binary tail: the bytes of its JSON, for `inference-header-content-length`.
+    pub json_bytes: Option<usize>,
     /// What was masked.
     pub hits: Vec<Hit>,
     /// What was looked at; empty with an empty plan.
@@ -92,12 +105,12 @@ pub struct Redacted<'b> {
 
 impl<'b> Redacted<'b> {
     fn untouched(body: &'b [u8]) -> Self {
-        Self { body: Cow::Borrowed(body), hits: Vec::new(), coverage: Vec::new() }
+        Self { body: Cow::Borrowed(body), json_bytes: None, hits: Vec::new(), coverage: Vec::new() }
     }
 }
 
 /// Why a body or stream cannot be masked. What was not yet released must not be sent then (fail closed).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RedactError {
     /// The body is not JSON.
     #[error("the body cannot be masked: {0}")]
@@ -111,6 +124,15 @@ pub enum RedactError {
     /// A member of an event is not what the dialect says.
     #[error("a member of an event has the wrong type or is out of range: {0}")]
     Member(&'static str),
+    /// Text stands there in a form that cannot be read.
+    #[error("it holds text in a form that cannot be read (token ids, shared memory, lines of an unknown kind)")]
+    Hidden,
+    /// The body is not in the form that it says.
+    #[error(transparent)]
+    Form(#[from] FormError),
+    /// An event of a kind that is not known brings a piece of a text.
+    #[error("an event of an unknown kind brings a piece of a text")]
+    UnknownPiece,
     /// A match stayed undecided for more than [`crate::detect::CEILING`] bytes.
     #[error("a match stayed undecided for more than {} bytes", crate::detect::CEILING)]
     Ceiling,
@@ -128,9 +150,12 @@ pub enum RedactError {
     TextAfterFinish,
 }
 
-impl From<Duplicate> for RedactError {
-    fn from(_: Duplicate) -> Self {
-        Self::Duplicate
+impl From<WalkError> for RedactError {
+    fn from(error: WalkError) -> Self {
+        match error {
+            WalkError::Duplicate => Self::Duplicate,
+            WalkError::Index => Self::Member("index"),
+        }
     }
 }
 

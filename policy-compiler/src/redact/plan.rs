@@ -2,12 +2,13 @@
 
 use super::Tier;
 use super::channel::Use;
-use super::paths::{StreamChannel, is_channel_path};
+use super::document::Part;
 use super::text::{TextMasks, WholeMask};
 use super::transform::Transform;
 use crate::detect::{Builtin, Pattern, Rules, builtin_named, builtins};
-use crate::json::{Document, Duplicate, NodeId};
-use policy_lang::{JsonPath, Mask, Matcher, Selector, Side, Transform as MaskTransform};
+use crate::dialect::{Operation, Step, Taken, WalkError, steps};
+use crate::json::{Document, NodeId};
+use policy_lang::{JsonPath, Mask, Matcher, PathSegment, Selector, Side, Transform as MaskTransform};
 use std::sync::Arc;
 
 /// What stands in the place of a regex hit or a whole value.
@@ -121,15 +122,17 @@ impl MaskPlan {
         self.inner.side
     }
 
-    /// The rule of a mask whose path no stream channel carries: a call that it meets must not be streamed (DECISIONS 9).
+    /// The rule of a mask whose path no stream channel of the operation carries: a call that it meets must not be streamed
+    /// (DECISIONS 9).
     #[must_use]
-    pub fn stream_unmappable(&self) -> Option<&str> {
+    pub fn stream_unmappable(&self, operation: Operation) -> Option<&str> {
         if self.inner.side == Side::Request {
             return None;
         }
+        let channels = operation.stream_table().map_or(&[][..], |table| table.channels);
         self.inner.masks.iter().find_map(|mask| {
             let path = mask.path.as_ref()?;
-            (!is_channel_path(path)).then_some(&*mask.rule)
+            (!channels.iter().any(|channel| leads_to(path, channel.whole))).then_some(&*mask.rule)
         })
     }
 
@@ -138,12 +141,18 @@ impl MaskPlan {
         self.inner.everywhere
     }
 
-    /// The masks with a path, by their number.
-    pub(crate) fn selected(&self, document: &Document<'_>) -> Result<Vec<(usize, Vec<NodeId>)>, Duplicate> {
+    /// The masks whose path leads into a part of the whole form, by their number, with what they select there.
+    pub(crate) fn selected(
+        &self,
+        document: &Document<'_>,
+        part: &Part,
+    ) -> Result<Vec<(usize, Vec<NodeId>)>, WalkError> {
         let mut selected = Vec::new();
         for (number, mask) in self.inner.masks.iter().enumerate() {
-            if let Some(path) = &mask.path {
-                selected.push((number, document.select(path)?));
+            let Some(path) = &mask.path else { continue };
+            let Some((before, behind)) = path.segments.split_at_checked(part.way.len()) else { continue };
+            if before.iter().zip(&part.way).all(|(segment, step)| fits(segment, *step)) {
+                selected.push((number, document.select_from(part.node, behind)?));
             }
         }
         Ok(selected)
@@ -173,18 +182,38 @@ impl MaskPlan {
         )
     }
 
-    /// The masks that meet a channel of a stream.
-    pub(crate) fn of_channel(&self, channel: &StreamChannel) -> TextMasks {
-        let numbers: Vec<usize> = self
-            .inner
-            .masks
-            .iter()
-            .enumerate()
-            .filter(|(_, mask)| mask.path.as_ref().is_some_and(|path| channel.is_at(path)))
-            .map(|(number, _)| number)
-            .collect();
+    /// The masks that meet a channel of a stream, whose place in the whole form this is.
+    pub(crate) fn of_channel(&self, way: &[Taken]) -> TextMasks {
+        let is_at = |path: &JsonPath| {
+            path.segments.len() == way.len()
+                && path.segments.iter().zip(way).all(|(segment, step)| fits(segment, *step))
+        };
+        let masks = self.inner.masks.iter().enumerate();
+        let numbers: Vec<usize> =
+            masks.filter(|(_, mask)| mask.path.as_ref().is_some_and(is_at)).map(|(number, _)| number).collect();
         self.of_text(true, &numbers)
     }
+}
+
+/// Whether a segment of a path takes this step.
+fn fits(segment: &PathSegment, step: Taken) -> bool {
+    match (segment, step) {
+        (PathSegment::Key(key), Taken::Name(name)) => key == name,
+        (PathSegment::Index(index), Taken::At(at)) => *index == at,
+        (PathSegment::Wildcard, _) => true,
+        _ => false,
+    }
+}
+
+/// Whether the path leads to this place of the whole form, and to nothing else.
+fn leads_to(path: &JsonPath, place: &'static str) -> bool {
+    let place: Vec<Step> = steps(place).collect();
+    place.len() == path.segments.len()
+        && place.iter().zip(&path.segments).all(|(step, segment)| match (step, segment) {
+            (Step::Name(name), PathSegment::Key(key)) => name == key,
+            (Step::Element, PathSegment::Index(_) | PathSegment::Wildcard) => true,
+            _ => false,
+        })
 }
 
 fn planned<'m>(side: Side, masks: impl Iterator<Item = (&'m str, &'m Mask)>) -> Result<Vec<PlannedMask>, PlanError> {

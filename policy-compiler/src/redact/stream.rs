@@ -1,13 +1,17 @@
-//! Streams of server-sent events: one text state per channel, events rewritten in place.
+//! Streams of events: one text state per channel, events rewritten in place.
 
-use super::body::{Edits, mask_document, mask_text, slots_or_everything};
-use super::event::{self, Delta};
-use super::paths::StreamChannel;
+use super::body::slots_or_everything;
+use super::document::{Changed, Masker, Part, mask_text, pointer_to};
+use super::edits::Edits;
+use super::event::{self, Reading, StreamChannel};
+use super::frames::{Frame, Framer, Framing, RawEvent};
 use super::plan::MaskPlan;
-use super::sse::{Frame, Framer, RawEvent};
+use super::synthetic::{self, Pattern};
 use super::text::TextRedactor;
 use super::{ChannelCoverage, Coverage, Hit, RedactError};
-use crate::dialect::{AnswerInfo, CHOICES_MAX, Operation, TextKind, answer_slots};
+use crate::dialect::{
+    AnswerInfo, CHOICES_MAX, Marks, Operation, Slots, StreamTable, TextKind, name_of, slots_at, way_to,
+};
 use crate::json::{self, Document, Kind, NodeId, write_string};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -28,18 +32,33 @@ pub struct StreamOutput {
 /// Masks one stream.
 #[derive(Debug)]
 pub struct StreamRedactor {
+    operation: Operation,
+    table: Option<&'static StreamTable>,
     plan: MaskPlan,
     choices: u32,
+    framing: Framing,
     framer: Framer,
+    strips_usage: bool,
     channels: BTreeMap<StreamChannel, Channel>,
     finished: BTreeSet<u32>,
     holding: bool,
     held: usize,
     head: Vec<u8>,
+    numbers: Numbers,
     info: AnswerInfo,
     hits: Vec<Hit>,
-    opaque: BTreeSet<String>,
+    /// Places whose hits are known: what repeats them counts once.
+    known: BTreeSet<String>,
+    coverage: BTreeSet<(String, Coverage)>,
     failed: Option<RedactError>,
+}
+
+/// The numbers of events, where the API numbers them.
+#[derive(Debug, Default)]
+struct Numbers {
+    last: Option<u64>,
+    /// How many events were put in.
+    added: u64,
 }
 
 /// The state of one channel.
@@ -50,28 +69,57 @@ struct Channel {
     carry: Option<u16>,
     pointer: String,
     name: String,
+    ended: bool,
+    /// Bytes that came and that went. Without a hit their difference is what is held.
+    came: u64,
+    went: u64,
+    has_hits: bool,
+    pattern: Pattern,
+}
+
+impl Channel {
+    /// Whether everything that came went on as it was.
+    fn is_clean(&self) -> bool {
+        !self.has_hits && self.came == self.went && self.carry.is_none()
+    }
 }
 
 impl StreamRedactor {
     /// A stream of an operation that answers with `choices` choices.
     #[must_use]
     pub fn new(operation: Operation, plan: MaskPlan, choices: u32) -> Self {
-        // Chat completions is the only operation that streams so far.
-        let _ = operation;
         Self {
+            operation,
+            table: operation.stream_table(),
             plan,
             choices: choices.clamp(1, CHOICES_MAX),
+            framing: Framing::Events,
             framer: Framer::default(),
+            strips_usage: false,
             channels: BTreeMap::new(),
             finished: BTreeSet::new(),
             holding: false,
             held: 0,
             head: Vec::new(),
+            numbers: Numbers::default(),
             info: AnswerInfo::default(),
             hits: Vec::new(),
-            opaque: BTreeSet::new(),
+            known: BTreeSet::new(),
+            coverage: BTreeSet::new(),
             failed: None,
         }
+    }
+
+    /// Its events are told apart so.
+    #[must_use]
+    pub fn framed(self, framing: Framing) -> Self {
+        Self { framing, framer: Framer::new(framing), ..self }
+    }
+
+    /// Takes the event out that only counts tokens, because the caller did not ask for it.
+    #[must_use]
+    pub fn without_usage(self) -> Self {
+        Self { strips_usage: true, ..self }
     }
 
     /// Takes the next bytes and appends what can be released.
@@ -103,7 +151,7 @@ impl StreamRedactor {
             }
             this.holding = true;
             let rest = this.flush(|_| true)?;
-            this.write_synthetic(&rest, out)
+            this.write_synthetic(rest, out)
         })
     }
 
@@ -116,12 +164,10 @@ impl StreamRedactor {
     /// What was looked at so far; empty with an empty plan.
     #[must_use]
     pub fn coverage(&self) -> Vec<ChannelCoverage> {
-        let scanned = self.channels.values().map(|channel| (&channel.name, Coverage::Scanned));
-        let opaque = self.opaque.iter().map(|name| (name, Coverage::Opaque));
-        scanned
-            .chain(opaque)
-            .map(|(channel, coverage)| ChannelCoverage { channel: channel.clone(), coverage })
-            .collect()
+        let channels = self.channels.values().map(|channel| (channel.name.clone(), Coverage::Scanned));
+        let others =
+            self.coverage.iter().filter(|(name, _)| !self.channels.values().any(|channel| channel.name == *name));
+        channels.chain(others.cloned()).map(|(channel, coverage)| ChannelCoverage { channel, coverage }).collect()
     }
 
     /// What the stream said about itself so far.
@@ -132,11 +178,11 @@ impl StreamRedactor {
 
     /// After an error nothing may come out any more.
     fn guarded(&mut self, step: impl FnOnce(&mut Self) -> Result<(), RedactError>) -> Result<(), RedactError> {
-        if let Some(error) = self.failed {
-            return Err(error);
+        if let Some(error) = &self.failed {
+            return Err(error.clone());
         }
         let result = step(self);
-        self.failed = result.err();
+        self.failed = result.clone().err();
         result
     }
 
@@ -156,57 +202,78 @@ impl StreamRedactor {
             Ok(document) => document,
             Err(error) => return self.unparsable(event, &data, error, end, out),
         };
-        self.info.read(&document);
-        let delta = match event::read(&document) {
-            Ok(delta) => delta,
-            Err(_) if self.plan.is_empty() => Delta::default(),
+        let read = match self.table {
+            Some(table) => event::read(&document, table, &mut self.info),
+            None if self.plan.is_empty() || self.plan.everywhere() => Ok(Reading::default()),
+            None => Err(RedactError::Hidden),
+        };
+        let mut reading = match read {
+            Ok(reading) => reading,
+            Err(_) if self.plan.is_empty() || self.plan.everywhere() => Reading::default(),
             Err(error) => return Err(error),
         };
-        let error = document
-            .get(document.root(), "error")
-            .or_else(|error| if self.plan.is_empty() { Ok(None) } else { Err(error) })?
-            .is_some_and(|node| document.kind(node) != Kind::Null);
+        if end {
+            reading.ends.push(event::Ended::All);
+        }
+        if self.strips_usage && only_counts(&document) {
+            self.read_parts(&document, &reading)?;
+            return Ok(());
+        }
         if self.plan.is_empty() {
-            self.end_choices(&delta, error || end);
+            self.read_parts(&document, &reading)?;
+            self.end_choices(&reading);
             return self.write(event.bytes(), out);
         }
         if self.head.is_empty() && !self.plan.everywhere() {
-            self.head = event::head(&document);
+            self.head = synthetic::head(&document);
         }
         let mut edits = Edits::default();
-        let rest = self.mask_delta(&document, &delta, error || end, &mut edits)?;
-        self.mask_rest(&document, &delta, &mut edits)?;
-        self.write_synthetic(&rest, out)?;
-        self.end_choices(&delta, error || end);
+        let mut changed = Changed::new();
+        let rest = self.mask_pieces(&document, &reading, &mut changed, &mut edits)?;
+        self.mask_rest(&document, &mut reading, &mut changed, &mut edits)?;
+        self.remember(event, &document, &reading, &edits);
+        self.write_synthetic(rest, out)?;
+        self.end_choices(&reading);
+        self.renumber(&document, &mut edits);
         let edited = (!edits.is_empty()).then(|| edits.apply(&data));
         self.write_event(event, edited.as_deref(), out)
     }
 
     /// Runs the pieces of an event through their channels and ends those that end. What is left over has no member in the
     /// event.
-    fn mask_delta(
+    fn mask_pieces(
         &mut self,
         document: &Document<'_>,
-        delta: &Delta,
-        all_end: bool,
+        reading: &Reading,
+        changed: &mut Changed,
         edits: &mut Edits,
     ) -> Result<BTreeMap<StreamChannel, Vec<u8>>, RedactError> {
+        let unclean = |channels: &BTreeMap<StreamChannel, Channel>, changed: &mut Changed| {
+            let unclean = channels.iter().filter(|(_, channel)| !channel.ended && !channel.is_clean());
+            changed.extend(unclean.map(|(id, _)| id.indices.first()));
+        };
+        unclean(&self.channels, changed);
         let mut released: Vec<(StreamChannel, NodeId, Vec<u8>, bool)> = Vec::new();
-        for &(id, node) in &delta.pieces {
+        for &(id, node) in &reading.pieces {
             let raw = document.raw_string(node).unwrap_or_default();
-            if !raw.is_empty() && self.finished.contains(&id.choice) {
+            let finished = id.indices.first().is_some_and(|choice| self.finished.contains(&choice));
+            let channel = self.channel(id)?;
+            if !raw.is_empty() && (finished || channel.ended) {
                 return Err(RedactError::TextAfterFinish);
             }
-            let channel = self.channel(id)?;
             let carried = channel.carry.is_some();
             let mut text = Vec::with_capacity(raw.len());
             json::unescape_carrying(raw, &mut channel.carry, &mut text);
             let mut out = Vec::with_capacity(text.len());
             channel.redactor.push(&text, &mut out)?;
+            channel.came += text.len() as u64;
+            channel.went += out.len() as u64;
             let changed = carried || channel.carry.is_some() || out != text;
             released.push((id, node, out, changed));
         }
-        let mut rest = self.flush(|id| all_end || delta.finished.contains(&id.choice))?;
+        self.take_hits();
+        unclean(&self.channels, changed);
+        let mut rest = self.flush(|id| reading.ends(id))?;
         for (id, _, out, changed) in released.iter_mut().rev() {
             if let Some(text) = rest.remove(id) {
                 out.extend(text);
@@ -222,70 +289,171 @@ impl StreamRedactor {
                 edits.add(document.range(node), quoted);
             }
         }
-        for channel in self.channels.values_mut() {
-            let hits = channel.redactor.take_hits();
-            self.hits.extend(hits.into_iter().map(|hit| hit.at(&channel.pointer, &channel.name)));
+        for &(node, indices) in &reading.signatures {
+            let signed = |id: &StreamChannel| id.indices.as_slice().starts_with(indices.as_slice());
+            if self.channels.iter().any(|(id, channel)| signed(id) && channel.has_hits) {
+                edits.add(document.range(node), b"\"\"".to_vec());
+            }
         }
         Ok(rest)
     }
 
-    /// Masks what an event carries beside its deltas: whole messages, errors, echoes, and for the recorded copy anything.
-    fn mask_rest(&mut self, document: &Document<'_>, delta: &Delta, edits: &mut Edits) -> Result<(), RedactError> {
-        let slots = slots_or_everything(&self.plan, answer_slots(document))?;
-        let done = delta.pieces.iter().map(|&(_, node)| node).collect();
-        self.opaque.extend(delta.opaque.iter().cloned());
-        mask_document(&self.plan, document, &slots, &done, edits, &mut self.hits)
+    fn take_hits(&mut self) {
+        for channel in self.channels.values_mut() {
+            let hits = channel.redactor.take_hits();
+            channel.has_hits |= !hits.is_empty();
+            self.hits.extend(hits.into_iter().map(|hit| hit.at(&channel.pointer, &channel.name)));
+        }
+    }
+
+    /// Masks what an event carries beside its pieces: parts of the whole form, errors, echoes, and for the recorded copy
+    /// anything.
+    fn mask_rest(
+        &mut self,
+        document: &Document<'_>,
+        reading: &mut Reading,
+        changed: &mut Changed,
+        edits: &mut Edits,
+    ) -> Result<(), RedactError> {
+        let plan = self.plan.clone();
+        let mut masker = Masker::new(&plan, self.operation, document);
+        let slots = std::mem::take(&mut reading.slots);
+        self.cover(&slots);
+        masker.add_slots(slots);
+        for &(node, place, indices) in &reading.parts {
+            let Some(table) = self.operation.answer_table() else { continue };
+            let found = slots_at(document, table, (node, place, indices), &mut self.info);
+            let slots = slots_or_everything(&plan, found)?;
+            self.cover(&slots);
+            masker.add_part(Part { node, way: way_to(place, indices) }, slots)?;
+        }
+        if plan.everywhere() {
+            masker.add_everything();
+        }
+        masker.leave(reading.pieces.iter().map(|&(_, node)| node));
+        let mut hits = Vec::new();
+        masker.run(changed, edits, &mut hits)?;
+        // What repeats a text repeats its hits.
+        let is_new = |hit: &Hit| {
+            let streamed = self.channels.values().any(|channel| channel.pointer == hit.pointer);
+            !(streamed || self.known.contains(&hit.pointer)) || reading.parts.is_empty()
+        };
+        hits.retain(is_new);
+        if !reading.parts.is_empty() {
+            self.known.extend(hits.iter().map(|hit| hit.pointer.clone()));
+        }
+        self.hits.extend(hits);
+        Ok(())
+    }
+
+    /// Reads what the parts of an event say about the answer, where nothing is masked.
+    fn read_parts(&mut self, document: &Document<'_>, reading: &Reading) -> Result<(), RedactError> {
+        for &(node, place, indices) in &reading.parts {
+            if let Some(table) = self.operation.answer_table() {
+                // Nothing is masked, so what cannot be read does not matter.
+                let _ = slots_at(document, table, (node, place, indices), &mut self.info);
+            }
+        }
+        Ok(())
+    }
+
+    fn cover(&mut self, slots: &Slots) {
+        let known = super::body::coverage(slots);
+        self.coverage.extend(known.into_iter().map(|known| (known.channel, known.coverage)));
     }
 
     fn channel(&mut self, id: StreamChannel) -> Result<&mut Channel, RedactError> {
         if self.channels.len() >= CHANNELS_MAX && !self.channels.contains_key(&id) {
             return Err(RedactError::Channels);
         }
+        let spec = self.table.and_then(|table| table.channels.get(usize::from(id.spec)));
         let plan = &self.plan;
-        Ok(self.channels.entry(id).or_insert_with(|| Channel {
-            redactor: TextRedactor::new(id.field.kind(), &plan.of_channel(&id)),
-            carry: None,
-            pointer: id.pointer(),
-            name: id.name(),
+        Ok(self.channels.entry(id).or_insert_with(|| {
+            let way = spec.map(|spec| way_to(spec.whole, id.indices)).unwrap_or_default();
+            Channel {
+                redactor: TextRedactor::new(spec.map_or(TextKind::Plain, |spec| spec.kind), &plan.of_channel(&way)),
+                carry: None,
+                pointer: pointer_to(&way),
+                name: name_of(&way),
+                ended: false,
+                came: 0,
+                went: 0,
+                has_hits: false,
+                pattern: Pattern::default(),
+            }
         }))
     }
 
     /// Ends channels; what they held back.
     fn flush(
         &mut self,
-        which: impl Fn(&StreamChannel) -> bool,
+        which: impl Fn(StreamChannel) -> bool,
     ) -> Result<BTreeMap<StreamChannel, Vec<u8>>, RedactError> {
         let mut rest = BTreeMap::new();
         for (id, channel) in &mut self.channels {
-            if !which(id) {
+            if channel.ended || !which(*id) {
                 continue;
             }
+            channel.ended = true;
             let mut out = Vec::new();
             let mut surrogate = Vec::new();
             json::finish_carry(&mut channel.carry, &mut surrogate);
             channel.redactor.push(&surrogate, &mut out)?;
             channel.redactor.finish(&mut out)?;
-            let hits = channel.redactor.take_hits();
-            self.hits.extend(hits.into_iter().map(|hit| hit.at(&channel.pointer, &channel.name)));
             if !out.is_empty() {
                 rest.insert(*id, out);
             }
         }
+        self.take_hits();
         Ok(rest)
     }
 
     /// Everything that is held back comes out, then whatever comes is held for the gateway.
     fn terminate(&mut self, out: &mut StreamOutput) -> Result<(), RedactError> {
         let rest = self.flush(|_| true)?;
-        self.write_synthetic(&rest, out)?;
+        self.write_synthetic(rest, out)?;
         self.holding = true;
         Ok(())
     }
 
-    fn end_choices(&mut self, delta: &Delta, all: bool) {
-        self.finished.extend(&delta.finished);
-        if all || self.finished.len() >= self.choices as usize {
+    fn end_choices(&mut self, reading: &Reading) {
+        self.finished.extend(&reading.finished);
+        let by_choice = self.table.is_some_and(|table| table.marks == Marks::Finish);
+        if reading.ends_stream() || (by_choice && self.finished.len() >= self.choices as usize) {
             self.holding = true;
+        }
+    }
+
+    /// Keeps the event as the pattern of another one, where a channel holds text back.
+    fn remember(&mut self, event: &RawEvent, document: &Document<'_>, reading: &Reading, edits: &Edits) {
+        if !self.table.is_some_and(StreamTable::has_types) {
+            return;
+        }
+        for (id, node) in &reading.pieces {
+            if let Some(channel) = self.channels.get_mut(id)
+                && !channel.is_clean()
+                && !channel.ended
+            {
+                let number = document.get(document.root(), NUMBER).ok().flatten();
+                channel.pattern.remember(event, document, *node, number, edits);
+            }
+        }
+    }
+
+    /// Later events count on from the ones that were put in.
+    fn renumber(&mut self, document: &Document<'_>, edits: &mut Edits) {
+        if !self.table.is_some_and(StreamTable::has_types) {
+            return;
+        }
+        let Ok(Some(node)) = document.get(document.root(), NUMBER) else { return };
+        let Some(number) = std::str::from_utf8(document.raw(node)).ok().and_then(|text| text.parse::<u64>().ok())
+        else {
+            return;
+        };
+        let number = number.saturating_add(self.numbers.added);
+        self.numbers.last = Some(number);
+        if self.numbers.added > 0 {
+            edits.add(document.range(node), number.to_string().into_bytes());
         }
     }
 
@@ -339,14 +507,23 @@ impl StreamRedactor {
 
     fn write_synthetic(
         &mut self,
-        texts: &BTreeMap<StreamChannel, Vec<u8>>,
+        texts: BTreeMap<StreamChannel, Vec<u8>>,
         out: &mut StreamOutput,
     ) -> Result<(), RedactError> {
-        if texts.is_empty() {
-            return Ok(());
+        let Some(table) = self.table else { return Ok(()) };
+        for (id, text) in texts {
+            let Some(spec) = table.channels.get(usize::from(id.spec)) else { continue };
+            let event = if table.has_types() {
+                let number = self.numbers.last.map_or(0, |last| last + 1);
+                self.numbers.last = Some(number);
+                self.numbers.added += 1;
+                self.channels.get(&id).map(|channel| channel.pattern.event(&text, number)).unwrap_or_default()
+            } else {
+                synthetic::event(&self.head, table, id, spec, &text, self.framing)
+            };
+            self.write(&event, out)?;
         }
-        let event = event::synthetic(&self.head, texts);
-        self.write(&event, out)
+        Ok(())
     }
 
     fn write(&mut self, bytes: &[u8], out: &mut StreamOutput) -> Result<(), RedactError> {
@@ -361,4 +538,16 @@ impl StreamRedactor {
         out.held.extend_from_slice(bytes);
         Ok(())
     }
+}
+
+/// The member that numbers events.
+const NUMBER: &str = "sequence_number";
+
+/// Whether an event carries the count of tokens and no choice.
+fn only_counts(document: &Document<'_>) -> bool {
+    let get = |name| document.get(document.root(), name).ok().flatten();
+    let counts = get("usage").is_some_and(|usage| document.kind(usage) == Kind::Object);
+    counts
+        && get("choices")
+            .is_some_and(|choices| document.kind(choices) == Kind::Array && document.children(choices).next().is_none())
 }

@@ -1,5 +1,5 @@
-//! Server-sent events (WHATWG HTML §9.2) cut out of bytes without losing one: line ends LF, CRLF or CR, a byte order mark,
-//! several `data:` lines, comments, and any of it split between two chunks.
+//! Events cut out of bytes without losing one: server-sent events (WHATWG HTML §9.2) with line ends LF, CRLF or CR, a byte
+//! order mark, several `data:` lines, comments, and any of it split between two chunks; or one JSON text per line.
 
 use super::RedactError;
 use std::borrow::Cow;
@@ -8,6 +8,16 @@ use std::ops::Range;
 /// Bytes of one event.
 pub const EVENT_BYTES_MAX: usize = 4 << 20;
 
+/// How events are told apart.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Framing {
+    /// Server-sent events.
+    #[default]
+    Events,
+    /// One JSON text per line.
+    Lines,
+}
+
 const BOM: &[u8] = b"\xEF\xBB\xBF";
 
 /// An event as it came, the empty line that ends it included.
@@ -15,6 +25,8 @@ const BOM: &[u8] = b"\xEF\xBB\xBF";
 pub(crate) struct RawEvent {
     bytes: Vec<u8>,
     data: Vec<DataLine>,
+    /// The line that names it, without its end.
+    name: Range<usize>,
 }
 
 /// A `data:` line.
@@ -37,6 +49,7 @@ pub(crate) enum Frame {
 /// Cuts bytes into events.
 #[derive(Debug, Default)]
 pub(crate) struct Framer {
+    framing: Framing,
     event: RawEvent,
     line_start: usize,
     /// The last byte was a CR that ended a line.
@@ -45,6 +58,11 @@ pub(crate) struct Framer {
 }
 
 impl Framer {
+    /// Cuts bytes that are framed so.
+    pub(crate) fn new(framing: Framing) -> Self {
+        Self { framing, ..Self::default() }
+    }
+
     /// Takes the next bytes.
     ///
     /// # Errors
@@ -121,8 +139,18 @@ impl Framer {
             start += BOM.len();
         }
         let content = line(start);
+        if self.framing == Framing::Lines {
+            let value = start..end - width;
+            if !content.trim_ascii().is_empty() {
+                self.event.data.push(DataLine { line: self.line_start..end, value });
+            }
+            return true;
+        }
         if content.is_empty() {
             return true;
+        }
+        if content.starts_with(b"event:") {
+            self.event.name = start..end - width;
         }
         let value_at = match content.strip_prefix(b"data") {
             Some([]) => Some(4),
@@ -141,6 +169,11 @@ impl RawEvent {
     /// The event as it came.
     pub(crate) fn bytes(&self) -> &[u8] {
         &self.bytes
+    }
+
+    /// The line that names it; empty if there is none.
+    pub(crate) fn name_line(&self) -> &[u8] {
+        self.bytes.get(self.name.clone()).unwrap_or_default()
     }
 
     /// Its data, lines joined by LF; `None` if it has none (comments).
