@@ -5,5 +5,6 @@ mod committing;
 mod reading;
 mod records;
 mod recovering;
+mod simulation;
 mod support;
 mod tampering;
