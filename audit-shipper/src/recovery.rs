@@ -13,6 +13,7 @@ use crate::derived::{tile_path, write_tile};
 use crate::encode::Tallies;
 use crate::error::EvidenceError;
 use crate::id::RecordId;
+use crate::keystore::KeyId;
 use crate::layout::{self, Layout, segment_name};
 use crate::merkle::{TileId, Tree, leaf_hash};
 use crate::read::findings::examine;
@@ -48,6 +49,8 @@ pub(crate) struct LeafLinks {
     pub(crate) blob: Option<BlobLink>,
     #[serde(default)]
     pub(crate) payloads: Vec<PayloadLink>,
+    #[serde(default)]
+    details: serde_json::Value,
 }
 
 #[derive(Deserialize)]
@@ -76,6 +79,13 @@ impl LeafLinks {
 
     pub(crate) fn call(&self) -> Option<RecordId> {
         self.call.as_ref()?.parse().ok()
+    }
+
+    /// The keys that an erasure record says were destroyed.
+    pub(crate) fn erased_keys(&self) -> impl Iterator<Item = KeyId> {
+        let is_erasure = self.t == "erasure";
+        let keys = self.details.get("keys").and_then(serde_json::Value::as_array).filter(|_| is_erasure);
+        keys.into_iter().flatten().filter_map(|key| hex::decode(key.as_str()?).ok()?.try_into().ok())
     }
 
     /// The blob's digest.

@@ -1,11 +1,13 @@
 //! Reading a log: search, show, verify. Works beside a running gateway, up to what is durable.
 
+mod erased;
 pub(crate) mod findings;
 mod query;
 mod records;
 mod rows;
 mod search;
 mod show;
+mod signed;
 mod source;
 mod text;
 mod verify;
@@ -14,4 +16,4 @@ pub use query::Query;
 pub use search::{SearchOptions, search};
 pub use show::show;
 pub use source::Source;
-pub use verify::{Verdict, verify};
+pub use verify::{Progress, Verdict, verify, verify_with};

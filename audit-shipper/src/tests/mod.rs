@@ -1,7 +1,9 @@
 //! Tests of the whole room: write, crash, tamper, read.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod campaign;
 mod committing;
+mod guarding;
 mod reading;
 mod records;
 mod recovering;

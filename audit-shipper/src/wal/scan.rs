@@ -219,6 +219,11 @@ impl Scanner {
 
     /// Takes a block whose checksums are right, if it also continues the chain.
     fn accept(&mut self, block: Block) -> Found {
+        let header = &block.header;
+        if header.sequence > self.expected.sequence && header.first_index > self.expected.index {
+            let why = format!("block {} is here, block {} should be", header.sequence, self.expected.sequence);
+            return self.skip(why, Vec::new(), Some((block.segment, block.offset, header.clone())));
+        }
         let why = self.break_of_chain(&block);
         let first_index = self.expected.index;
         self.offset = block.offset + block.header.stored_bytes() as u64;
