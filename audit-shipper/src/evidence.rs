@@ -163,6 +163,8 @@ impl Evidence {
             disk.create(recovered.position.segment, options.segment_bytes)?;
         }
         recovery::tidy_segments(disk.as_ref(), recovered.position.segment, options.segment_bytes)?;
+        // What a record says was erased stays erased, also when an older keystore was put back or a crash came in between.
+        keystore.destroy(&recovered.erased)?;
         Self::start(&options, layout, disk, lock, key, keystore, recovered)
     }
 
@@ -186,7 +188,7 @@ impl Evidence {
             })
             .collect();
         let shared = Arc::new(Shared::new(lanes, options.durability, keystore));
-        let Recovered { position, mut tree, open_calls, torn_bytes } = recovered;
+        let Recovered { position, mut tree, open_calls, torn_bytes, .. } = recovered;
         let first_segment = position.segment;
         let first = first_records(options, node, &position, &tree, &open_calls, torn_bytes)?;
         let woken = Arc::clone(&shared);
@@ -194,8 +196,7 @@ impl Evidence {
             woken.segment_news.store(true, Ordering::SeqCst);
             woken.committer.wake();
         })?;
-        let mut writer =
-            Writer::new(Arc::clone(&disk), options.segment_bytes, options.durability, position, supply)?;
+        let mut writer = Writer::new(Arc::clone(&disk), options.segment_bytes, options.durability, position, supply)?;
         let direct_io = writer.uses_direct_io();
         for items in first.chunks(FIRST_RECORDS_PER_BLOCK) {
             writer.make_way(items.iter().map(|item| item.entries.len()).sum())?;
@@ -212,8 +213,14 @@ impl Evidence {
         shared.room.store(writer.room().0, Ordering::Relaxed);
         let verifier_key = key.verifier.to_string();
         let (sender, receiver) = sync_channel(DERIVED_BACKLOG_BLOCKS);
-        let mut derived =
-            Derived { shared: Arc::clone(&shared), layout: layout.clone(), disk, key, tree, unsynced_from: first_segment };
+        let mut derived = Derived {
+            shared: Arc::clone(&shared),
+            layout: layout.clone(),
+            disk,
+            key,
+            tree,
+            unsynced_from: first_segment,
+        };
         // So that there is a signature from the first moment on, and a start that cannot sign fails.
         derived.sign(writer.segment())?;
         let committer = Committer {
@@ -272,6 +279,11 @@ impl Evidence {
     #[must_use]
     pub fn mac(&self, purpose: &str, parts: &[&[u8]]) -> [u8; 32] {
         self.shared.keystore.mac(purpose, parts)
+    }
+
+    /// The keys of the people whose records are here.
+    pub(crate) fn keystore(&self) -> &Keystore {
+        &self.shared.keystore
     }
 
     /// Where the log lies.

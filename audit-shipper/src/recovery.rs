@@ -1,6 +1,6 @@
 //! What a start does with what it finds: cut what was torn, refuse what was damaged or rolled back, close open calls.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -34,6 +34,8 @@ pub(crate) struct Recovered {
     /// Calls without an end, and what was written of their payload.
     pub(crate) open_calls: Vec<(RecordId, Tallies)>,
     pub(crate) torn_bytes: u64,
+    /// Keys that records say were destroyed.
+    pub(crate) erased: HashSet<KeyId>,
 }
 
 /// The fields of a leaf that pairing needs.
@@ -124,7 +126,7 @@ pub(crate) fn recover_log(
     let end = loop {
         match scanner.next()? {
             Found::Block(block) => {
-                take_block(&block, &mut recovered.tree, &mut open, signed, &mut full_tile)?;
+                take_block(&block, &mut recovered, &mut open, signed, &mut full_tile)?;
             }
             Found::Bad(bad) => return Err(EvidenceError::Damaged(describe(&bad))),
             Found::End(end) => break end,
@@ -168,11 +170,12 @@ fn signed_checkpoints(layout: &Layout, key: &VerifierKey) -> Result<Vec<Checkpoi
 
 fn take_block(
     block: &Block,
-    tree: &mut Tree,
+    recovered: &mut Recovered,
     open: &mut HashMap<RecordId, Tallies>,
     signed: &[Checkpoint],
     full_tile: &mut impl FnMut(TileId, &[Digest32]),
 ) -> Result<(), EvidenceError> {
+    let tree = &mut recovered.tree;
     for entry in Entries::new(&block.payload) {
         if entry.kind == EntryKind::Blob {
             continue;
@@ -180,6 +183,7 @@ fn take_block(
         let links = LeafLinks::parse(entry.data)
             .ok_or_else(|| EvidenceError::Damaged(format!("record #{} is not a leaf", tree.size())))?;
         follow(&links, open);
+        recovered.erased.extend(links.erased_keys());
         tree.push(leaf_hash(entry.data), &mut *full_tile);
         if let Some(checkpoint) = signed.iter().find(|signed| signed.size == tree.size() && signed.root != tree.root())
         {
@@ -239,8 +243,12 @@ fn cut_torn_tail(disk: &dyn Disk, end: &End) -> Result<(), EvidenceError> {
     if end.torn_bytes == 0 {
         return Ok(());
     }
-    tracing::warn!(segment = end.segment, offset = end.offset, bytes = end.torn_bytes,
-        "a write that was never acknowledged is cut off");
+    tracing::warn!(
+        segment = end.segment,
+        offset = end.offset,
+        bytes = end.torn_bytes,
+        "a write that was never acknowledged is cut off"
+    );
     disk.zero(end.segment, end.offset, end.offset + end.torn_bytes)
 }
 

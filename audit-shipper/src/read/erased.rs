@@ -35,7 +35,7 @@ impl KeyCheck {
     }
 
     /// Compares with the keystore; returns what is wrong.
-    pub(super) fn conclude(&mut self, keys: &HashMap<KeyId, [u8; KEY_BYTES]>) -> Option<String> {
+    pub(super) fn conclude(&mut self, keys: &HashMap<KeyId, [u8; KEY_BYTES]>) -> Vec<String> {
         let (mut unexplained, mut first) = (0, u64::MAX);
         let mut alive = 0_u64;
         for (key, &(records, index)) in &self.asked_for {
@@ -52,25 +52,29 @@ impl KeyCheck {
                 (true, false) => {}
             }
         }
+        let mut findings = Vec::new();
         if unexplained > 0 {
-            return Some(format!(
+            findings.push(format!(
                 "the keystore lacks the key of {}, from record #{first} on, and no erasure record tells why: restore the keystore",
                 count(unexplained, "record")
             ));
         }
-        (alive > 0).then(|| {
-            format!(
-                "{} that a record says erased {} in the keystore (an old copy was restored): start the gateway once",
+        if alive > 0 {
+            let are = if alive == 1 { "is still" } else { "are still" };
+            findings.push(format!(
+                "{} that a record says erased {are} in the keystore (an old copy was restored): start the gateway once",
                 count(alive, "key"),
-                if alive == 1 { "is still" } else { "are still" }
-            )
-        })
+            ));
+        }
+        findings
     }
 
     /// What the report says of it.
     pub(super) fn told(&self) -> Option<String> {
         if self.skipped {
-            return Some("the keystore was not looked at: whether encrypted parts can still be opened is not known".to_owned());
+            return Some(
+                "the keystore was not looked at: whether encrypted parts can still be opened is not known".to_owned(),
+            );
         }
         (self.erased_records > 0).then(|| {
             let (records, keys) = (count(self.erased_records, "record"), count(self.erased_keys, "key"));

@@ -2,6 +2,7 @@
 
 mod erased;
 pub(crate) mod findings;
+mod proof;
 mod query;
 mod records;
 mod rows;
@@ -10,10 +11,13 @@ mod show;
 mod signed;
 mod source;
 mod text;
+mod tlog;
 mod verify;
 
+pub use proof::{Proof, prove};
 pub use query::Query;
 pub use search::{SearchOptions, search};
 pub use show::show;
 pub use source::Source;
+pub use tlog::export_tlog;
 pub use verify::{Progress, Verdict, verify, verify_with};

@@ -494,11 +494,7 @@ impl Check {
     /// Compares the keys that blobs ask for with the keystore. Read last: a key is in it before its first record is.
     fn keys_at_end(&mut self, source: &Source, log: &Log) {
         match source.subject_keys(log) {
-            Ok(keys) => {
-                if let Some(finding) = self.keys.conclude(&keys) {
-                    self.unclear.push(finding);
-                }
-            }
+            Ok(keys) => self.unclear.extend(self.keys.conclude(&keys)),
             Err(_) => self.keys.not_looked_at(),
         }
     }
@@ -521,7 +517,10 @@ impl Check {
         line(out, &format!("  others: {}", others.join(", ")))?;
         if self.given_up > 0 {
             let writes = count(self.given_up, "failed write");
-            line(out, &format!("  {writes} given up and written again to the next segment; nothing was acknowledged of them"))?;
+            line(
+                out,
+                &format!("  {writes} given up and written again to the next segment; nothing was acknowledged of them"),
+            )?;
         }
         if let Some(told) = self.keys.told() {
             line(out, &format!("  {told}"))?;

@@ -298,7 +298,8 @@ fn every_clumsy_cut_of_the_log() {
         judge("everything after", &tail, &named, &what);
         if let Some(next) = all.get(number + 1) {
             let (next_start, next_end) = (end, end + next.header.stored_bytes());
-            let swapped = [&whole[..start], &whole[next_start..next_end], &whole[start..end], &whole[next_end..]].concat();
+            let swapped =
+                [&whole[..start], &whole[next_start..next_end], &whole[start..end], &whole[next_end..]].concat();
             let either = [named.as_slice(), &[record(index + 1), format!("records #{} to", index + 1)]].concat();
             judge("blocks swapped", &swapped, &either, &what);
             let repeated = [&whole[..end], &whole[start..end], &whole[next_start..]].concat();

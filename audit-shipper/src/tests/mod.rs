@@ -3,6 +3,7 @@
 
 mod campaign;
 mod committing;
+mod erasing;
 mod guarding;
 mod reading;
 mod records;

@@ -29,7 +29,11 @@ enum Maker {
     },
     /// At once, on the thread that orders: for runs that must be repeatable.
     #[cfg(test)]
-    Inline { disk: Arc<dyn Disk>, bytes: u64, made: Option<Result<u32, EvidenceError>> },
+    Inline {
+        disk: Arc<dyn Disk>,
+        bytes: u64,
+        made: Option<Result<u32, EvidenceError>>,
+    },
 }
 
 impl Supply {

@@ -104,11 +104,7 @@ impl World {
 
     /// What a checkpoint signed now would say.
     fn checkpoint(&self) -> Checkpoint {
-        Checkpoint {
-            origin: "sim".to_owned(),
-            size: self.acknowledged.len() as u64,
-            root: root_of(&self.acknowledged),
-        }
+        Checkpoint { origin: "sim".to_owned(), size: self.acknowledged.len() as u64, root: root_of(&self.acknowledged) }
     }
 
     /// What a start after the crash finds.

@@ -58,13 +58,8 @@ enum Luck {
 
 impl SimulatedDisk {
     pub(super) fn new(seed: u64) -> Self {
-        let state = State {
-            segments: BTreeMap::new(),
-            random: Random(seed),
-            fault: Fault::None,
-            calls: 0,
-            crashed: false,
-        };
+        let state =
+            State { segments: BTreeMap::new(), random: Random(seed), fault: Fault::None, calls: 0, crashed: false };
         Self(std::sync::Arc::new(Mutex::new(state)))
     }
 
@@ -158,7 +153,11 @@ impl Disk for SimulatedDisk {
     fn writer(&self, number: u32, _: Durability, _: u64) -> Result<Box<dyn WriteSegment>, EvidenceError> {
         let mut state = self.state();
         state.reading()?;
-        if state.segments.contains_key(&number) { Ok(Box::new(Open(self.clone(), number))) } else { Err(failed("absent")) }
+        if state.segments.contains_key(&number) {
+            Ok(Box::new(Open(self.clone(), number)))
+        } else {
+            Err(failed("absent"))
+        }
     }
 
     fn create(&self, number: u32, bytes: u64) -> Result<(), EvidenceError> {
