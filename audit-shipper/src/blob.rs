@@ -74,6 +74,11 @@ impl Opened {
     }
 }
 
+/// The subject key that a blob is encrypted under, as it says on its outside.
+pub(crate) fn key_id(blob: &[u8]) -> Option<KeyId> {
+    blob.strip_prefix(&[VERSION])?.first_chunk::<16>().copied()
+}
+
 /// Opens a blob with the keystore's keys.
 pub(crate) fn open(
     keys: &HashMap<KeyId, [u8; KEY_BYTES]>,

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::SyncSender;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::commit::Committed;
 use crate::crypto::Digest32;
@@ -21,6 +21,9 @@ use crate::wal::writer::Writer;
 const LONGEST_SLEEP: Duration = Duration::from_secs(1);
 /// Pause before a segment is asked for again that could not be made.
 const RETRY_PAUSE: Duration = Duration::from_millis(200);
+
+/// How often it is checked that the file written to is still the file that a start would find.
+const CHECK_EVERY: Duration = Duration::from_secs(1);
 
 /// Leaves that were just written, for the derived work.
 #[derive(Debug)]
@@ -38,6 +41,8 @@ pub(crate) struct Committer {
     pub(crate) gathered: VecDeque<Item>,
     /// The lane that is drained first; it moves on, so that none is preferred.
     pub(crate) first_lane: usize,
+    /// When the file was last looked at.
+    pub(crate) checked: Instant,
 }
 
 impl Committer {
@@ -47,6 +52,7 @@ impl Committer {
         self.shared.committer.adopt_current_thread();
         loop {
             self.update_room();
+            self.check_file();
             self.gather();
             if self.gathered.is_empty() {
                 if self.shared.closing.load(Ordering::SeqCst) {
@@ -115,6 +121,9 @@ impl Committer {
         self.make_way(block.iter().map(|item| item.entries.len()).sum())?;
         let appended = self.writer.append(block)?;
         self.shared.write_began_us.store(0, Ordering::Relaxed);
+        if let Some(survived) = self.writer.take_abandoned() {
+            self.shared.remember(&survived);
+        }
         let hashes = block.iter().map(|item| item.leaf_hash).collect();
         if self.derived.try_send(Written { segment: appended.segment, hashes }).is_err() {
             self.shared.remember(&EvidenceError::Poisoned(
@@ -155,6 +164,18 @@ impl Committer {
             if let Some(cell) = item.cell {
                 cell.resolve(Err(EvidenceError::Poisoned(reason.clone())));
             }
+        }
+    }
+
+    /// A file that was deleted, replaced or overwritten behind our back takes acknowledged records with it: nothing more is
+    /// acknowledged then.
+    fn check_file(&mut self) {
+        if self.checked.elapsed() < CHECK_EVERY || self.shared.poisoned().is_some() {
+            return;
+        }
+        self.checked = Instant::now();
+        if let Err(error) = self.writer.check_file() {
+            self.shared.poison(&error);
         }
     }
 

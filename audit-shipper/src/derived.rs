@@ -13,9 +13,10 @@ use crate::committer::Written;
 use crate::crypto::Digest32;
 use crate::error::EvidenceError;
 use crate::evidence::Durability;
-use crate::layout::{self, Layout, segment_name};
+use crate::layout::{self, Layout};
 use crate::merkle::{TILE_WIDTH, TileId, Tree};
 use crate::shared::Shared;
+use crate::wal::disk::Disk;
 
 /// How often a checkpoint is signed while the log grows.
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(1);
@@ -25,6 +26,7 @@ const NICENESS: i32 = 10;
 pub(crate) struct Derived {
     pub(crate) shared: Arc<Shared>,
     pub(crate) layout: Layout,
+    pub(crate) disk: Arc<dyn Disk>,
     pub(crate) key: SigningKey,
     pub(crate) tree: Tree,
     /// The first segment that may hold writes not yet synced (only without `strict`).
@@ -76,10 +78,7 @@ impl Derived {
         if self.shared.durability != Durability::Strict {
             // What is signed must survive, or the next start would look like a rollback.
             for number in self.unsynced_from..=newest_segment {
-                let path = self.layout.wal().join(segment_name(number));
-                File::open(&path)
-                    .and_then(|file| file.sync_data())
-                    .map_err(|e| EvidenceError::io("sync", &path, &e))?;
+                self.disk.sync(number)?;
             }
             self.shared.keystore.sync()?;
             self.unsynced_from = newest_segment;

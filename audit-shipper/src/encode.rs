@@ -200,6 +200,7 @@ pub(crate) fn note(key: &RecordKey, id: RecordId, note: &Note) -> Result<Item, E
             Detail::Digest(digest) => hex::encode(digest).into(),
             Detail::Record(id) => id.to_string().into(),
             Detail::Name(text) => name(text).into(),
+            Detail::Names(texts) => texts.iter().map(|text| name(text)).collect(),
         };
         (name(field), value)
     });

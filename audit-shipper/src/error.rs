@@ -45,6 +45,9 @@ pub enum EvidenceError {
     /// The committer stopped after a failed write; nothing is acknowledged any more.
     #[error("evidence cannot be written any more: {0}")]
     Poisoned(String),
+    /// A person's data are on legal hold.
+    #[error("these data are on legal hold; release the hold first (audit hold --release)")]
+    Held,
     /// The record did not fit into the queue.
     #[error("the evidence queue is full")]
     QueueFull,

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crossbeam::queue::ArrayQueue;
 
@@ -24,8 +24,10 @@ use crate::merkle::Tree;
 use crate::producer::Producer;
 use crate::recovery::{self, Recovered};
 use crate::shared::{Lane, Shared};
+use crate::wal::disk::Disk;
 use crate::wal::format::{BLOCK_ALIGN, MIN_SEGMENT_BYTES};
-use crate::wal::segment;
+use crate::wal::segment::Files;
+use crate::wal::supply::Supply;
 use crate::wal::writer::{Position, Writer};
 
 /// Most producers; the last shard number is the start's own.
@@ -140,27 +142,36 @@ impl Evidence {
     /// [`EvidenceError::Locked`], [`EvidenceError::Damaged`], [`EvidenceError::RolledBack`], [`EvidenceError::Keys`],
     /// [`EvidenceError::Setting`], [`EvidenceError::Io`].
     pub fn open(options: Options) -> Result<Self, EvidenceError> {
+        let wal = Layout::new(&options.dir, &options.origin)?.wal();
+        Self::open_on(options, Arc::new(Files::new(&wal)))
+    }
+
+    /// As [`Self::open`], with the segments on a given disk.
+    pub(crate) fn open_on(options: Options, disk: Arc<dyn Disk>) -> Result<Self, EvidenceError> {
         let layout = Layout::new(&options.dir, &options.origin)?;
         check(&options, &layout)?;
         layout::make_directory(&layout.wal())?;
         layout::make_directory(&layout.keys)?;
         let lock = lock(&layout.lock())?;
-        let is_new = layout::segment_numbers(&layout.wal())?.is_empty();
+        let is_new = disk.segments()?.is_empty();
         let was_signed = layout.checkpoint().exists() || layout.last_signed().exists();
         let key = SigningKey::load_or_create(&options.log_key, &options.origin, is_new && !was_signed)?;
         let keystore = Keystore::open(&layout.keystore(), &options.keystore, is_new)?;
         layout::replace(&layout.verifier_key(), format!("{}\n", key.verifier).as_bytes())?;
-        let recovered = recovery::recover(&layout, &key.verifier)?;
+        let recovered = recovery::recover(&layout, &disk, &key.verifier)?;
         if is_new {
-            segment::create(&layout.wal(), recovered.position.segment, options.segment_bytes)?;
+            disk.create(recovered.position.segment, options.segment_bytes)?;
         }
-        recovery::tidy_segments(&layout, recovered.position.segment, options.segment_bytes)?;
-        Self::start(&options, layout, lock, key, keystore, recovered)
+        recovery::tidy_segments(disk.as_ref(), recovered.position.segment, options.segment_bytes)?;
+        // What a record says was erased stays erased, also when an older keystore was put back or a crash came in between.
+        keystore.destroy(&recovered.erased)?;
+        Self::start(&options, layout, disk, lock, key, keystore, recovered)
     }
 
     fn start(
         options: &Options,
         layout: Layout,
+        disk: Arc<dyn Disk>,
         lock: File,
         key: SigningKey,
         keystore: Keystore,
@@ -177,14 +188,15 @@ impl Evidence {
             })
             .collect();
         let shared = Arc::new(Shared::new(lanes, options.durability, keystore));
-        let Recovered { position, mut tree, open_calls, torn_bytes } = recovered;
+        let Recovered { position, mut tree, open_calls, torn_bytes, .. } = recovered;
         let first_segment = position.segment;
         let first = first_records(options, node, &position, &tree, &open_calls, torn_bytes)?;
         let woken = Arc::clone(&shared);
-        let mut writer = Writer::new(layout.wal(), options.segment_bytes, options.durability, position, move || {
+        let supply = Supply::start(Arc::clone(&disk), options.segment_bytes, move || {
             woken.segment_news.store(true, Ordering::SeqCst);
             woken.committer.wake();
         })?;
+        let mut writer = Writer::new(Arc::clone(&disk), options.segment_bytes, options.durability, position, supply)?;
         let direct_io = writer.uses_direct_io();
         for items in first.chunks(FIRST_RECORDS_PER_BLOCK) {
             writer.make_way(items.iter().map(|item| item.entries.len()).sum())?;
@@ -201,8 +213,14 @@ impl Evidence {
         shared.room.store(writer.room().0, Ordering::Relaxed);
         let verifier_key = key.verifier.to_string();
         let (sender, receiver) = sync_channel(DERIVED_BACKLOG_BLOCKS);
-        let mut derived =
-            Derived { shared: Arc::clone(&shared), layout: layout.clone(), key, tree, unsynced_from: first_segment };
+        let mut derived = Derived {
+            shared: Arc::clone(&shared),
+            layout: layout.clone(),
+            disk,
+            key,
+            tree,
+            unsynced_from: first_segment,
+        };
         // So that there is a signature from the first moment on, and a start that cannot sign fails.
         derived.sign(writer.segment())?;
         let committer = Committer {
@@ -212,6 +230,7 @@ impl Evidence {
             wal: layout.wal(),
             gathered: VecDeque::new(),
             first_lane: 0,
+            checked: Instant::now(),
         };
         let producers = (0..options.producers)
             .map(|number| Producer::new(Arc::clone(&shared), number).map(Some))
@@ -260,6 +279,11 @@ impl Evidence {
     #[must_use]
     pub fn mac(&self, purpose: &str, parts: &[&[u8]]) -> [u8; 32] {
         self.shared.keystore.mac(purpose, parts)
+    }
+
+    /// The keys of the people whose records are here.
+    pub(crate) fn keystore(&self) -> &Keystore {
+        &self.shared.keystore
     }
 
     /// Where the log lies.

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::str::FromStr;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use crate::crypto;
 use crate::error::EvidenceError;
@@ -78,18 +78,25 @@ pub(crate) struct IdMaker {
     node: u16,
     shard: u8,
     sequence: AtomicU32,
+    /// The time of the newest id: ids go on in order while the clock goes back.
+    newest_ms: AtomicU64,
 }
 
 impl IdMaker {
     pub(crate) fn new(node: u16, shard: u8) -> Self {
-        Self { node, shard, sequence: AtomicU32::new(0) }
+        Self { node, shard, sequence: AtomicU32::new(0), newest_ms: AtomicU64::new(0) }
     }
 
     pub(crate) fn next(&self) -> RecordId {
+        self.next_at(Moment::now().unix_us / 1000)
+    }
+
+    fn next_at(&self, now_ms: u64) -> RecordId {
+        let time_ms = self.newest_ms.fetch_max(now_ms, Ordering::Relaxed).max(now_ms);
         let sequence = self.sequence.fetch_add(1, Ordering::Relaxed) as u16;
         let [a, b, c, d, e] = crypto::random::<5>();
         let random = u64::from_be_bytes([0, 0, 0, a, b, c, d, e]);
-        let unix_ms = u128::from(Moment::now().unix_us / 1000) & 0xffff_ffff_ffff;
+        let unix_ms = u128::from(time_ms) & 0xffff_ffff_ffff;
         RecordId(
             unix_ms << 80
                 | u128::from(self.node) << 64
@@ -113,6 +120,14 @@ mod tests {
         assert_ne!(first, second);
         assert!(first.unix_ms() <= second.unix_ms());
         assert_eq!(first.to_string().len(), PRINTED_CHARS);
+    }
+
+    #[test]
+    fn ids_go_on_in_order_while_the_clock_goes_back() {
+        let maker = IdMaker::new(1, 0);
+        let times = [5000, 4000, 1, 6000, 5999].map(|time_ms| maker.next_at(time_ms));
+        assert_eq!(times.map(RecordId::unix_ms), [5000, 5000, 5000, 6000, 6000]);
+        assert!(times.is_sorted());
     }
 
     #[test]

@@ -342,5 +342,8 @@ pub(crate) fn note_word(kind: NoteKind) -> &'static str {
         NoteKind::Limit => "limit",
         NoteKind::DataLoad => "data_load",
         NoteKind::Access => "access",
+        NoteKind::Export => "export",
+        NoteKind::Erasure => "erasure",
+        NoteKind::Key => "key",
     }
 }

@@ -23,6 +23,7 @@ mod committer;
 mod crypto;
 mod derived;
 mod encode;
+mod erasure;
 mod error;
 mod evidence;
 mod id;
@@ -40,6 +41,7 @@ mod tests;
 mod wal;
 
 pub use commit::{Commit, Committed};
+pub use erasure::{Erasure, ErasurePlan};
 pub use error::{EvidenceError, Unavailable};
 pub use evidence::{Durability, Evidence, Options, Status};
 pub use id::RecordId;

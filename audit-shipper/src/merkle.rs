@@ -122,6 +122,84 @@ impl Tree {
     }
 }
 
+/// Names a perfect subtree: 2^level leaves, the `index`-th of its level.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct NodeId {
+    pub(crate) level: u32,
+    pub(crate) index: u64,
+}
+
+impl NodeId {
+    /// The tile that holds the node's descendants (or itself), and where in it they begin and how many they are.
+    pub(crate) fn in_tile(self) -> (TileId, usize, usize) {
+        let below = self.level % 8;
+        let first = self.index << below;
+        let id = TileId { level: (self.level / 8) as usize, index: first / TILE_WIDTH as u64 };
+        (id, (first % TILE_WIDTH as u64) as usize, 1 << below)
+    }
+}
+
+/// Root of a perfect subtree from hashes of one level.
+pub(crate) fn fold(hashes: &[Digest32]) -> Digest32 {
+    let mut subtree = Frontier::default();
+    hashes.iter().for_each(|hash| subtree.push(*hash));
+    subtree.root()
+}
+
+/// The audit path of a leaf (RFC 6962 §2.1.1), nearest sibling first.
+pub(crate) fn inclusion_path<E>(
+    index: u64,
+    size: u64,
+    node: &mut impl FnMut(NodeId) -> Result<Digest32, E>,
+) -> Result<Vec<Digest32>, E> {
+    let (mut from, mut until, mut path) = (0, size, Vec::new());
+    while until - from > 1 {
+        let middle = from + split(until - from);
+        if index < middle {
+            path.push(range_root(middle, until, node)?);
+            until = middle;
+        } else {
+            path.push(range_root(from, middle, node)?);
+            from = middle;
+        }
+    }
+    path.reverse();
+    Ok(path)
+}
+
+/// The root that a leaf's hash and its audit path lead to. None if the path has the wrong length.
+pub(crate) fn root_of_path(leaf: Digest32, index: u64, size: u64, path: &[Digest32]) -> Option<Digest32> {
+    // Which way each step went, from the leaf upwards.
+    let (mut from, mut until, mut turns) = (0, size, Vec::new());
+    while until - from > 1 {
+        let middle = from + split(until - from);
+        turns.push(index >= middle);
+        if index < middle { until = middle } else { from = middle }
+    }
+    if turns.len() != path.len() || index >= size {
+        return None;
+    }
+    let step = |hash, (right, sibling): (&bool, &Digest32)| {
+        if *right { node_hash(sibling, &hash) } else { node_hash(&hash, sibling) }
+    };
+    Some(turns.iter().rev().zip(path).fold(leaf, step))
+}
+
+/// The largest power of two below a number.
+fn split(size: u64) -> u64 {
+    1 << (63 - (size - 1).leading_zeros())
+}
+
+fn range_root<E>(from: u64, until: u64, node: &mut impl FnMut(NodeId) -> Result<Digest32, E>) -> Result<Digest32, E> {
+    let size = until - from;
+    if size.is_power_of_two() {
+        let level = size.trailing_zeros();
+        return node(NodeId { level, index: from >> level });
+    }
+    let middle = from + split(size);
+    Ok(node_hash(&range_root(from, middle, node)?, &range_root(middle, until, node)?))
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
@@ -171,6 +249,41 @@ mod tests {
         let mut subtree = Tree::default();
         below.1.iter().for_each(|hash| subtree.push(*hash, |_, _| {}));
         assert_eq!(subtree.root(), above.1[3]);
+    }
+
+    #[test]
+    fn every_path_leads_to_the_root_and_no_changed_one_does() {
+        let leaves: Vec<Digest32> = (0..70_u32).map(|number| leaf_hash(&number.to_be_bytes())).collect();
+        for size in [1_u64, 2, 3, 7, 8, 9, 64, 70] {
+            let leaves = &leaves[..size as usize];
+            let root = fold(leaves);
+            let mut node = |id: NodeId| {
+                let first = (id.index << id.level) as usize;
+                Ok::<_, ()>(fold(&leaves[first..first + (1 << id.level)]))
+            };
+            for (index, leaf) in (0..).zip(leaves) {
+                let path = inclusion_path(index, size, &mut node).unwrap();
+                assert_eq!(root_of_path(*leaf, index, size, &path), Some(root), "{index} of {size}");
+                assert_ne!(root_of_path([9; 32], index, size, &path), Some(root));
+                for position in 0..path.len() {
+                    let mut changed = path.clone();
+                    changed[position][0] ^= 1;
+                    assert_ne!(root_of_path(*leaf, index, size, &changed), Some(root));
+                }
+                assert_eq!(root_of_path(*leaf, size, size, &path), None);
+            }
+        }
+    }
+
+    #[test]
+    fn nodes_are_found_in_their_tiles() {
+        let place = |level, index| {
+            let (id, first, number) = NodeId { level, index }.in_tile();
+            (id.level, id.index, first, number)
+        };
+        assert_eq!(place(0, 300), (0, 1, 44, 1));
+        assert_eq!(place(3, 32), (0, 1, 0, 8));
+        assert_eq!(place(8, 5), (1, 0, 5, 1));
     }
 
     #[test]

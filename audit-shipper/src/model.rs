@@ -296,8 +296,14 @@ pub enum NoteKind {
     Limit,
     /// A model, adapter or file was loaded or changed.
     DataLoad,
-    /// Evidence was read, exported or unsealed.
+    /// Evidence was read or unsealed.
     Access,
+    /// Evidence was exported.
+    Export,
+    /// Keys of a person or of a month were destroyed; a legal hold began or ended.
+    Erasure,
+    /// The log's signing key was replaced.
+    Key,
 }
 
 /// A value that may stand in a leaf.
@@ -311,6 +317,8 @@ pub enum Detail {
     Record(RecordId),
     /// A name from the configuration or the policy, or an enum of ours. Never free text.
     Name(String),
+    /// Several such names.
+    Names(Vec<String>),
 }
 
 /// Everything that is not a call.

@@ -114,6 +114,8 @@ pub struct Producer {
     shared: Arc<Shared>,
     lane: usize,
     keys: HashMap<Scope, Arc<SubjectKey>>,
+    /// The keystore's generation when `keys` were taken from it.
+    generation: u64,
     compressor: zstd::bulk::Compressor<'static>,
 }
 
@@ -127,7 +129,7 @@ impl Producer {
     pub(crate) fn new(shared: Arc<Shared>, lane: usize) -> Result<Self, EvidenceError> {
         let compressor = zstd::bulk::Compressor::new(chunk::COMPRESSION_LEVEL)
             .map_err(|error| EvidenceError::Malformed(format!("no compressor: {error}")))?;
-        Ok(Self { shared, lane, keys: HashMap::new(), compressor })
+        Ok(Self { shared, lane, keys: HashMap::new(), generation: 0, compressor })
     }
 
     /// Asks for the right to write one call.
@@ -396,6 +398,12 @@ impl Producer {
     }
 
     fn record_key(&mut self, id: RecordId, scope: &Scope) -> RecordKey {
+        let generation = self.shared.keystore.generation();
+        if generation != self.generation {
+            // Somebody was erased: what comes now gets a new key.
+            self.keys.clear();
+            self.generation = generation;
+        }
         if let Some(key) = self.keys.get(scope) {
             return RecordKey::new(id, Arc::clone(key));
         }

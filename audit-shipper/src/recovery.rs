@@ -1,9 +1,9 @@
 //! What a start does with what it finds: cut what was torn, refuse what was damaged or rolled back, close open calls.
 
-use std::collections::HashMap;
-use std::fs::{self, File};
-use std::os::unix::fs::FileExt;
+use std::collections::{HashMap, HashSet};
+use std::fs::File;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use serde::Deserialize;
 
@@ -13,9 +13,11 @@ use crate::derived::{tile_path, write_tile};
 use crate::encode::Tallies;
 use crate::error::EvidenceError;
 use crate::id::RecordId;
+use crate::keystore::KeyId;
 use crate::layout::{self, Layout, segment_name};
 use crate::merkle::{TileId, Tree, leaf_hash};
 use crate::read::findings::examine;
+use crate::wal::disk::Disk;
 use crate::wal::format::{Entries, EntryKind};
 use crate::wal::scan::{Bad, Block, End, Found, Scanner};
 use crate::wal::writer::Position;
@@ -32,6 +34,8 @@ pub(crate) struct Recovered {
     /// Calls without an end, and what was written of their payload.
     pub(crate) open_calls: Vec<(RecordId, Tallies)>,
     pub(crate) torn_bytes: u64,
+    /// Keys that records say were destroyed.
+    pub(crate) erased: HashSet<KeyId>,
 }
 
 /// The fields of a leaf that pairing needs.
@@ -47,6 +51,8 @@ pub(crate) struct LeafLinks {
     pub(crate) blob: Option<BlobLink>,
     #[serde(default)]
     pub(crate) payloads: Vec<PayloadLink>,
+    #[serde(default)]
+    details: serde_json::Value,
 }
 
 #[derive(Deserialize)]
@@ -77,6 +83,13 @@ impl LeafLinks {
         self.call.as_ref()?.parse().ok()
     }
 
+    /// The keys that an erasure record says were destroyed.
+    pub(crate) fn erased_keys(&self) -> impl Iterator<Item = KeyId> {
+        let is_erasure = self.t == "erasure";
+        let keys = self.details.get("keys").and_then(serde_json::Value::as_array).filter(|_| is_erasure);
+        keys.into_iter().flatten().filter_map(|key| hex::decode(key.as_str()?).ok()?.try_into().ok())
+    }
+
     /// The blob's digest.
     pub(crate) fn blob_sha256(&self) -> Option<Digest32> {
         hex::decode(&self.blob.as_ref()?.sha256).ok()?.try_into().ok()
@@ -84,15 +97,36 @@ impl LeafLinks {
 }
 
 /// Reads the whole log, repairs its torn end, and checks it against what was signed.
-pub(crate) fn recover(layout: &Layout, key: &VerifierKey) -> Result<Recovered, EvidenceError> {
-    let mut signed = signed_checkpoints(layout, key)?;
+pub(crate) fn recover(layout: &Layout, disk: &Arc<dyn Disk>, key: &VerifierKey) -> Result<Recovered, EvidenceError> {
+    let mut failed = None;
+    let recovered = recover_log(disk, &signed_checkpoints(layout, key)?, |id, hashes| {
+        if let Err(error) = repair_tile(layout, id, hashes) {
+            failed = Some(error);
+        }
+    })?;
+    if let Some(error) = failed {
+        return Err(error);
+    }
+    for (id, hashes) in recovered.tree.partial_tiles() {
+        repair_tile(layout, id, hashes)?;
+    }
+    tidy_checkpoint_log(layout)?;
+    Ok(recovered)
+}
+
+/// The part of a start that concerns the log alone: reads it, checks it against what was signed, cuts its torn end.
+pub(crate) fn recover_log(
+    disk: &Arc<dyn Disk>,
+    signed: &[Checkpoint],
+    mut full_tile: impl FnMut(TileId, &[Digest32]),
+) -> Result<Recovered, EvidenceError> {
     let mut recovered = Recovered::default();
     let mut open = HashMap::new();
-    let mut scanner = Scanner::new(&layout.wal());
+    let mut scanner = Scanner::alone(Arc::clone(disk));
     let end = loop {
         match scanner.next()? {
             Found::Block(block) => {
-                take_block(&block, layout, &mut recovered.tree, &mut open, &mut signed)?;
+                take_block(&block, &mut recovered, &mut open, signed, &mut full_tile)?;
             }
             Found::Bad(bad) => return Err(EvidenceError::Damaged(describe(&bad))),
             Found::End(end) => break end,
@@ -105,11 +139,7 @@ pub(crate) fn recover(layout: &Layout, key: &VerifierKey) -> Result<Recovered, E
             recovered.tree.size()
         )));
     }
-    for (id, hashes) in recovered.tree.partial_tiles() {
-        repair_tile(layout, id, hashes)?;
-    }
-    cut_torn_tail(layout, &end)?;
-    tidy_checkpoint_log(layout)?;
+    cut_torn_tail(disk.as_ref(), &end)?;
     let expected = scanner.expected();
     recovered.torn_bytes = end.torn_bytes;
     recovered.position = Position {
@@ -140,28 +170,21 @@ fn signed_checkpoints(layout: &Layout, key: &VerifierKey) -> Result<Vec<Checkpoi
 
 fn take_block(
     block: &Block,
-    layout: &Layout,
-    tree: &mut Tree,
+    recovered: &mut Recovered,
     open: &mut HashMap<RecordId, Tallies>,
-    signed: &mut [Checkpoint],
+    signed: &[Checkpoint],
+    full_tile: &mut impl FnMut(TileId, &[Digest32]),
 ) -> Result<(), EvidenceError> {
-    let mut entries = Entries::new(&block.payload);
-    for entry in entries.by_ref() {
+    let tree = &mut recovered.tree;
+    for entry in Entries::new(&block.payload) {
         if entry.kind == EntryKind::Blob {
             continue;
         }
         let links = LeafLinks::parse(entry.data)
             .ok_or_else(|| EvidenceError::Damaged(format!("record #{} is not a leaf", tree.size())))?;
         follow(&links, open);
-        let mut failed = None;
-        tree.push(leaf_hash(entry.data), |id, hashes| {
-            if let Err(error) = repair_tile(layout, id, hashes) {
-                failed = Some(error);
-            }
-        });
-        if let Some(error) = failed {
-            return Err(error);
-        }
+        recovered.erased.extend(links.erased_keys());
+        tree.push(leaf_hash(entry.data), &mut *full_tile);
         if let Some(checkpoint) = signed.iter().find(|signed| signed.size == tree.size() && signed.root != tree.root())
         {
             return Err(EvidenceError::RolledBack(format!(
@@ -216,26 +239,17 @@ fn repair_tile(layout: &Layout, id: TileId, hashes: &[Digest32]) -> Result<(), E
 }
 
 /// Zeroes what an unfinished write left, so that the next block is written onto zeros.
-fn cut_torn_tail(layout: &Layout, end: &End) -> Result<(), EvidenceError> {
-    let path = layout.wal().join(segment_name(end.segment));
+fn cut_torn_tail(disk: &dyn Disk, end: &End) -> Result<(), EvidenceError> {
     if end.torn_bytes == 0 {
         return Ok(());
     }
-    tracing::warn!(segment = %path.display(), offset = end.offset, bytes = end.torn_bytes,
-        "a write that was never acknowledged is cut off");
-    let cut = || {
-        let file = File::options().write(true).open(&path)?;
-        let zeros = vec![0; usize::try_from(end.torn_bytes).unwrap_or(usize::MAX).min(1 << 20)];
-        let mut at = end.offset;
-        let until = end.offset + end.torn_bytes;
-        while at < until {
-            let step = zeros.len().min(usize::try_from(until - at).unwrap_or(usize::MAX));
-            file.write_all_at(zeros.get(..step).unwrap_or_default(), at)?;
-            at += step as u64;
-        }
-        file.sync_all()
-    };
-    cut().map_err(|e| EvidenceError::io("repair", &path, &e))
+    tracing::warn!(
+        segment = end.segment,
+        offset = end.offset,
+        bytes = end.torn_bytes,
+        "a write that was never acknowledged is cut off"
+    );
+    disk.zero(end.segment, end.offset, end.offset + end.torn_bytes)
 }
 
 /// Cuts an unfinished last line off the log of checkpoints.
@@ -255,21 +269,12 @@ fn tidy_checkpoint_log(layout: &Layout) -> Result<(), EvidenceError> {
         .map_err(|e| EvidenceError::io("repair", &path, &e))
 }
 
-/// Brings the last segment back to its size and removes half-made ones.
-pub(crate) fn tidy_segments(layout: &Layout, end_segment: u32, segment_bytes: u64) -> Result<(), EvidenceError> {
-    let wal = layout.wal();
-    let path = wal.join(segment_name(end_segment));
-    let file = File::options().write(true).open(&path).map_err(|e| EvidenceError::io("open", &path, &e))?;
-    let length = file.metadata().map_err(|e| EvidenceError::io("inspect", &path, &e))?.len();
-    if length < segment_bytes {
-        file.set_len(segment_bytes)
-            .and_then(|()| file.sync_all())
-            .map_err(|e| EvidenceError::io("extend", &path, &e))?;
-    }
+/// Brings the last segment back to its size and removes what is behind it.
+pub(crate) fn tidy_segments(disk: &dyn Disk, end_segment: u32, segment_bytes: u64) -> Result<(), EvidenceError> {
+    disk.extend(end_segment, segment_bytes)?;
     // Segments behind the end hold no good block (the scan has looked); they are made anew, in the size of this start.
-    for number in layout::segment_numbers(&wal)?.into_iter().filter(|&number| number > end_segment) {
-        let path = wal.join(segment_name(number));
-        fs::remove_file(&path).map_err(|e| EvidenceError::io("remove", &path, &e))?;
+    for number in disk.segments()?.into_iter().filter(|&number| number > end_segment) {
+        disk.remove(number)?;
     }
     Ok(())
 }

@@ -1,17 +1,23 @@
 //! Reading a log: search, show, verify. Works beside a running gateway, up to what is durable.
 
+mod erased;
 pub(crate) mod findings;
+mod proof;
 mod query;
 mod records;
 mod rows;
 mod search;
 mod show;
+mod signed;
 mod source;
 mod text;
+mod tlog;
 mod verify;
 
+pub use proof::{Proof, prove};
 pub use query::Query;
 pub use search::{SearchOptions, search};
 pub use show::show;
 pub use source::Source;
-pub use verify::{Verdict, verify};
+pub use tlog::export_tlog;
+pub use verify::{Progress, Verdict, verify, verify_with};

@@ -53,6 +53,16 @@ impl Record {
     }
 }
 
+/// Calls `each` for every leaf with its index, in order, up to the first damage.
+pub(super) fn for_each_leaf(log: &Log, mut each: impl FnMut(u64, &[u8])) -> Result<(), EvidenceError> {
+    let mut scanner = Scanner::new(&log.layout.wal());
+    while let Found::Block(block) = scanner.next()? {
+        let leaves = Entries::new(&block.payload).filter(|entry| entry.kind == EntryKind::Leaf);
+        (block.header.first_index..).zip(leaves).for_each(|(index, leaf)| each(index, leaf.data));
+    }
+    Ok(())
+}
+
 /// Calls `each` for every record that can be read; returns whether there were damaged ones.
 pub(super) fn for_each(log: &Log, mut each: impl FnMut(Record)) -> Result<bool, EvidenceError> {
     let mut scanner = Scanner::new(&log.layout.wal());

@@ -4,10 +4,12 @@ use std::collections::{BTreeMap, HashMap};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use super::erased::KeyCheck;
 use super::findings::{Place, examine, range_name};
+use super::signed::Signed;
 use super::source::{Log, Source};
 use super::text::{count, line};
-use crate::checkpoint::{Checkpoint, VerifierKey};
+use crate::checkpoint::VerifierKey;
 use crate::crypto::{Digest32, sha256};
 use crate::derived::tile_path;
 use crate::encode::{Tallies, Tally};
@@ -21,6 +23,12 @@ use crate::wal::scan::{Bad, Block, End, Found, Scanner};
 
 /// Findings printed at most.
 const MAX_PRINTED: usize = 20;
+/// Findings kept at most.
+const MAX_KEPT: usize = 10_000;
+/// Kinds of records counted apart.
+const MAX_KINDS: usize = 64;
+/// Bytes between two reports of progress.
+const PROGRESS_EVERY_BYTES: u64 = 8 << 20;
 
 /// What [`verify`] found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,11 +53,35 @@ impl Verdict {
     }
 }
 
+/// How far a check of a log is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// Records checked.
+    pub records: u64,
+    /// Bytes of segments read.
+    pub bytes: u64,
+    /// Bytes of segments in all.
+    pub bytes_total: u64,
+}
+
 /// Checks the whole log and prints a short report.
 ///
 /// # Errors
 /// Only if the output cannot be written; everything else is a verdict.
 pub fn verify(source: &Source, out: &mut dyn Write) -> Result<Verdict, EvidenceError> {
+    verify_with(source, out, &mut |_| {})
+}
+
+/// As [`verify`], and tells how far it is, about once per [`PROGRESS_EVERY_BYTES`]. Memory is bounded whatever the log's size:
+/// by the calls that are open at once, the subject keys, and [`MAX_KEPT`] findings.
+///
+/// # Errors
+/// As [`verify`].
+pub fn verify_with(
+    source: &Source,
+    out: &mut dyn Write,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<Verdict, EvidenceError> {
     let log = match source.locate() {
         Ok(log) => log,
         Err(error) => return cannot_tell(out, &error),
@@ -58,7 +90,7 @@ pub fn verify(source: &Source, out: &mut dyn Write) -> Result<Verdict, EvidenceE
         Ok(key) => key,
         Err(error) => return cannot_tell(out, &error),
     };
-    match Check::run(&log, &key.0) {
+    match Check::run(source, &log, &key.0, progress) {
         Ok(check) => check.report(&log, key.1, out),
         Err(error) => cannot_tell(out, &error),
     }
@@ -76,22 +108,46 @@ struct Check {
     running: bool,
     /// None once records are missing, so that nothing behind them can be placed in the tree.
     tree: Option<Tree>,
-    checkpoints: Vec<Checkpoint>,
-    has_checkpoint: bool,
+    signed: Signed,
     /// Size of the largest signed tree that the log agrees with.
     agreed: u64,
-    disagreeing: Vec<u64>,
+    /// The smallest signed tree that the log does not agree with, and the largest before it that it does.
+    first_wrong: Option<(u64, u64)>,
     records: u64,
     kinds: BTreeMap<String, u64>,
     open: HashMap<RecordId, (Place, Tallies)>,
     /// Records whose hashes go into the tile now being filled.
     in_tile: Vec<Place>,
     wrong_hashes: Vec<WrongHash>,
-    changed: Vec<String>,
+    changed: Findings,
     /// Contradictions between records; they may just follow from what was changed.
-    contradictions: Vec<String>,
-    unclear: Vec<String>,
+    contradictions: Findings,
+    unclear: Findings,
     lost: u64,
+    /// Writes that failed and were given up; nothing was acknowledged of them.
+    given_up: u64,
+    keys: KeyCheck,
+}
+
+/// A bounded list of findings.
+#[derive(Default)]
+struct Findings {
+    list: Vec<String>,
+    more: usize,
+}
+
+impl Findings {
+    fn push(&mut self, finding: String) {
+        if self.list.len() < MAX_KEPT { self.list.push(finding) } else { self.more += 1 }
+    }
+
+    fn extend(&mut self, findings: impl IntoIterator<Item = String>) {
+        findings.into_iter().for_each(|finding| self.push(finding));
+    }
+
+    fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
 }
 
 struct WrongHash {
@@ -103,68 +159,61 @@ struct WrongHash {
 }
 
 impl Check {
-    fn run(log: &Log, key: &VerifierKey) -> Result<Self, EvidenceError> {
+    fn run(
+        source: &Source,
+        log: &Log,
+        key: &VerifierKey,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<Self, EvidenceError> {
         let mut check = Self {
             wal: log.layout.wal(),
             tiles: log.layout.tiles(),
             running: log.is_running(),
             tree: Some(Tree::default()),
-            checkpoints: Vec::new(),
-            has_checkpoint: false,
+            // First: what is signed now is durable already, however the log grows meanwhile.
+            signed: Signed::open(log, key)?,
             agreed: 0,
-            disagreeing: Vec::new(),
+            first_wrong: None,
             records: 0,
             kinds: BTreeMap::new(),
             open: HashMap::new(),
             in_tile: Vec::new(),
             wrong_hashes: Vec::new(),
-            changed: Vec::new(),
-            contradictions: Vec::new(),
-            unclear: Vec::new(),
+            changed: Findings::default(),
+            contradictions: Findings::default(),
+            unclear: Findings::default(),
             lost: 0,
+            given_up: 0,
+            keys: KeyCheck::default(),
         };
-        // First: what is signed now is durable already, however the log grows meanwhile.
-        check.read_checkpoints(log, key)?;
+        let sizes = segment_sizes(&check.wal)?;
+        let bytes_total = sizes.values().sum();
+        let mut reported = 0;
         let mut scanner = Scanner::new(&check.wal);
         loop {
-            match scanner.next()? {
-                Found::Block(block) => check.block(&block),
-                Found::Bad(bad) => check.bad(&bad),
+            let (segment, offset) = match scanner.next()? {
+                Found::Block(block) => {
+                    check.block(&block);
+                    (block.segment, block.offset)
+                }
+                Found::Bad(bad) => {
+                    check.bad(&bad);
+                    (bad.segment, bad.offset)
+                }
                 Found::End(end) => {
+                    check.given_up = scanner.given_up();
                     check.end(&end);
+                    check.keys_at_end(source, log);
+                    progress(Progress { records: check.records, bytes: bytes_total, bytes_total });
                     return Ok(check);
                 }
-            }
-        }
-    }
-
-    fn read_checkpoints(&mut self, log: &Log, key: &VerifierKey) -> Result<(), EvidenceError> {
-        for path in [log.layout.checkpoint(), log.layout.last_signed()] {
-            let Some(note) = layout::read_if_there(&path)? else {
-                continue;
             };
-            match Checkpoint::open(&note, key) {
-                Ok(checkpoint) => {
-                    self.has_checkpoint = true;
-                    self.checkpoints.push(checkpoint);
-                }
-                Err(why) => self.changed.push(format!("the checkpoint {}: {why}", path.display())),
+            let bytes = sizes.range(..segment).map(|(_, size)| size).sum::<u64>() + offset;
+            if bytes >= reported + PROGRESS_EVERY_BYTES {
+                reported = bytes;
+                progress(Progress { records: check.records, bytes, bytes_total });
             }
         }
-        let path = log.layout.checkpoint_log();
-        let bytes = layout::read_if_there(&path)?.unwrap_or_default();
-        for (number, bytes) in bytes.split_inclusive(|&byte| byte == b'\n').enumerate() {
-            // A last line without its end is being written, or was when the gateway was killed.
-            let Some(bytes) = bytes.strip_suffix(b"\n") else {
-                break;
-            };
-            let read = std::str::from_utf8(bytes).map_err(|_| "it is not text".to_owned());
-            match read.and_then(|line| Checkpoint::from_log_line(line, key)) {
-                Ok(checkpoint) => self.checkpoints.push(checkpoint),
-                Err(why) => self.changed.push(format!("line {} of {}: {why}", number + 1, path.display())),
-            }
-        }
-        Ok(())
     }
 
     fn block(&mut self, block: &Block) {
@@ -188,6 +237,7 @@ impl Check {
                 }
                 EntryKind::Blob => match expected_blob.take() {
                     Some((place, length, digest)) => {
+                        self.keys.blob(entry.data, place.index);
                         let right = entry.intact && entry.data.len() as u64 == length;
                         if !right || digest != Some(sha256(&[entry.data])) {
                             let name = place.name();
@@ -222,7 +272,9 @@ impl Check {
     fn leaf(&mut self, leaf: &[u8], segment: u32, offset: u64) -> (Place, Option<LeafLinks>) {
         let links = LeafLinks::parse(leaf);
         let (kind, id) = links.as_ref().map(|links| (links.t.clone(), links.id.clone())).unwrap_or_default();
-        *self.kinds.entry(kind.clone()).or_default() += 1;
+        if self.kinds.len() < MAX_KINDS || self.kinds.contains_key(&kind) {
+            *self.kinds.entry(kind.clone()).or_default() += 1;
+        }
         let place = Place { index: self.records, kind, id, file: self.file(segment), offset };
         self.records += 1;
         self.in_tile.push(place.clone());
@@ -239,12 +291,11 @@ impl Check {
 
     fn compare_roots(&mut self, tree: &Tree) {
         let size = tree.size();
-        let signed = self.checkpoints.iter().filter(|checkpoint| checkpoint.size == size);
-        for same in signed.map(|checkpoint| checkpoint.root == tree.root()) {
-            if same {
+        for root in self.signed.roots_at(size) {
+            if root == tree.root() {
                 self.agreed = size;
-            } else {
-                self.disagreeing.push(size);
+            } else if self.first_wrong.is_none() {
+                self.first_wrong = Some((size, self.agreed));
             }
         }
     }
@@ -261,6 +312,9 @@ impl Check {
         }
         let below = (TILE_WIDTH as u64).saturating_pow(u32::try_from(id.level).unwrap_or(u32::MAX));
         for (number, _) in stored.iter().zip(hashes).enumerate().filter(|(_, (a, b))| a != b) {
+            if self.wrong_hashes.len() >= MAX_KEPT {
+                return;
+            }
             let first = (id.index * TILE_WIDTH as u64 + number as u64).saturating_mul(below);
             let place = self.in_tile.get(number).filter(|_| id.level == 0);
             let record = place.map(Place::name);
@@ -294,6 +348,7 @@ impl Check {
             },
             "payload" => self.follow_payload(place, links),
             "gap" => self.lost += links.count.unwrap_or(0),
+            "erasure" => self.keys.erasure(links),
             "boot" => {
                 let left: Vec<Place> = self.open.drain().map(|(_, (place, _))| place).collect();
                 for place in left {
@@ -359,7 +414,6 @@ impl Check {
             for (id, hashes) in tree.partial_tiles() {
                 self.compare_partial_tiles(id, hashes);
             }
-            self.compare_with_signatures(&tree);
             self.tree = Some(tree);
         }
         if !self.running {
@@ -377,7 +431,13 @@ impl Check {
                 ));
             }
         }
-        if !self.has_checkpoint && self.changed.is_empty() {
+        self.signed.finish();
+        if let Some(tree) = self.tree.take() {
+            self.compare_with_signatures(&tree);
+        }
+        let findings = std::mem::take(&mut self.signed.findings);
+        self.changed.extend(findings);
+        if !self.signed.is_there && self.changed.is_empty() {
             self.unclear.push("there is no signed checkpoint".to_owned());
         }
     }
@@ -397,9 +457,8 @@ impl Check {
     }
 
     fn compare_with_signatures(&mut self, tree: &Tree) {
-        let missing =
-            self.checkpoints.iter().map(|checkpoint| checkpoint.size).filter(|&size| size > tree.size()).max();
-        if let Some(size) = missing {
+        let size = self.signed.largest;
+        if size > tree.size() {
             self.changed.push(format!(
                 "{}: missing ({size} were signed, {} are there)",
                 range_name(tree.size(), size),
@@ -407,12 +466,10 @@ impl Check {
             ));
         }
         self.explain_wrong_hashes();
-        if let Some(first) = self.disagreeing.iter().min().copied()
+        if let Some((size, agreed)) = self.first_wrong
             && self.changed.is_empty()
         {
-            let agreed = self.checkpoints.iter().map(|checkpoint| checkpoint.size).filter(|&size| size < first);
-            let agreed = agreed.max().unwrap_or(0);
-            self.changed.push(format!("{}: not what was signed", range_name(agreed, first)));
+            self.changed.push(format!("{}: not what was signed", range_name(agreed, size)));
         }
     }
 
@@ -422,7 +479,7 @@ impl Check {
         let exact = wrong.iter().any(|wrong| wrong.exact);
         let vague_ones_help = !exact && self.changed.is_empty();
         for wrong in wrong.iter().filter(|wrong| wrong.exact || vague_ones_help) {
-            if self.changed.iter().any(|finding| finding.starts_with(&wrong.record)) {
+            if self.changed.list.iter().any(|finding| finding.starts_with(&wrong.record)) {
                 continue;
             }
             let tile = wrong.tile.display();
@@ -431,6 +488,14 @@ impl Check {
             } else {
                 format!("{}: it is not the record that was written (see the tile {tile})", wrong.record)
             });
+        }
+    }
+
+    /// Compares the keys that blobs ask for with the keystore. Read last: a key is in it before its first record is.
+    fn keys_at_end(&mut self, source: &Source, log: &Log) {
+        match source.subject_keys(log) {
+            Ok(keys) => self.unclear.extend(self.keys.conclude(&keys)),
+            Err(_) => self.keys.not_looked_at(),
         }
     }
 
@@ -450,6 +515,16 @@ impl Check {
             .map(|(kind, number)| format!("{number} {kind}"))
             .collect();
         line(out, &format!("  others: {}", others.join(", ")))?;
+        if self.given_up > 0 {
+            let writes = count(self.given_up, "failed write");
+            line(
+                out,
+                &format!("  {writes} given up and written again to the next segment; nothing was acknowledged of them"),
+            )?;
+        }
+        if let Some(told) = self.keys.told() {
+            line(out, &format!("  {told}"))?;
+        }
         if self.lost > 0 {
             line(out, &format!("  {} lost in observe mode, as the log itself says", count(self.lost, "record")))?;
         }
@@ -475,10 +550,10 @@ impl Check {
             return Ok(Verdict::Sound);
         };
         line(out, &format!("{head}:"))?;
-        for finding in findings.iter().take(MAX_PRINTED) {
+        for finding in findings.list.iter().take(MAX_PRINTED) {
             line(out, &format!("  {finding}"))?;
         }
-        let more = findings.len().saturating_sub(MAX_PRINTED);
+        let more = findings.list.len().saturating_sub(MAX_PRINTED) + findings.more;
         if more > 0 {
             line(out, &format!("  and {more} more"))?;
         }
@@ -488,6 +563,12 @@ impl Check {
     fn file(&self, segment: u32) -> PathBuf {
         PathBuf::from("wal").join(segment_name(segment))
     }
+}
+
+/// Size of every segment, in bytes.
+fn segment_sizes(wal: &Path) -> Result<BTreeMap<u32, u64>, EvidenceError> {
+    let size = |number: u32| std::fs::metadata(wal.join(segment_name(number))).map_or(0, |found| found.len());
+    Ok(layout::segment_numbers(wal)?.into_iter().map(|number| (number, size(number))).collect())
 }
 
 fn references(tallies: &Tallies) -> Vec<PayloadLink> {

@@ -11,7 +11,7 @@ use crate::wal::format::{BlockHeader, END_MARK, Entries, EntryKind, HEADER_BYTES
 use crate::wal::scan::{Block, Found, Scanner};
 
 /// A closed log with three calls and a refusal, each record in a block of its own.
-fn closed_log() -> (Bench, Vec<RecordId>) {
+pub(super) fn closed_log() -> (Bench, Vec<RecordId>) {
     let bench = Bench::new();
     let evidence = bench.open();
     let mut producer = evidence.producer(0).unwrap();
@@ -23,7 +23,7 @@ fn closed_log() -> (Bench, Vec<RecordId>) {
     (bench, ids)
 }
 
-fn blocks(bench: &Bench) -> Vec<Block> {
+pub(super) fn blocks(bench: &Bench) -> Vec<Block> {
     let mut scanner = Scanner::new(&bench.log().join("wal"));
     let mut blocks = Vec::new();
     while let Found::Block(block) = scanner.next().unwrap() {
@@ -106,7 +106,7 @@ fn rewrite(bench: &Bench, change: impl Fn(u64, EntryKind, &[u8]) -> Option<Vec<u
     fs::write(bench.segment(1), bytes).unwrap();
 }
 
-fn tiles(bench: &Bench) -> Vec<PathBuf> {
+pub(super) fn tiles(bench: &Bench) -> Vec<PathBuf> {
     let mut found = Vec::new();
     let mut open = vec![bench.log().join("tiles")];
     while let Some(path) = open.pop() {

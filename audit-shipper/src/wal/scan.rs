@@ -4,18 +4,21 @@
 //! * A bad last block is *torn* if a write that never finished explains it: sectors of zeros in it, no end mark, or the
 //!   file ends in it. Anything else is damage, too: no write leaves one wrong byte among right ones.
 //!
+//! * A block that the next segment writes again (same number, same predecessor) is a write that failed and was given up: it was
+//!   never acknowledged there. The chain itself proves that nothing lies between.
+//!
 //! It may run beside the writer: whatever looks bad is read again once something later was found, since the writer
 //! finishes one block before it begins the next.
 
-use std::fs::File;
-use std::os::unix::fs::FileExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::crypto::Digest32;
 use crate::error::EvidenceError;
-use crate::layout::{segment_name, segment_numbers};
+use crate::wal::disk::{Disk, ReadSegment};
 use crate::wal::format::{BLOCK_ALIGN, BlockHeader, END_MARK, HEADER_BYTES, MAX_BLOCK_PAYLOAD_BYTES, chain_digest};
+use crate::wal::segment::Files;
 
 /// What a disk writes all or nothing of, in bytes.
 const SECTOR_BYTES: usize = 512;
@@ -81,12 +84,17 @@ pub(crate) struct Expected {
 
 /// Walks over a log.
 pub(crate) struct Scanner {
-    wal: PathBuf,
+    disk: Arc<dyn Disk>,
     segment: u32,
-    file: Option<File>,
+    file: Option<Box<dyn ReadSegment>>,
     offset: u64,
     expected: Expected,
     ended: bool,
+    /// Whether a writer may be at work: then what looks bad is looked at twice.
+    beside_writer: bool,
+    /// The first block of the segment behind the current one, once looked for.
+    next_segment: Option<Option<BlockHeader>>,
+    given_up: u64,
 }
 
 enum Look {
@@ -103,8 +111,29 @@ enum Look {
 }
 
 impl Scanner {
+    /// Reads the segments of a directory, also beside its writer.
     pub(crate) fn new(wal: &Path) -> Self {
-        Self { wal: wal.to_owned(), segment: 1, file: None, offset: 0, expected: Expected::default(), ended: false }
+        Self { beside_writer: true, ..Self::alone(Arc::new(Files::new(wal))) }
+    }
+
+    /// Reads a log that nobody writes to.
+    pub(crate) fn alone(disk: Arc<dyn Disk>) -> Self {
+        Self {
+            disk,
+            segment: 1,
+            file: None,
+            offset: 0,
+            expected: Expected::default(),
+            ended: false,
+            beside_writer: false,
+            next_segment: None,
+            given_up: 0,
+        }
+    }
+
+    /// Failed writes that were given up, so far.
+    pub(crate) fn given_up(&self) -> u64 {
+        self.given_up
     }
 
     pub(crate) fn expected(&self) -> &Expected {
@@ -117,11 +146,16 @@ impl Scanner {
             return Ok(Found::End(End { segment: self.segment, offset: self.offset, torn_bytes: 0 }));
         }
         let mut look = self.look(self.offset)?;
+        if self.is_given_up(&look)? {
+            self.given_up += 1;
+            self.move_to(self.segment + 1, 0);
+            return self.next();
+        }
         let nothing_at_first = matches!(look, Look::Nothing);
         let mut later = None;
         if !matches!(look, Look::Good(_)) {
             later = self.find_later()?;
-            if matches!(look, Look::Broken { torn: false, .. }) {
+            if self.beside_writer && matches!(look, Look::Broken { torn: false, .. }) {
                 // Beside a writer, a block may be seen half-way.
                 std::thread::sleep(SECOND_LOOK_AFTER);
             }
@@ -162,8 +196,34 @@ impl Scanner {
         }
     }
 
+    /// Whether what is here was written once more, to the next segment, because this write failed.
+    fn is_given_up(&mut self, look: &Look) -> Result<bool, EvidenceError> {
+        let sequence = match look {
+            Look::Nothing => return Ok(false),
+            Look::Good(block) => block.header.sequence,
+            Look::Broken { .. } => self.expected.sequence,
+        };
+        if self.next_segment.is_none() {
+            let reader = self.disk.reader(self.segment + 1)?;
+            let first = reader.map(|reader| reader.read(0, BLOCK_ALIGN)).transpose()?;
+            self.next_segment = Some(first.and_then(|first| BlockHeader::decode(&first)));
+        }
+        let again = self.next_segment.iter().flatten().next();
+        Ok(again.is_some_and(|again| {
+            sequence == again.sequence
+                && sequence == self.expected.sequence
+                && again.previous == self.expected.previous
+                && again.first_index == self.expected.index
+        }))
+    }
+
     /// Takes a block whose checksums are right, if it also continues the chain.
     fn accept(&mut self, block: Block) -> Found {
+        let header = &block.header;
+        if header.sequence > self.expected.sequence && header.first_index > self.expected.index {
+            let why = format!("block {} is here, block {} should be", header.sequence, self.expected.sequence);
+            return self.skip(why, Vec::new(), Some((block.segment, block.offset, header.clone())));
+        }
         let why = self.break_of_chain(&block);
         let first_index = self.expected.index;
         self.offset = block.offset + block.header.stored_bytes() as u64;
@@ -230,6 +290,7 @@ impl Scanner {
         if self.segment != segment {
             self.segment = segment;
             self.file = None;
+            self.next_segment = None;
         }
         self.offset = offset;
     }
@@ -259,11 +320,13 @@ impl Scanner {
         let mut bytes = self.read(offset, header.stored_bytes())?;
         let whole = bytes.len() == header.stored_bytes();
         bytes.resize(header.stored_bytes(), 0);
+        // Entries (JSON, compressed, encrypted) and the end mark never have so many zeros in a row.
+        let torn_sector = bytes.get(..header.content_bytes()).unwrap_or_default().chunks(SECTOR_BYTES).any(is_zero);
         let padding = bytes.split_off(header.content_bytes());
         let mark = bytes.split_off(header.content_bytes() - END_MARK.len());
         let payload = bytes.split_off(HEADER_BYTES);
         let extent = header.stored_bytes();
-        let torn = !whole || mark == [0; END_MARK.len()] || has_empty_sector(&head, &payload);
+        let torn = !whole || torn_sector;
         if crc32c::crc32c(&payload) != header.payload_crc {
             return broken("the block's checksum is wrong", torn, Some(header), payload, extent);
         }
@@ -281,7 +344,7 @@ impl Scanner {
 
     /// The next good header behind the current place, in this segment or a later one.
     fn find_later(&mut self) -> Result<Option<(u32, u64, BlockHeader)>, EvidenceError> {
-        let newest = segment_numbers(&self.wal)?.last().copied().unwrap_or(0);
+        let newest = self.disk.segments()?.last().copied().unwrap_or(0);
         let (segment, offset) = (self.segment, self.offset);
         let mut found = None;
         let mut from = offset + BLOCK_ALIGN as u64;
@@ -335,31 +398,10 @@ impl Scanner {
 
     /// Up to `length` bytes of the current segment; fewer where it ends, none where it is not.
     fn read(&mut self, offset: u64, length: usize) -> Result<Vec<u8>, EvidenceError> {
-        let path = self.wal.join(segment_name(self.segment));
         if self.file.is_none() {
-            match File::open(&path) {
-                Ok(file) => self.file = Some(file),
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-                Err(error) => return Err(EvidenceError::io("open", &path, &error)),
-            }
+            self.file = self.disk.reader(self.segment)?;
         }
-        let Some(file) = &self.file else {
-            return Ok(Vec::new());
-        };
-        let mut bytes = vec![0; length];
-        let mut filled = 0;
-        while let Some(rest) = bytes.get_mut(filled..)
-            && !rest.is_empty()
-        {
-            match file.read_at(rest, offset + filled as u64) {
-                Ok(0) => break,
-                Ok(more) => filled += more,
-                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(EvidenceError::io("read", &path, &error)),
-            }
-        }
-        bytes.truncate(filled);
-        Ok(bytes)
+        self.file.as_ref().map_or_else(|| Ok(Vec::new()), |file| file.read(offset, length))
     }
 }
 
@@ -367,11 +409,4 @@ impl Scanner {
 fn is_zero(bytes: &[u8]) -> bool {
     const ZEROS: [u8; BLOCK_ALIGN] = [0; BLOCK_ALIGN];
     bytes.chunks(BLOCK_ALIGN).all(|piece| ZEROS.get(..piece.len()) == Some(piece))
-}
-
-/// Whether a sector of the block is all zero. Entries (JSON, compressed, encrypted) never have so many zeros in a row.
-fn has_empty_sector(head: &[u8], payload: &[u8]) -> bool {
-    let first_sector_rest = SECTOR_BYTES - HEADER_BYTES;
-    is_zero(head.get(..SECTOR_BYTES).unwrap_or_default())
-        || payload.get(first_sector_rest..).is_some_and(|rest| rest.chunks_exact(SECTOR_BYTES).any(is_zero))
 }

@@ -2,22 +2,17 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind, Write};
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{Receiver, Sender, channel};
-use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
 
 use crate::error::EvidenceError;
 use crate::evidence::Durability;
-use crate::layout::{segment_name, sync_directory};
+use crate::layout::{segment_name, segment_numbers, sync_directory};
+use crate::wal::disk::{Disk, ReadSegment, WriteSegment};
 use crate::wal::format::BLOCK_ALIGN;
 
 /// Zeros are written in pieces of this size, in bytes; each is synced, so that no write behind it waits for all of them.
 const ZEROING_STEP_BYTES: usize = 1 << 20;
-
-/// Pause after a segment could not be made.
-const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// An aligned buffer, as `O_DIRECT` wants it.
 pub(crate) struct AlignedBuffer {
@@ -44,19 +39,140 @@ impl AlignedBuffer {
     }
 }
 
+/// The segments of a directory.
+#[derive(Clone, Debug)]
+pub(crate) struct Files {
+    wal: PathBuf,
+}
+
+impl Files {
+    pub(crate) fn new(wal: &Path) -> Self {
+        Self { wal: wal.to_owned() }
+    }
+
+    fn path(&self, number: u32) -> PathBuf {
+        self.wal.join(segment_name(number))
+    }
+}
+
+impl Disk for Files {
+    fn segments(&self) -> Result<Vec<u32>, EvidenceError> {
+        segment_numbers(&self.wal)
+    }
+
+    fn reader(&self, number: u32) -> Result<Option<Box<dyn ReadSegment>>, EvidenceError> {
+        let path = self.path(number);
+        match File::open(&path) {
+            Ok(file) => Ok(Some(Box::new(Reader { file, path }))),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(EvidenceError::io("open", &path, &error)),
+        }
+    }
+
+    fn writer(
+        &self,
+        number: u32,
+        durability: Durability,
+        probe_at: u64,
+    ) -> Result<Box<dyn WriteSegment>, EvidenceError> {
+        Ok(Box::new(Segment::open(self.path(number), durability, probe_at)?))
+    }
+
+    fn create(&self, number: u32, bytes: u64) -> Result<(), EvidenceError> {
+        let path = self.path(number);
+        let temporary = self.wal.join(format!("{number:08}.new"));
+        let make = || {
+            let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
+            let zeros = vec![0; ZEROING_STEP_BYTES];
+            let mut left = bytes;
+            while left > 0 {
+                let step = left.min(ZEROING_STEP_BYTES as u64);
+                file.write_all(zeros.get(..usize::try_from(step).unwrap_or(0)).unwrap_or_default())?;
+                file.sync_data()?;
+                left -= step;
+            }
+            file.sync_all()?;
+            std::fs::rename(&temporary, &path)
+        };
+        make().map_err(|error| {
+            let _ = std::fs::remove_file(&temporary);
+            EvidenceError::io("make the segment", &path, &error)
+        })?;
+        sync_directory(&self.wal)
+    }
+
+    fn zero(&self, number: u32, from: u64, until: u64) -> Result<(), EvidenceError> {
+        let path = self.path(number);
+        let cut = || {
+            let file = File::options().write(true).open(&path)?;
+            let length = usize::try_from(until.saturating_sub(from)).unwrap_or(usize::MAX);
+            let zeros = vec![0; length.min(ZEROING_STEP_BYTES)];
+            let mut at = from;
+            while at < until {
+                let step = zeros.len().min(usize::try_from(until - at).unwrap_or(usize::MAX));
+                file.write_all_at(zeros.get(..step).unwrap_or_default(), at)?;
+                at += step as u64;
+            }
+            file.sync_all()
+        };
+        cut().map_err(|e| EvidenceError::io("repair", &path, &e))
+    }
+
+    fn extend(&self, number: u32, bytes: u64) -> Result<(), EvidenceError> {
+        let path = self.path(number);
+        let file = File::options().write(true).open(&path).map_err(|e| EvidenceError::io("open", &path, &e))?;
+        let length = file.metadata().map_err(|e| EvidenceError::io("inspect", &path, &e))?.len();
+        if length < bytes {
+            file.set_len(bytes).and_then(|()| file.sync_all()).map_err(|e| EvidenceError::io("extend", &path, &e))?;
+        }
+        Ok(())
+    }
+
+    fn remove(&self, number: u32) -> Result<(), EvidenceError> {
+        let path = self.path(number);
+        std::fs::remove_file(&path).map_err(|e| EvidenceError::io("remove", &path, &e))
+    }
+
+    fn sync(&self, number: u32) -> Result<(), EvidenceError> {
+        let path = self.path(number);
+        File::open(&path).and_then(|file| file.sync_data()).map_err(|e| EvidenceError::io("sync", &path, &e))
+    }
+}
+
+struct Reader {
+    file: File,
+    path: PathBuf,
+}
+
+impl ReadSegment for Reader {
+    fn read(&self, offset: u64, length: usize) -> Result<Vec<u8>, EvidenceError> {
+        let mut bytes = vec![0; length];
+        let mut filled = 0;
+        while let Some(rest) = bytes.get_mut(filled..)
+            && !rest.is_empty()
+        {
+            match self.file.read_at(rest, offset + filled as u64) {
+                Ok(0) => break,
+                Ok(more) => filled += more,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(EvidenceError::io("read", &self.path, &error)),
+            }
+        }
+        bytes.truncate(filled);
+        Ok(bytes)
+    }
+}
+
 /// A segment that is written to.
-pub(crate) struct Segment {
-    pub(crate) bytes: u64,
-    /// Whether writes go around the page cache.
-    pub(crate) direct: bool,
+struct Segment {
+    bytes: u64,
+    direct: bool,
     file: File,
     path: PathBuf,
 }
 
 impl Segment {
-    /// Opens a segment for appending. `probe_at` is an offset that is still free: direct I/O is tried out there.
-    pub(crate) fn open(wal: &Path, number: u32, durability: Durability, probe_at: u64) -> Result<Self, EvidenceError> {
-        let path = wal.join(segment_name(number));
+    fn open(path: PathBuf, durability: Durability, probe_at: u64) -> Result<Self, EvidenceError> {
         let with_flags = |flags: i32| OpenOptions::new().write(true).custom_flags(flags).open(&path);
         let (file, direct) = match durability {
             Durability::Strict => {
@@ -74,8 +190,21 @@ impl Segment {
         Ok(Self { bytes, direct, file, path })
     }
 
-    /// Writes a block in one call. A short write is an error: nothing may be known about what reached the disk.
-    pub(crate) fn write(&self, block: &[u8], offset: u64) -> Result<(), EvidenceError> {
+    fn replaced(&self, how: &str) -> EvidenceError {
+        EvidenceError::Damaged(format!("{} {how} while it was written to", self.path.display()))
+    }
+}
+
+impl WriteSegment for Segment {
+    fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    fn is_direct(&self) -> bool {
+        self.direct
+    }
+
+    fn write(&self, block: &[u8], offset: u64) -> Result<(), EvidenceError> {
         let written = loop {
             match self.file.write_at(block, offset) {
                 // Interrupted before anything was written.
@@ -90,6 +219,33 @@ impl Segment {
         };
         Err(EvidenceError::io("write", &self.path, &error))
     }
+
+    fn check(&self, block: Option<(u64, usize, u32)>) -> Result<(), EvidenceError> {
+        let inspect = |e: &io::Error| EvidenceError::io("inspect", &self.path, e);
+        let ours = self.file.metadata().map_err(|e| inspect(&e))?;
+        if ours.nlink() == 0 {
+            return Err(self.replaced("was deleted"));
+        }
+        let found = match std::fs::metadata(&self.path) {
+            Ok(found) => found,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Err(self.replaced("was moved away")),
+            Err(error) => return Err(inspect(&error)),
+        };
+        if (found.dev(), found.ino()) != (ours.dev(), ours.ino()) {
+            return Err(self.replaced("was replaced by another file"));
+        }
+        if ours.len() < self.bytes {
+            return Err(self.replaced("was cut short"));
+        }
+        if let Some((offset, length, crc)) = block {
+            let file = File::open(&self.path).map_err(|e| EvidenceError::io("open", &self.path, &e))?;
+            let held = Reader { file, path: self.path.clone() }.read(offset, length)?;
+            if crc32c::crc32c(&held) != crc {
+                return Err(self.replaced("was changed"));
+            }
+        }
+        Ok(())
+    }
 }
 
 /// Writes a block of zeros where there are zeros.
@@ -101,113 +257,4 @@ fn probe(file: File, at: u64) -> io::Result<File> {
         file.write_all_at(zeros, at)?;
     }
     Ok(file)
-}
-
-/// Makes a segment of zeros. It appears under its name only when it is whole and durable.
-pub(crate) fn create(wal: &Path, number: u32, bytes: u64) -> Result<(), EvidenceError> {
-    let path = wal.join(segment_name(number));
-    let temporary = wal.join(format!("{number:08}.new"));
-    let make = || {
-        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
-        let zeros = vec![0; ZEROING_STEP_BYTES];
-        let mut left = bytes;
-        while left > 0 {
-            let step = left.min(ZEROING_STEP_BYTES as u64);
-            file.write_all(zeros.get(..usize::try_from(step).unwrap_or(0)).unwrap_or_default())?;
-            file.sync_data()?;
-            left -= step;
-        }
-        file.sync_all()?;
-        std::fs::rename(&temporary, &path)
-    };
-    make().map_err(|error| {
-        let _ = std::fs::remove_file(&temporary);
-        EvidenceError::io("make the segment", &path, &error)
-    })?;
-    sync_directory(wal)
-}
-
-/// Makes segments on a thread of its own, one ahead of need.
-pub(crate) struct Supply {
-    orders: Option<Sender<u32>>,
-    ready: Receiver<Result<u32, EvidenceError>>,
-    thread: Option<JoinHandle<()>>,
-    ordered: bool,
-    waiting: Option<u32>,
-    /// After a failure nothing is ordered until then: each try writes until the disk is full.
-    not_before: Option<Instant>,
-}
-
-impl Supply {
-    pub(crate) fn start(
-        wal: PathBuf,
-        bytes: u64,
-        on_segment: impl Fn() + Send + 'static,
-    ) -> Result<Self, EvidenceError> {
-        let (orders, incoming) = channel::<u32>();
-        let (outgoing, ready) = channel();
-        let thread = std::thread::Builder::new()
-            .name("evidence-segments".to_owned())
-            .spawn(move || {
-                for number in incoming {
-                    if outgoing.send(create(&wal, number, bytes).map(|()| number)).is_err() {
-                        return;
-                    }
-                    on_segment();
-                }
-            })
-            .map_err(|e| EvidenceError::io("start a thread for", Path::new("segments"), &e))?;
-        Ok(Self { orders: Some(orders), ready, thread: Some(thread), ordered: false, waiting: None, not_before: None })
-    }
-
-    /// Asks for a segment, unless one is on its way or a try just failed.
-    pub(crate) fn order(&mut self, number: u32) {
-        if !self.ordered
-            && self.waiting.is_none()
-            && self.not_before.is_none_or(|time| time <= Instant::now())
-            && let Some(orders) = &self.orders
-        {
-            self.ordered = orders.send(number).is_ok();
-        }
-    }
-
-    /// Takes note of a segment that is ready, without waiting. An error ends the order.
-    pub(crate) fn poll(&mut self) -> Result<bool, EvidenceError> {
-        if let Ok(result) = self.ready.try_recv() {
-            self.note(result)?;
-        }
-        Ok(self.waiting.is_some())
-    }
-
-    /// Waits for the segment that was ordered.
-    pub(crate) fn take(&mut self) -> Result<u32, EvidenceError> {
-        if self.ordered && self.waiting.is_none() {
-            let result = self.ready.recv().unwrap_or(Err(EvidenceError::Closed));
-            self.note(result)?;
-        }
-        self.waiting.take().ok_or_else(|| {
-            EvidenceError::Poisoned("the last try to make a segment failed; it is tried again soon".to_owned())
-        })
-    }
-
-    fn note(&mut self, result: Result<u32, EvidenceError>) -> Result<(), EvidenceError> {
-        self.ordered = false;
-        match result {
-            Ok(number) => self.waiting = Some(number),
-            Err(error) => {
-                self.not_before = Some(Instant::now() + RETRY_AFTER);
-                return Err(error);
-            }
-        }
-        Ok(())
-    }
-}
-
-impl Drop for Supply {
-    fn drop(&mut self) {
-        drop(self.orders.take());
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
-    }
 }

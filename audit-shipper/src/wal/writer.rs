@@ -1,13 +1,15 @@
 //! Appends blocks. Knows nothing of queues or threads.
 
-use std::path::PathBuf;
+use std::sync::Arc;
 
 use crate::crypto::Digest32;
 use crate::encode::Item;
 use crate::error::EvidenceError;
 use crate::evidence::Durability;
+use crate::wal::disk::{Disk, WriteSegment};
 use crate::wal::format::{BLOCK_ALIGN, BlockHeader, END_MARK, HEADER_BYTES, MAX_BLOCK_PAYLOAD_BYTES, chain_digest};
-use crate::wal::segment::{AlignedBuffer, Segment, Supply};
+use crate::wal::segment::AlignedBuffer;
+use crate::wal::supply::Supply;
 
 /// Where the next block goes and what it continues.
 #[derive(Clone, Debug, Default)]
@@ -29,38 +31,40 @@ pub(crate) struct Appended {
 
 /// The one writer of a log.
 pub(crate) struct Writer {
-    wal: PathBuf,
+    disk: Arc<dyn Disk>,
     durability: Durability,
     at: Position,
-    segment: Segment,
+    segment: Box<dyn WriteSegment>,
     supply: Supply,
     buffer: AlignedBuffer,
     payload_limit: usize,
+    /// Offset, length and CRC-32C of the last block written to this segment.
+    last: Option<(u64, usize, u32)>,
+    /// The newest failed write whose segment was given up.
+    abandoned: Option<EvidenceError>,
 }
 
 impl Writer {
-    /// Continues at a position whose segment exists and is zero from there on. `on_segment` is called, on another thread, when
-    /// a segment was made or could not be made.
+    /// Continues at a position whose segment exists and is zero from there on.
     pub(crate) fn new(
-        wal: PathBuf,
+        disk: Arc<dyn Disk>,
         segment_bytes: u64,
         durability: Durability,
         at: Position,
-        on_segment: impl Fn() + Send + 'static,
+        mut supply: Supply,
     ) -> Result<Self, EvidenceError> {
-        let segment = Segment::open(&wal, at.segment, durability, at.offset)?;
-        if durability == Durability::Strict && !segment.direct {
+        let segment = disk.writer(at.segment, durability, at.offset)?;
+        if durability == Durability::Strict && !segment.is_direct() {
             tracing::info!(
                 "this file system has no O_DIRECT: evidence goes through the page cache, each write synchronous"
             );
         }
-        let mut supply = Supply::start(wal.clone(), segment_bytes, on_segment)?;
         supply.order(at.segment + 1);
         let overhead = HEADER_BYTES + END_MARK.len() + BLOCK_ALIGN;
         let half = usize::try_from(segment_bytes / 2).unwrap_or(usize::MAX);
         let payload_limit = MAX_BLOCK_PAYLOAD_BYTES.min(half.saturating_sub(overhead));
         let buffer = AlignedBuffer::new(payload_limit + overhead);
-        Ok(Self { wal, durability, at, segment, supply, buffer, payload_limit })
+        Ok(Self { disk, durability, at, segment, supply, buffer, payload_limit, last: None, abandoned: None })
     }
 
     /// Most bytes of entries that one block takes.
@@ -74,14 +78,14 @@ impl Writer {
     }
 
     pub(crate) fn uses_direct_io(&self) -> bool {
-        self.segment.direct
+        self.segment.is_direct()
     }
 
     /// Bytes left in segments that exist, and why the next one could not be made, if a try just failed.
     pub(crate) fn room(&mut self) -> (u64, Option<EvidenceError>) {
-        let left = self.segment.bytes.saturating_sub(self.at.offset);
+        let left = self.segment.bytes().saturating_sub(self.at.offset);
         match self.supply.poll() {
-            Ok(true) => (left + self.segment.bytes, None),
+            Ok(true) => (left + self.segment.bytes(), None),
             Ok(false) => {
                 self.supply.order(self.at.segment + 1);
                 (left, None)
@@ -90,14 +94,37 @@ impl Writer {
         }
     }
 
-    /// Writes the items as one block; when this returns they are as durable as was asked for. After an error the writer
-    /// must not be used again, but for [`EvidenceError::Io`] of a missing segment, see [`Self::make_way`].
+    /// Writes the items as one block; when this returns they are as durable as was asked for. A segment whose write failed is
+    /// given up (nothing is known of what reached the disk, and a sync is never tried again): the block goes to the next
+    /// segment. After an error the writer must not be used again.
     pub(crate) fn append(&mut self, items: &[Item]) -> Result<Appended, EvidenceError> {
+        match self.try_append(items) {
+            Err(error @ EvidenceError::Io { .. }) => {
+                tracing::error!(%error, segment = self.at.segment, "a write of evidence failed; its segment is given up");
+                self.abandoned = Some(error);
+                self.next_segment()?;
+                self.try_append(items)
+            }
+            other => other,
+        }
+    }
+
+    /// The newest write error that was survived, once.
+    pub(crate) fn take_abandoned(&mut self) -> Option<EvidenceError> {
+        self.abandoned.take()
+    }
+
+    /// Whether the file is still the file that a start would find.
+    pub(crate) fn check_file(&self) -> Result<(), EvidenceError> {
+        self.segment.check(self.last)
+    }
+
+    fn try_append(&mut self, items: &[Item]) -> Result<Appended, EvidenceError> {
         let payload_len: usize = items.iter().map(|item| item.entries.len()).sum();
         let too_large = || EvidenceError::TooLarge { what: "a block", actual: payload_len, limit: self.payload_limit };
         let content_len = HEADER_BYTES + payload_len + END_MARK.len();
         let stored_len = content_len.next_multiple_of(BLOCK_ALIGN);
-        if payload_len > self.payload_limit || self.at.offset + stored_len as u64 > self.segment.bytes {
+        if payload_len > self.payload_limit || self.at.offset + stored_len as u64 > self.segment.bytes() {
             return Err(too_large());
         }
         let error = too_large();
@@ -128,6 +155,7 @@ impl Writer {
         };
         header_bytes.copy_from_slice(&header.encode());
         self.segment.write(block, self.at.offset)?;
+        self.last = Some((self.at.offset, stored_len, crc32c::crc32c(block)));
         self.at.previous = chain_digest(block.get(..content_len).unwrap_or_default());
         self.at.offset += stored_len as u64;
         self.at.sequence += 1;
@@ -139,14 +167,19 @@ impl Writer {
     /// is still being made. After an error it may be tried again.
     pub(crate) fn make_way(&mut self, payload_len: usize) -> Result<(), EvidenceError> {
         let stored = (HEADER_BYTES + payload_len + END_MARK.len()).next_multiple_of(BLOCK_ALIGN) as u64;
-        if self.at.offset + stored <= self.segment.bytes {
+        if self.at.offset + stored <= self.segment.bytes() {
             return Ok(());
         }
+        self.next_segment()
+    }
+
+    fn next_segment(&mut self) -> Result<(), EvidenceError> {
         self.supply.order(self.at.segment + 1);
         let number = self.supply.take()?;
-        self.segment = Segment::open(&self.wal, number, self.durability, 0)?;
+        self.segment = self.disk.writer(number, self.durability, 0)?;
         self.at.segment = number;
         self.at.offset = 0;
+        self.last = None;
         self.supply.order(number + 1);
         Ok(())
     }

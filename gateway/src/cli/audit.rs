@@ -1,10 +1,10 @@
 //! `sallyport audit`: reads the evidence of a data directory, also beside a running gateway.
 
 use super::{DataArg, Failure};
-use audit_shipper::read::{self, Query, SearchOptions, Source, Verdict};
-use audit_shipper::{EvidenceError, RecordId};
+use audit_shipper::RecordId;
+use audit_shipper::read::{self, Progress, Query, SearchOptions, Source, Verdict};
 use clap::Subcommand;
-use std::io::{BufWriter, Write as _};
+use std::io::{BufWriter, IsTerminal as _, Write as _};
 use std::path::PathBuf;
 
 #[derive(Debug, Subcommand)]
@@ -35,6 +35,31 @@ pub(super) enum Command {
         #[command(flatten)]
         place: Place,
     },
+    /// Prints proofs, one JSON object per line, that the records of a call are in the signed log; others can check them
+    Prove {
+        /// The id of a call or any other record
+        id: String,
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Writes the log in a form that others can read
+    Export {
+        /// Which form
+        #[arg(long, value_enum, default_value_t = Format::Tlog)]
+        format: Format,
+        /// The directory to make
+        #[arg(long, value_name = "DIR")]
+        to: PathBuf,
+        #[command(flatten)]
+        place: Place,
+    },
+}
+
+/// Forms of an export.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+pub(super) enum Format {
+    /// A C2SP tlog-tiles directory: leaves, tiles, checkpoint, key
+    Tlog,
 }
 
 /// Which log.
@@ -77,17 +102,61 @@ pub(super) fn run(command: Command) -> Result<(), Failure> {
             let found = read::show(&place.into(), record, &mut out).map_err(cannot_tell)?;
             if found { Ok(()) } else { Err(Failure::bad(format!("there is no record {id}"))) }
         }
-        Command::Verify { place } => match read::verify(&place.into(), &mut out).map_err(cannot_tell)? {
-            Verdict::Sound => Ok(()),
-            // The report has said what is wrong.
-            verdict => Err(Failure { code: verdict.exit_code(), message: String::new() }),
-        },
+        Command::Verify { place } => {
+            let verdict = read::verify_with(&place.into(), &mut out, &mut bar()).map_err(cannot_tell)?;
+            match verdict {
+                Verdict::Sound => Ok(()),
+                // The report has said what is wrong.
+                verdict => Err(Failure { code: verdict.exit_code(), message: String::new() }),
+            }
+        }
+        Command::Prove { id, place } => {
+            let record: RecordId = id.parse().map_err(Failure::usage)?;
+            let proofs = read::prove(&place.into(), record).map_err(cannot_tell)?;
+            for proof in &proofs {
+                let proof = serde_json::to_string(proof).map_err(cannot_tell)?;
+                let _ = writeln!(out, "{proof}");
+            }
+            match proofs.is_empty() {
+                true => Err(Failure::bad(format!("there is no record {id} under the newest checkpoint"))),
+                false => Ok(()),
+            }
+        }
+        Command::Export { format: Format::Tlog, to, place } => {
+            let leaves = read::export_tlog(&place.into(), &to).map_err(cannot_tell)?;
+            let _ = writeln!(out, "{}: {leaves} leaves", to.display());
+            Ok(())
+        }
     };
     // A reader that stopped reading (`| head`) is no failure of ours.
     let _ = out.flush();
     done
 }
 
-fn cannot_tell(error: EvidenceError) -> Failure {
+/// Shows on a terminal how far it is; elsewhere it would only be noise.
+fn bar() -> impl FnMut(Progress) {
+    const WIDTH: u64 = 40;
+    let shown = std::io::stderr().is_terminal();
+    move |progress: Progress| {
+        if !shown || progress.bytes_total == 0 {
+            return;
+        }
+        let done = (progress.bytes * WIDTH / progress.bytes_total).min(WIDTH);
+        let bar: String = (0..WIDTH).map(|step| if step < done { '#' } else { '.' }).collect();
+        let mib = |bytes: u64| bytes >> 20;
+        eprint!(
+            "\r[{bar}] {} of {} MiB, {} records ",
+            mib(progress.bytes),
+            mib(progress.bytes_total),
+            progress.records
+        );
+        if progress.bytes >= progress.bytes_total {
+            // The report follows on a clean line.
+            eprint!("\r{:1$}\r", "", 100);
+        }
+    }
+}
+
+fn cannot_tell(error: impl ToString) -> Failure {
     Failure::cannot_tell(error)
 }

@@ -1,16 +1,20 @@
 //! The keystore: one key per (tenant, subject, month), sealed under a master key, outside the evidence.
 //!
-//! Erasing a person means deleting keys here; no stored record changes. The file is a header (magic and a random store
-//! id) and sealed entries, each with length and CRC-32C; the seal binds an entry to its place.
+//! Erasing a person means deleting keys here ([`rewrite`]); no stored record changes. The file is a header (magic and a
+//! random store id) and sealed entries, each with length and CRC-32C; the seal binds an entry to its place. An entry is a
+//! key, or the beginning or end of a legal hold.
 //!
 //! Invariant: a new key is on disk before the first record that uses it. A producer puts the key on the pending list
 //! before it queues the record; the committer writes the list after draining the queues and before writing the block.
 
-use std::collections::HashMap;
+mod rewrite;
+
+use std::collections::{HashMap, HashSet};
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -29,6 +33,8 @@ const MAX_ENTRY_BYTES: usize = 4 << 10;
 /// Longest subject or tenant kept as it is, in bytes; longer ones are kept as their SHA-256.
 const MAX_NAME_BYTES: usize = 512;
 const MASTER_PREFIX: &str = "sallyport-keystore-1:";
+/// Starts the second line of a master key file that an erasure has rewritten: digests go on under the first key.
+const MAC_PREFIX: &str = "mac:";
 
 /// What names a key on the outside of what it encrypts.
 pub(crate) type KeyId = [u8; 16];
@@ -69,6 +75,29 @@ pub(crate) fn month_of(unix_us: u64) -> u32 {
     u32::try_from(i32::from(date.year()) * 12 + i32::from(date.month()) - 1).unwrap_or(0)
 }
 
+/// A person, as scopes name them.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Person {
+    pub(crate) tenant: String,
+    pub(crate) subject: String,
+}
+
+impl Person {
+    pub(crate) fn new(tenant: &str, subject: &str) -> Self {
+        let Scope { tenant, subject, .. } = Scope::new(tenant, subject, 0);
+        Self { tenant, subject }
+    }
+}
+
+/// Which keys are meant.
+#[derive(Clone, Debug)]
+pub(crate) enum Selection {
+    /// All of a person's.
+    Of(Person),
+    /// Everybody's of the months before this one.
+    Before(u32),
+}
+
 /// One key.
 pub(crate) struct SubjectKey {
     pub(crate) id: KeyId,
@@ -77,6 +106,9 @@ pub(crate) struct SubjectKey {
 
 #[derive(Serialize, Deserialize)]
 struct Entry {
+    /// Begins or ends a legal hold; such an entry has no key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    hold: Option<bool>,
     id: String,
     key: String,
     month: u32,
@@ -87,22 +119,28 @@ struct Entry {
 /// The keys of a log, and the file they are in.
 pub(crate) struct Keystore {
     path: PathBuf,
-    master: [u8; KEY_BYTES],
-    store_id: [u8; STORE_ID_BYTES],
+    master_path: PathBuf,
+    mac_root: [u8; KEY_BYTES],
+    /// Locked before `file` where both are.
     keys: Mutex<Keys>,
     file: Mutex<Tail>,
+    /// Counts erasures: what producers remember of keys is good for one generation.
+    generation: AtomicU64,
 }
 
 #[derive(Default)]
 struct Keys {
     by_scope: HashMap<Scope, Arc<SubjectKey>>,
     pending: Vec<(Scope, Arc<SubjectKey>)>,
+    held: HashSet<Person>,
 }
 
 struct Tail {
     file: File,
     offset: u64,
     entries: u64,
+    master: [u8; KEY_BYTES],
+    store_id: [u8; STORE_ID_BYTES],
 }
 
 impl Keystore {
@@ -122,7 +160,6 @@ impl Keystore {
             let text = format!("{MASTER_PREFIX}{}\n", BASE64.encode(random::<KEY_BYTES>()));
             layout::write_secret(master_path, text.as_bytes())?;
         }
-        let master = read_master(master_path)?;
         if !exists {
             if !may_create {
                 return Err(missing(path));
@@ -131,25 +168,80 @@ impl Keystore {
             header.extend_from_slice(&random::<STORE_ID_BYTES>());
             layout::write_secret(path, &header)?;
         }
-        let loaded = load(path, &master)?;
-        let file =
-            OpenOptions::new().write(true).mode(0o600).open(path).map_err(|e| EvidenceError::io("open", path, &e))?;
+        rewrite::finish(path, master_path)?;
+        let master = read_master(master_path)?;
+        let loaded = load(path, &master.seal)?;
+        let file = open_for_writing(path)?;
         // What follows the last good entry was torn by a crash before any record could use it.
         file.set_len(loaded.end).and_then(|()| file.sync_all()).map_err(|e| EvidenceError::io("truncate", path, &e))?;
-        let entries = loaded.keys.len() as u64;
-        let by_scope = loaded.keys.into_iter().map(|(scope, key)| (scope, Arc::new(key))).collect();
+        let Loaded { store_id, keys, held, entries, end } = loaded;
+        let by_scope = keys.into_iter().map(|(scope, key)| (scope, Arc::new(key))).collect();
         Ok(Self {
             path: path.to_owned(),
-            master,
-            store_id: loaded.store_id,
-            keys: Mutex::new(Keys { by_scope, pending: Vec::new() }),
-            file: Mutex::new(Tail { file, offset: loaded.end, entries }),
+            master_path: master_path.to_owned(),
+            mac_root: master.mac,
+            keys: Mutex::new(Keys { by_scope, pending: Vec::new(), held }),
+            file: Mutex::new(Tail { file, offset: end, entries, master: master.seal, store_id }),
+            generation: AtomicU64::new(0),
         })
+    }
+
+    /// Changes when keys were destroyed.
+    pub(crate) fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
+    }
+
+    /// The ids of the keys that are meant, but for those on legal hold.
+    pub(crate) fn select(&self, selection: &Selection) -> Vec<KeyId> {
+        let keys = self.keys();
+        let meant = |scope: &Scope| match selection {
+            Selection::Of(person) => scope.person() == *person,
+            Selection::Before(month) => scope.month < *month && !keys.held.contains(&scope.person()),
+        };
+        let mut ids: Vec<KeyId> =
+            keys.by_scope.iter().filter(|(scope, _)| meant(scope)).map(|(_, key)| key.id).collect();
+        ids.sort_unstable();
+        ids
+    }
+
+    /// Whether a person's keys are on legal hold.
+    pub(crate) fn is_held(&self, person: &Person) -> bool {
+        self.keys().held.contains(person)
+    }
+
+    /// Begins or ends a legal hold, durably.
+    pub(crate) fn set_hold(&self, person: &Person, held: bool) -> Result<(), EvidenceError> {
+        let mut keys = self.keys();
+        let entry = Entry {
+            hold: Some(held),
+            id: String::new(),
+            key: String::new(),
+            month: 0,
+            subject: person.subject.clone(),
+            tenant: person.tenant.clone(),
+        };
+        let mut tail = self.tail();
+        let bytes = encode(&tail.master, &tail.store_id, &entry, tail.entries)?;
+        tail.append(&self.path, &bytes, 1, true)?;
+        if held {
+            keys.held.insert(person.clone())
+        } else {
+            keys.held.remove(person)
+        };
+        Ok(())
+    }
+
+    fn keys(&self) -> MutexGuard<'_, Keys> {
+        self.keys.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn tail(&self) -> MutexGuard<'_, Tail> {
+        self.file.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The key of a scope; a new one goes on the pending list.
     pub(crate) fn key_for(&self, scope: &Scope) -> Arc<SubjectKey> {
-        let mut keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut keys = self.keys();
         if let Some(key) = keys.by_scope.get(scope) {
             return Arc::clone(key);
         }
@@ -161,54 +253,78 @@ impl Keystore {
 
     /// Writes the pending keys; with `durable`, also to the disk itself.
     pub(crate) fn persist_pending(&self, durable: bool) -> Result<(), EvidenceError> {
-        let pending = std::mem::take(&mut self.keys.lock().unwrap_or_else(PoisonError::into_inner).pending);
+        let pending = std::mem::take(&mut self.keys().pending);
         if pending.is_empty() {
             return Ok(());
         }
-        let mut tail = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut tail = self.tail();
         let mut bytes = Vec::new();
-        let mut entries = tail.entries;
-        for (scope, key) in &pending {
-            bytes.extend_from_slice(&self.encode(scope, key, entries)?);
-            entries += 1;
+        for (entry, ordinal) in pending.iter().map(|(scope, key)| Entry::of(scope, key)).zip(tail.entries..) {
+            bytes.extend_from_slice(&encode(&tail.master, &tail.store_id, &entry, ordinal)?);
         }
-        tail.file
-            .write_all_at(&bytes, tail.offset)
-            .and_then(|()| if durable { tail.file.sync_data() } else { Ok(()) })
-            .map_err(|e| EvidenceError::io("write", &self.path, &e))?;
-        tail.offset += bytes.len() as u64;
-        tail.entries = entries;
-        Ok(())
+        tail.append(&self.path, &bytes, pending.len() as u64, durable)
     }
 
     /// Brings what was written to the disk itself.
     pub(crate) fn sync(&self) -> Result<(), EvidenceError> {
-        let tail = self.file.lock().unwrap_or_else(PoisonError::into_inner);
-        tail.file.sync_data().map_err(|e| EvidenceError::io("sync", &self.path, &e))
+        self.tail().file.sync_data().map_err(|e| EvidenceError::io("sync", &self.path, &e))
     }
 
     /// A digest under a key that only this keystore has.
     pub(crate) fn mac(&self, purpose: &str, parts: &[&[u8]]) -> [u8; 32] {
-        let key = crypto::mac(&self.master, &[b"sallyport mac v1", purpose.as_bytes()]);
+        let key = crypto::mac(&self.mac_root, &[b"sallyport mac v1", purpose.as_bytes()]);
         crypto::mac(&key, parts)
     }
+}
 
-    fn encode(&self, scope: &Scope, key: &SubjectKey, ordinal: u64) -> Result<Vec<u8>, EvidenceError> {
-        let entry = Entry {
+impl Scope {
+    fn person(&self) -> Person {
+        Person { tenant: self.tenant.clone(), subject: self.subject.clone() }
+    }
+}
+
+impl Entry {
+    fn of(scope: &Scope, key: &SubjectKey) -> Self {
+        Self {
+            hold: None,
             id: hex::encode(key.id),
             key: BASE64.encode(key.key),
             month: scope.month,
             subject: scope.subject.clone(),
             tenant: scope.tenant.clone(),
-        };
-        let text = serde_json::to_vec(&entry).map_err(|e| EvidenceError::Keys(e.to_string()))?;
-        let sealed = crypto::seal(&self.master, &place(&self.store_id, ordinal), &text)?;
-        let length = u32::try_from(sealed.len()).unwrap_or(u32::MAX);
-        let mut bytes = length.to_le_bytes().to_vec();
-        bytes.extend_from_slice(&crc32c::crc32c(&sealed).to_le_bytes());
-        bytes.extend_from_slice(&sealed);
-        Ok(bytes)
+        }
     }
+}
+
+impl Tail {
+    fn append(&mut self, path: &Path, bytes: &[u8], entries: u64, durable: bool) -> Result<(), EvidenceError> {
+        self.file
+            .write_all_at(bytes, self.offset)
+            .and_then(|()| if durable { self.file.sync_data() } else { Ok(()) })
+            .map_err(|e| EvidenceError::io("write", path, &e))?;
+        self.offset += bytes.len() as u64;
+        self.entries += entries;
+        Ok(())
+    }
+}
+
+fn open_for_writing(path: &Path) -> Result<File, EvidenceError> {
+    OpenOptions::new().write(true).mode(0o600).open(path).map_err(|e| EvidenceError::io("open", path, &e))
+}
+
+fn encode(
+    master: &[u8; KEY_BYTES],
+    store_id: &[u8; STORE_ID_BYTES],
+    entry: &Entry,
+    ordinal: u64,
+) -> Result<Vec<u8>, EvidenceError> {
+    let text = serde_json::to_vec(entry).map_err(|e| EvidenceError::Keys(e.to_string()))?;
+    let sealed = crypto::seal(master, &place(store_id, ordinal), &text)?;
+    let length = u32::try_from(sealed.len()).unwrap_or(u32::MAX);
+    let mut bytes = length.to_le_bytes().to_vec();
+    bytes.extend_from_slice(&crc32c::crc32c(&sealed).to_le_bytes());
+    bytes.extend_from_slice(&sealed);
+    Ok(bytes)
 }
 
 /// The keys as a reader needs them: found by the id that stands on the outside of a blob.
@@ -216,22 +332,38 @@ pub(crate) fn load_for_reading(
     path: &Path,
     master_path: &Path,
 ) -> Result<HashMap<KeyId, [u8; KEY_BYTES]>, EvidenceError> {
-    let loaded = load(path, &read_master(master_path)?)?;
+    let loaded = load(path, &read_master(master_path)?.seal)?;
     Ok(loaded.keys.into_iter().map(|(_, key)| (key.id, key.key)).collect())
 }
 
-fn read_master(path: &Path) -> Result<[u8; KEY_BYTES], EvidenceError> {
+/// A digest under a key that only the keystore has, for readers: see [`Keystore::mac`].
+pub(crate) fn mac_for_reading(master_path: &Path, purpose: &str, parts: &[&[u8]]) -> Result<[u8; 32], EvidenceError> {
+    let key = crypto::mac(&read_master(master_path)?.mac, &[b"sallyport mac v1", purpose.as_bytes()]);
+    Ok(crypto::mac(&key, parts))
+}
+
+/// The master key file: what entries are sealed under, and what digests are made with.
+struct Master {
+    seal: [u8; KEY_BYTES],
+    mac: [u8; KEY_BYTES],
+}
+
+fn read_master(path: &Path) -> Result<Master, EvidenceError> {
     let text = std::fs::read_to_string(path).map_err(|e| EvidenceError::io("read", path, &e))?;
-    text.trim()
-        .strip_prefix(MASTER_PREFIX)
-        .and_then(|encoded| BASE64.decode(encoded).ok())
-        .and_then(|key| key.try_into().ok())
-        .ok_or_else(|| EvidenceError::Keys(format!("{} is not a keystore master key", path.display())))
+    let mut lines = text.lines();
+    let mut key = |prefix: &str| -> Option<[u8; KEY_BYTES]> {
+        BASE64.decode(lines.next()?.trim().strip_prefix(prefix)?).ok()?.try_into().ok()
+    };
+    let seal = key(MASTER_PREFIX)
+        .ok_or_else(|| EvidenceError::Keys(format!("{} is not a keystore master key", path.display())))?;
+    Ok(Master { seal, mac: key(MAC_PREFIX).unwrap_or(seal) })
 }
 
 struct Loaded {
     store_id: [u8; STORE_ID_BYTES],
     keys: Vec<(Scope, SubjectKey)>,
+    held: HashSet<Person>,
+    entries: u64,
     /// Where the last good entry ends.
     end: u64,
 }
@@ -243,13 +375,18 @@ fn load(path: &Path, master: &[u8; KEY_BYTES]) -> Result<Loaded, EvidenceError> 
         .strip_prefix(MAGIC.as_slice())
         .and_then(|rest| rest.first_chunk::<STORE_ID_BYTES>())
         .ok_or_else(|| damaged("this is not a keystore"))?;
-    let mut keys = Vec::new();
+    let (mut keys, mut held, mut entries) = (Vec::new(), HashSet::new(), 0);
     let mut at = HEADER_BYTES;
     while let Some((sealed, next)) = entry_at(&bytes, at) {
-        let text = crypto::open(master, &place(store_id, keys.len() as u64), sealed).map_err(|_| {
+        let text = crypto::open(master, &place(store_id, entries), sealed).map_err(|_| {
             damaged("an entry does not open: it was changed, or the master key is not the one it was sealed with")
         })?;
-        keys.push(parse_entry(&text).ok_or_else(|| damaged("an entry cannot be read"))?);
+        match parse_entry(&text).ok_or_else(|| damaged("an entry cannot be read"))? {
+            Parsed::Key(scope, key) => keys.push((scope, key)),
+            Parsed::Hold(person, true) => drop(held.insert(person)),
+            Parsed::Hold(person, false) => drop(held.remove(&person)),
+        }
+        entries += 1;
         at = next;
     }
     // A torn append ends before the length it announces; an entry that is all there, but wrong, was damaged later.
@@ -257,7 +394,7 @@ fn load(path: &Path, master: &[u8; KEY_BYTES]) -> Result<Loaded, EvidenceError> 
     if later || is_whole(&bytes, at) {
         return Err(damaged("an entry is damaged; restore the keystore from its backup"));
     }
-    Ok(Loaded { store_id: *store_id, keys, end: at as u64 })
+    Ok(Loaded { store_id: *store_id, keys, held, entries, end: at as u64 })
 }
 
 /// Whether all the bytes are there that the length at this position announces.
@@ -282,13 +419,21 @@ fn entry_at(bytes: &[u8], at: usize) -> Option<(&[u8], usize)> {
     good.then_some((sealed, at + ENTRY_HEAD_BYTES + length))
 }
 
-fn parse_entry(text: &[u8]) -> Option<(Scope, SubjectKey)> {
+enum Parsed {
+    Key(Scope, SubjectKey),
+    Hold(Person, bool),
+}
+
+fn parse_entry(text: &[u8]) -> Option<Parsed> {
     let entry: Entry = serde_json::from_slice(text).ok()?;
+    if let Some(held) = entry.hold {
+        return Some(Parsed::Hold(Person { tenant: entry.tenant, subject: entry.subject }, held));
+    }
     let key = SubjectKey {
         id: hex::decode(entry.id).ok()?.try_into().ok()?,
         key: BASE64.decode(entry.key).ok()?.try_into().ok()?,
     };
-    Some((Scope { tenant: entry.tenant, subject: entry.subject, month: entry.month }, key))
+    Some(Parsed::Key(Scope { tenant: entry.tenant, subject: entry.subject, month: entry.month }, key))
 }
 
 fn place(store_id: &[u8; STORE_ID_BYTES], ordinal: u64) -> Vec<u8> {
