@@ -15,7 +15,7 @@ use crate::error::EvidenceError;
 use crate::id::RecordId;
 use crate::keystore::{KeyId, SubjectKey};
 use crate::leaf::{clip, name};
-use crate::model::{Caller, MaskHit, RequestInfo};
+use crate::model::{Caller, Declared, MaskHit, RequestInfo, Said};
 use crate::wal::format::MAX_BLOB_BYTES;
 
 const VERSION: u8 = 1;
@@ -111,8 +111,12 @@ fn bound_to(id: RecordId, kind: &str) -> Vec<u8> {
 pub(crate) struct Envelope<'a> {
     #[serde(skip_serializing_if = "str::is_empty")]
     pub(crate) address: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) basis: Option<&'a Said>,
     #[serde(skip_serializing_if = "str::is_empty")]
     pub(crate) client: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) data_subject: Option<&'a Said>,
     #[serde(skip_serializing_if = "str::is_empty")]
     pub(crate) error: &'a str,
     #[serde(skip_serializing_if = "str::is_empty")]
@@ -133,6 +137,8 @@ pub(crate) struct Envelope<'a> {
     pub(crate) model: &'a str,
     #[serde(skip_serializing_if = "str::is_empty")]
     pub(crate) path: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) purpose: Option<&'a Said>,
     #[serde(skip_serializing_if = "str::is_empty")]
     pub(crate) reason: &'a str,
     #[serde(skip_serializing_if = "str::is_empty")]
@@ -162,6 +168,13 @@ impl<'a> Envelope<'a> {
         self.host = text(&request.host);
         self.method = text(&request.method);
         self.path = text(&request.path);
+    }
+
+    /// What is longer than a short text is the gateway's own bound already.
+    pub(crate) fn set_declared(&mut self, declared: &'a Declared) {
+        self.purpose = declared.purpose.as_ref();
+        self.basis = declared.basis.as_ref();
+        self.data_subject = declared.data_subject.as_ref();
     }
 
     /// Lists the hits here if they are too many for the leaf.

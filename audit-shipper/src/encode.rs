@@ -98,6 +98,7 @@ pub(crate) fn intent(key: &RecordKey, id: RecordId, intent: &Intent) -> Result<I
     };
     envelope.set_caller(&intent.caller);
     envelope.set_request(&intent.request);
+    envelope.set_declared(&intent.declared);
     envelope.set_masks(&intent.masks);
     envelope.set_fired(&intent.fired);
     let mut leaf = Leaf {
@@ -171,6 +172,7 @@ pub(crate) fn refusal(key: &RecordKey, id: RecordId, refusal: &Refusal) -> Resul
     };
     envelope.set_caller(&refusal.caller);
     envelope.set_request(&refusal.request);
+    envelope.set_declared(&refusal.declared);
     envelope.set_fired(&refusal.fired);
     let named = |text| Some(name(text)).filter(|text| !text.is_empty());
     let mut leaf = Leaf {

@@ -46,8 +46,8 @@ pub use error::{EvidenceError, Unavailable};
 pub use evidence::{Durability, Evidence, Options, Status};
 pub use id::RecordId;
 pub use model::{
-    Caller, CallerKind, Coverage, Decision, Detail, EndedBy, Frame, Intent, MaskHit, Moment, Note, NoteKind, Outcome,
-    PayloadChunk, PolicyRef, Refusal, RequestBody, RequestInfo, Role, Usage,
+    Caller, CallerKind, Coverage, Decision, Declared, Detail, EndedBy, Frame, Intent, MaskHit, Moment, Note, NoteKind,
+    Outcome, PayloadChunk, PolicyRef, Refusal, RequestBody, RequestInfo, Role, Said, Usage,
 };
 pub use producer::{Permit, Producer, Receipt};
 

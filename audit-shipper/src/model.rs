@@ -80,6 +80,26 @@ pub struct RequestInfo {
     pub trace: Option<[u8; 16]>,
 }
 
+/// Why a call is made and about whom, as far as somebody said. Stored encrypted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Declared {
+    /// What for.
+    pub purpose: Option<Said>,
+    /// The lawful basis.
+    pub basis: Option<Said>,
+    /// A pseudonym of the person whom the call is about, never the name.
+    pub data_subject: Option<Said>,
+}
+
+/// A value, and where it was said: `claim`, `policy` or `header`.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Said {
+    /// Where.
+    pub by: &'static str,
+    /// What.
+    pub value: String,
+}
+
 /// The policy that judged. Stands in the leaf.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PolicyRef {
@@ -160,6 +180,8 @@ pub struct Intent {
     pub caller: Caller,
     /// What arrived.
     pub request: RequestInfo,
+    /// Why, and about whom.
+    pub declared: Declared,
     /// Name of the dialect.
     pub dialect: String,
     /// Name of the operation.
@@ -255,6 +277,8 @@ pub struct Refusal {
     pub caller: Caller,
     /// What arrived.
     pub request: RequestInfo,
+    /// Why, and about whom.
+    pub declared: Declared,
     /// Name of the dialect; empty if not known yet.
     pub dialect: String,
     /// Name of the operation; empty if not known yet.

@@ -136,13 +136,9 @@ impl DevIssuer {
     /// How the verifier is to know this issuer. Its keys are handed over in the process, never fetched.
     #[must_use]
     pub fn issuer() -> Issuer {
-        Issuer {
-            url: DEV_ISSUER_URL.to_owned(),
-            audience: vec![DEV_AUDIENCE.to_owned()],
-            groups_claim: "groups".to_owned(),
-            tenant_claim: None,
-            jwks: JwksSource::Embedded,
-        }
+        let mut issuer = Issuer::new(DEV_ISSUER_URL, vec![DEV_AUDIENCE.to_owned()]);
+        issuer.jwks = JwksSource::Embedded;
+        issuer
     }
 
     /// The public key as a key set.
@@ -207,6 +203,7 @@ fn create_key(data: &Path) -> Result<(), DevIssuerError> {
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
     use super::*;
+    use crate::config::IdentitySettings;
     use crate::identity::{CallerKind, IdentityError, Verifier};
 
     fn request(ttl: Duration) -> TokenRequest {
@@ -217,8 +214,8 @@ mod tests {
     fn its_tokens_pass_the_verifier_until_they_expire() {
         let data = tempfile::tempdir().unwrap();
         let issuer = DevIssuer::open_or_create(data.path()).unwrap();
-        let verifier = Verifier::new(&[DevIssuer::issuer()]);
-        verifier.install(0, issuer.keys().unwrap());
+        let verifier = Verifier::new(&[DevIssuer::issuer()], &IdentitySettings::default());
+        verifier.install(0, issuer.keys().unwrap(), 0);
         // The same key is found again.
         let again = DevIssuer::open(data.path()).unwrap();
         let token = again.mint(&request(Duration::from_hours(1)), 1_000_000).unwrap();

@@ -17,6 +17,7 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 mod control;
+pub mod credentials;
 pub mod data_plane;
 pub mod dev_issuer;
 pub mod identity;

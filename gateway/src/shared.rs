@@ -3,7 +3,8 @@
 use crate::approvals::Approvals;
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::identity::Verifier;
+use crate::credentials::Credentials;
+use crate::identity::{Identification, Verifier};
 use crate::lifecycle::Lifecycle;
 use crate::metrics::Metrics;
 use crate::policy_slot::PolicySlot;
@@ -20,7 +21,11 @@ pub struct Shared {
     /// The active policy set.
     pub policy: PolicySlot,
     /// Who a token stands for.
-    pub verifier: Verifier,
+    pub verifier: Arc<Verifier>,
+    /// How callers that no core remembers are identified.
+    pub identification: Identification,
+    /// What is presented to model servers.
+    pub credentials: Credentials,
     /// Calls that wait for people.
     pub approvals: Approvals,
     /// Counters.

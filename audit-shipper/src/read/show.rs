@@ -144,7 +144,13 @@ impl Page<'_> {
         self.field("client", text(envelope, "client"))?;
         self.field("issuer", text(envelope, "issuer"))?;
         self.field("token", text(envelope, "token"))?;
-        self.field("address", text(envelope, "address"))
+        self.field("address", text(envelope, "address"))?;
+        for (name, member) in [("purpose", "purpose"), ("basis", "basis"), ("about", "data_subject")] {
+            if let Some(said) = envelope.get(member) {
+                self.field(name, &format!("{} (by {})", text(said, "value"), text(said, "by")))?;
+            }
+        }
+        Ok(())
     }
 
     fn what(&mut self, record: &Record, envelope: &Value) -> Result<(), EvidenceError> {

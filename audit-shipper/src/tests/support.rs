@@ -138,6 +138,7 @@ pub(super) fn intent() -> Intent {
         at: moment(),
         caller: caller(),
         request: request(),
+        declared: declared(),
         dialect: "openai".to_owned(),
         operation: "chat.completions".to_owned(),
         model: Some("gpt-secret-project".to_owned()),
@@ -178,6 +179,7 @@ pub(super) fn refusal() -> Refusal {
         at: moment(),
         caller: Caller { subject: "mallory".to_owned(), ..caller() },
         request: request(),
+        declared: declared(),
         dialect: "openai".to_owned(),
         operation: "chat.completions".to_owned(),
         model: Some("gpt-secret-project".to_owned()),
@@ -226,5 +228,14 @@ fn until_room<T>(mut attempt: impl FnMut() -> Option<T>) -> T {
             return value;
         }
         std::thread::sleep(std::time::Duration::from_millis(1));
+    }
+}
+
+fn declared() -> crate::Declared {
+    let said = |value: &str, by| Some(crate::Said { by, value: value.to_owned() });
+    crate::Declared {
+        purpose: said("triage", "claim"),
+        basis: said("vital_interest", "policy"),
+        data_subject: said("0f1e2d", "header"),
     }
 }

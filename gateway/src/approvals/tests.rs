@@ -1,6 +1,5 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 use super::*;
-use crate::identity::CallerKind;
 use futures_lite::future::{block_on, poll_once};
 
 const WITHIN: Duration = Duration::from_mins(15);
@@ -59,15 +58,8 @@ fn by_leads() -> Ask {
 
 fn person(subject: &str, groups: &[&str]) -> Identity {
     Identity {
-        subject: subject.to_owned(),
-        issuer: "https://idp.example.com".to_owned(),
-        tenant: "default".to_owned(),
-        client_id: None,
-        kind: CallerKind::User,
         groups: groups.iter().map(|group| (*group).to_owned()).collect(),
-        scopes: Vec::new(),
-        expires_at_unix_s: u64::MAX,
-        token_id: None,
+        ..Identity::new(subject, "https://idp.example.com")
     }
 }
 

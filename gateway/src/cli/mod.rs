@@ -2,6 +2,7 @@
 
 mod approvals;
 mod audit;
+mod keys;
 mod policy;
 mod quickstart;
 mod run;
@@ -44,6 +45,9 @@ enum Command {
     /// Lists and decides on calls that wait for a person
     #[command(subcommand)]
     Approvals(approvals::Command),
+    /// Issues, lists and revokes API keys for clients that cannot do OpenID Connect
+    #[command(subcommand)]
+    Keys(keys::Command),
     /// Prints a token of the development issuer (quickstart only)
     Token(token::Args),
 }
@@ -89,6 +93,7 @@ pub fn main() -> ExitCode {
         Some(Command::Policy(command)) => policy::run(command),
         Some(Command::Audit(command)) => audit::run(command),
         Some(Command::Approvals(command)) => approvals::run(command),
+        Some(Command::Keys(command)) => keys::run(command),
         Some(Command::Token(args)) => token::run(args),
     };
     match done {

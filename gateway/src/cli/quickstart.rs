@@ -2,7 +2,9 @@
 
 use super::serve::{self, Addresses};
 use super::{DEFAULT_DATA, Failure, run};
-use crate::config::{Admin, ApprovalsConfig, Config, Endpoint, EvidenceConfig, Limits, Listen, PolicyFacts};
+use crate::config::{
+    Admin, ApprovalsConfig, Config, Endpoint, EvidenceConfig, IdentitySettings, Limits, Listen, PolicyFacts, RoleGroups,
+};
 use crate::dev_issuer::DevIssuer;
 use load_tests::mock_model::{self, MockHandle, MockOptions};
 use std::fmt::Write as _;
@@ -74,14 +76,21 @@ fn config(args: &Args, mock: Option<&MockHandle>) -> Result<Config, Failure> {
     Ok(Config {
         data: args.data.clone(),
         listen: Listen { address: args.listen, cores: args.cores.map(usize::from), limits: Limits::default() },
-        admin: Admin { address: args.admin },
+        admin: Admin { address: args.admin, development_login: true, roles: roles(), ..Admin::default() },
         issuers: vec![DevIssuer::issuer()],
+        identity: IdentitySettings::default(),
         upstreams: vec![run::only_upstream(name, endpoint)],
         policy: args.policy.clone().unwrap_or_else(|| args.data.join("policies")),
         facts: PolicyFacts::default(),
         evidence: EvidenceConfig::default(),
         approvals: ApprovalsConfig::default(),
     })
+}
+
+/// Whoever has a token may look; the rest goes by group, as it would with a real issuer.
+fn roles() -> RoleGroups {
+    let only = |group: &str| vec![group.to_owned()];
+    RoleGroups { viewer: only("*"), approver: only("ml-leads"), auditor: only("auditors"), admin: only("admins") }
 }
 
 /// Writes the policy on the first start; later it belongs to whoever edits it.

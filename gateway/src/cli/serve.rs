@@ -6,9 +6,10 @@ use crate::approvals::Approvals;
 use crate::clock::Clock;
 use crate::config::{self, Config};
 use crate::control::{ControlPlane, Own};
+use crate::credentials::Credentials;
 use crate::data_plane::{self, DataPlane};
 use crate::dev_issuer::DevIssuer;
-use crate::identity::Verifier;
+use crate::identity::{Identification, Verifier};
 use crate::lifecycle::Lifecycle;
 use crate::metrics::Metrics;
 use crate::policy_slot::{self, PolicySlot, Prepared};
@@ -68,26 +69,30 @@ fn start(
     evidence: Arc<Evidence>,
 ) -> Result<Running, Failure> {
     let policy = load_policy(&config)?;
-    let verifier = Verifier::new(&config.issuers);
+    let verifier = Arc::new(Verifier::new(&config.issuers, &config.identity));
     if let Some(issuer) = dev_issuer {
-        verifier.install(0, issuer.keys().map_err(Failure::bad)?);
+        verifier.install(0, issuer.keys().map_err(Failure::bad)?, 0);
     }
+    let (identification, opaque_tokens) = Identification::start(&verifier, &config.identity).map_err(Failure::bad)?;
     // The cores take the producers from 0 on; the last one is the control plane's.
     let producer =
         evidence.producer(cores).ok_or_else(|| Failure::bad("the evidence has no queue for the control plane"))?;
     let (clock, key) = (Clock::system(), evidence.mac("approval binding key", &[]));
     let (approvals, events) = Approvals::new(clock.clone(), &key);
     let shared = Arc::new(Shared {
+        credentials: Credentials::new(&config.upstreams),
         config,
         clock,
         policy: PolicySlot::new(policy),
         verifier,
+        identification,
         approvals,
         metrics: Metrics::default(),
         lifecycle: Lifecycle::default(),
         evidence,
     });
-    let control = ControlPlane::start(Arc::clone(&shared), Own { producer, events }).map_err(Failure::bad)?;
+    let control =
+        ControlPlane::start(Arc::clone(&shared), Own { producer, events, opaque_tokens }).map_err(Failure::bad)?;
     match data_plane::serve(&shared, cores) {
         Ok(data_plane) => Ok(Running { shared, control, data_plane }),
         Err(error) => {

@@ -1,10 +1,11 @@
 //! From the keys of the file to a checked [`Config`]: every value that is wrong is told, not only the first.
 
+use super::check_identity;
 use super::error::Findings;
-use super::file::{At, CredentialFile, EvidenceFile, File, IssuerFile, LimitsFile, ListenFile, SizeFile, UpstreamFile};
+use super::file::{At, EvidenceFile, File, LimitsFile, ListenFile, SizeFile, UpstreamFile};
 use super::{
-    Admin, ApprovalsConfig, Config, Credential, Durability, Endpoint, EvidenceConfig, Issuer, JwksSource, Limits,
-    Listen, PolicyFacts, Secret, Upstream, parse_duration, parse_size,
+    ApprovalsConfig, CertificateTrust, Config, Durability, Endpoint, EvidenceConfig, Issuer, Limits, Listen, PolicyFacts,
+    Upstream, parse_duration, parse_size,
 };
 use jiff::tz::TimeZone;
 use std::collections::HashSet;
@@ -13,8 +14,6 @@ use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// The claim that groups are in unless the file names another.
-const DEFAULT_GROUPS_CLAIM: &str = "groups";
 /// The log's name unless the file gives another.
 pub(super) const DEFAULT_ORIGIN: &str = "sallyport.local";
 const CORES_MAX: i64 = 200;
@@ -22,15 +21,14 @@ const CORES_MAX: i64 = 200;
 /// Checks everything. `None` only if something was found.
 pub(super) fn check(file: File, base: &Path, findings: &mut Findings<'_>) -> Option<Config> {
     let listen = listen(file.listen, findings);
-    let admin = match file.admin {
-        None => Some(Admin::default()),
-        Some(admin) => address(&admin.address, findings).map(|address| Admin { address }),
-    };
-    let issuers: Vec<_> = file.issuer.unwrap_or_default().into_iter().map(|at| issuer(at, base, findings)).collect();
-    if issuers.is_empty() {
+    let admin = check_identity::admin(file.admin, base, findings);
+    let issuers: Vec<_> =
+        file.issuer.unwrap_or_default().into_iter().map(|at| check_identity::issuer(at, base, findings)).collect();
+    let identity = check_identity::identity(file.identity, base, findings);
+    if issuers.is_empty() && identity.api_keys.is_none() && identity.certificates == CertificateTrust::default() {
         findings.whole(
             "no [[issuer]] is configured, so no token could ever be accepted",
-            "add an [[issuer]] with url and audience",
+            "add an [[issuer]] with url and audience (or [identity] with api_keys or certificates)",
         );
     }
     let upstreams: Vec<_> = file.upstream.into_iter().map(|at| upstream(at, findings)).collect();
@@ -51,6 +49,7 @@ pub(super) fn check(file: File, base: &Path, findings: &mut Findings<'_>) -> Opt
         listen: listen?,
         admin: admin?,
         issuers,
+        identity,
         upstreams,
         policy: base.join(file.policy.path),
         facts: PolicyFacts { zone: zone?, env: file.policy.env.unwrap_or_default() },
@@ -128,32 +127,6 @@ fn limits(file: LimitsFile, findings: &mut Findings<'_>) -> Limits {
     limits
 }
 
-fn issuer(at: At<IssuerFile>, base: &Path, findings: &mut Findings<'_>) -> Option<Issuer> {
-    let file = at.into_inner();
-    let url = http_url(&file.url, findings);
-    if file.audience.as_ref().is_empty() || file.audience.as_ref().iter().any(String::is_empty) {
-        findings.at(
-            file.audience.span().start,
-            "`audience` is empty, so tokens meant for other services would be accepted",
-            "name the audience of your tokens, such as audience = [\"inference\"]",
-        );
-    }
-    let jwks = match file.jwks {
-        None => Some(JwksSource::Discovery),
-        Some(at) => match at.as_ref().strip_prefix("file:") {
-            Some(path) => Some(JwksSource::File(base.join(path))),
-            None => http_url(&at, findings).map(JwksSource::Url),
-        },
-    };
-    Some(Issuer {
-        url: url?,
-        audience: file.audience.into_inner(),
-        groups_claim: file.groups_claim.unwrap_or_else(|| DEFAULT_GROUPS_CLAIM.to_owned()),
-        tenant_claim: file.tenant_claim,
-        jwks: jwks?,
-    })
-}
-
 fn upstream(at: At<UpstreamFile>, findings: &mut Findings<'_>) -> Option<Upstream> {
     let file = at.into_inner();
     if file.name.as_ref().is_empty() {
@@ -175,7 +148,7 @@ fn upstream(at: At<UpstreamFile>, findings: &mut Findings<'_>) -> Option<Upstrea
     let dialect = super::dialect::check(file.dialect.as_ref(), file.route.unwrap_or_default(), findings)?;
     let credential = match file.credential {
         None => None,
-        Some(file) => Some(credential(&file, findings)?),
+        Some(at) => Some(check_identity::credential(at, findings)?),
     };
     Some(Upstream {
         name: file.name.into_inner(),
@@ -240,38 +213,6 @@ impl Endpoint {
     }
 }
 
-fn credential(file: &CredentialFile, findings: &mut Findings<'_>) -> Option<Credential> {
-    let header = file.header.as_ref().to_ascii_lowercase();
-    let token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
-    let framing = ["host", "connection", "content-length", "transfer-encoding", "te", "trailer", "upgrade", "expect"];
-    if header.is_empty() || !header.bytes().all(token) || framing.contains(&header.as_str()) {
-        findings.at(
-            file.header.span().start,
-            format!("`{header}` cannot be the header of a credential"),
-            "use the header that the model server reads, such as \"authorization\" or \"x-api-key\"",
-        );
-        return None;
-    }
-    match Secret::resolve(file.value.as_ref()) {
-        // Field values are visible ASCII and spaces (RFC 9110 §5.5): anything else could forge a second field.
-        Ok(value) if value.expose().bytes().all(|byte| (b' '..=b'~').contains(&byte)) => {
-            Some(Credential { header, value })
-        }
-        Ok(_) => {
-            findings.at(
-                file.value.span().start,
-                "the credential has characters that no header can carry",
-                "check its source",
-            );
-            None
-        }
-        Err(message) => {
-            findings.at(file.value.span().start, message, "write \"env:NAME\" or \"file:PATH\"");
-            None
-        }
-    }
-}
-
 fn evidence(file: Option<EvidenceFile>, base: &Path, findings: &mut Findings<'_>) -> Option<EvidenceConfig> {
     let Some(file) = file else { return Some(EvidenceConfig::default()) };
     let origin = match file.origin {
@@ -307,7 +248,11 @@ fn evidence(file: Option<EvidenceFile>, base: &Path, findings: &mut Findings<'_>
 }
 
 /// One of a few words; its default if nothing is written.
-fn word<T: Copy + Default>(at: Option<&At<String>>, words: &[(&str, T)], findings: &mut Findings<'_>) -> Option<T> {
+pub(super) fn word<T: Copy + Default>(
+    at: Option<&At<String>>,
+    words: &[(&str, T)],
+    findings: &mut Findings<'_>,
+) -> Option<T> {
     let Some(at) = at else { return Some(T::default()) };
     if let Some((_, value)) = words.iter().find(|(word, _)| word == at.as_ref()) {
         return Some(*value);
@@ -321,7 +266,7 @@ fn word<T: Copy + Default>(at: Option<&At<String>>, words: &[(&str, T)], finding
     None
 }
 
-fn address(at: &At<String>, findings: &mut Findings<'_>) -> Option<SocketAddr> {
+pub(super) fn address(at: &At<String>, findings: &mut Findings<'_>) -> Option<SocketAddr> {
     let address = at.as_ref().parse().ok();
     if address.is_none() {
         findings.at(
@@ -333,7 +278,7 @@ fn address(at: &At<String>, findings: &mut Findings<'_>) -> Option<SocketAddr> {
     address
 }
 
-fn http_url(at: &At<String>, findings: &mut Findings<'_>) -> Option<String> {
+pub(super) fn http_url(at: &At<String>, findings: &mut Findings<'_>) -> Option<String> {
     let url = at.as_ref();
     let good = reqwest::Url::parse(url).is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
     if !good {
@@ -354,7 +299,7 @@ fn path(at: At<String>, findings: &mut Findings<'_>) -> String {
     at.into_inner()
 }
 
-fn duration(at: Option<At<String>>, slot: &mut Duration, findings: &mut Findings<'_>) {
+pub(super) fn duration(at: Option<At<String>>, slot: &mut Duration, findings: &mut Findings<'_>) {
     let Some(at) = at else { return };
     match parse_duration(at.as_ref()) {
         Ok(duration) => *slot = duration,
@@ -379,7 +324,7 @@ fn size(at: Option<At<SizeFile>>, range: RangeInclusive<usize>, slot: &mut usize
     }
 }
 
-fn number(at: Option<At<i64>>, range: RangeInclusive<i64>, slot: &mut usize, findings: &mut Findings<'_>) {
+pub(super) fn number(at: Option<At<i64>>, range: RangeInclusive<i64>, slot: &mut usize, findings: &mut Findings<'_>) {
     let Some(at) = at else { return };
     match usize::try_from(*at.as_ref()) {
         Ok(number) if range.contains(at.as_ref()) => *slot = number,

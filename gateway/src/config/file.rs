@@ -2,6 +2,7 @@
 
 use super::check;
 use super::error::Findings;
+use super::file_identity::{AdminFile, CredentialFile, IdentityFile, IssuerFile};
 use super::{Config, ConfigErrors};
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -109,6 +110,7 @@ pub(super) struct File {
     pub(super) listen: ListenFile,
     pub(super) admin: Option<AdminFile>,
     pub(super) issuer: Option<Vec<At<IssuerFile>>>,
+    pub(super) identity: Option<IdentityFile>,
     pub(super) upstream: Vec<At<UpstreamFile>>,
     pub(super) policy: PolicyFile,
     pub(super) evidence: Option<EvidenceFile>,
@@ -150,22 +152,6 @@ pub(super) enum SizeFile {
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct AdminFile {
-    pub(super) address: At<String>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct IssuerFile {
-    pub(super) url: At<String>,
-    pub(super) audience: At<Vec<String>>,
-    pub(super) groups_claim: Option<String>,
-    pub(super) tenant_claim: Option<String>,
-    pub(super) jwks: Option<At<String>>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub(super) struct UpstreamFile {
     pub(super) name: At<String>,
     pub(super) endpoints: At<Vec<At<String>>>,
@@ -175,7 +161,7 @@ pub(super) struct UpstreamFile {
     pub(super) route: Option<Vec<At<RouteFile>>>,
     pub(super) count_tokens: Option<bool>,
     pub(super) opaque: Option<Vec<At<String>>>,
-    pub(super) credential: Option<CredentialFile>,
+    pub(super) credential: Option<At<CredentialFile>>,
 }
 
 /// A route of a `json` dialect.
@@ -196,13 +182,6 @@ pub(super) struct RouteFile {
 #[serde(deny_unknown_fields)]
 pub(super) struct MatchFile {
     pub(super) path: At<String>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct CredentialFile {
-    pub(super) header: At<String>,
-    pub(super) value: At<String>,
 }
 
 #[derive(Debug, Deserialize)]

@@ -5,15 +5,23 @@
 
 mod check;
 mod dialect;
+mod check_identity;
 mod error;
 mod file;
+mod file_identity;
+mod identity;
 mod redacted;
+mod redacted_identity;
 mod secret;
 mod units;
 
 pub use dialect::Dialect;
 pub use error::{ConfigError, ConfigErrors};
 pub use file::{load, parse};
+pub use identity::{
+    CertificateGroups, CertificateTrust, ClaimRule, ClientCredentials, Credential, CredentialSource, IdentitySettings,
+    IntrospectionSettings, Issuer, JwksSource, KindOfCallers, Login, RoleGroups,
+};
 pub use redacted::redacted;
 pub use secret::Secret;
 pub use units::{parse_duration, parse_size};
@@ -35,6 +43,8 @@ pub struct Config {
     pub admin: Admin,
     /// Whose tokens are accepted.
     pub issuers: Vec<Issuer>,
+    /// What concerns every caller.
+    pub identity: IdentitySettings,
     /// Where calls go: the one with the longest `match_path` that fits takes the call.
     pub upstreams: Vec<Upstream>,
     /// One `.policy` file, or a directory of which every `*.policy` below is one policy set.
@@ -121,45 +131,34 @@ impl Default for Limits {
     }
 }
 
-/// The port for operators: health, metrics, admin API.
+/// The port for operators: health, metrics, admin API, console.
 #[derive(Clone, Debug)]
 pub struct Admin {
     /// Where to listen.
     pub address: SocketAddr,
+    /// Its address as browsers see it, without a slash at the end.
+    pub url: Option<String>,
+    /// How long a login to the console lasts.
+    pub session: Duration,
+    /// How people sign in to the console; `None` is by token only.
+    pub login: Option<Login>,
+    /// Whether anybody may sign in as anybody: only in the quickstart, which serves nothing but the loopback.
+    pub development_login: bool,
+    /// Who may do what.
+    pub roles: RoleGroups,
 }
 
 impl Default for Admin {
     fn default() -> Self {
-        Self { address: SocketAddr::from((Ipv4Addr::LOCALHOST, 9900)) }
+        Self {
+            address: SocketAddr::from((Ipv4Addr::LOCALHOST, 9900)),
+            url: None,
+            session: Duration::from_hours(8),
+            login: None,
+            development_login: false,
+            roles: RoleGroups::default(),
+        }
     }
-}
-
-/// One issuer of tokens.
-#[derive(Clone, Debug)]
-pub struct Issuer {
-    /// The exact `iss` of its tokens.
-    pub url: String,
-    /// Accepted `aud` values; a token needs one of them.
-    pub audience: Vec<String>,
-    /// The claim that names the caller's groups.
-    pub groups_claim: String,
-    /// The claim that names the caller's tenant; without it everyone is in the tenant `default`.
-    pub tenant_claim: Option<String>,
-    /// Where its keys are.
-    pub jwks: JwksSource,
-}
-
-/// Where the keys of an issuer come from.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum JwksSource {
-    /// OpenID Connect discovery: `<url>/.well-known/openid-configuration` names the key set.
-    Discovery,
-    /// The key set itself, over HTTP.
-    Url(String),
-    /// A key set on disk, read again with every refresh.
-    File(PathBuf),
-    /// Handed over by the embedded development issuer; never fetched.
-    Embedded,
 }
 
 /// A group of model servers that serve the same models.
@@ -190,15 +189,6 @@ pub struct Endpoint {
     pub port: u16,
     /// `host:port` as it stands in `Host`; the port is left out where it is the scheme's own.
     pub authority: String,
-}
-
-/// A header that the gateway puts into calls to a model server.
-#[derive(Clone, Debug)]
-pub struct Credential {
-    /// Field name in lower case.
-    pub header: String,
-    /// The whole field value.
-    pub value: Secret,
 }
 
 /// The log.

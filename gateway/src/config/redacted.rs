@@ -1,29 +1,12 @@
 //! The configuration as it may be shown: everything but secrets.
 
-use super::{Config, Durability, JwksSource, Limits};
+use super::{Config, Durability, Limits, redacted_identity};
 use serde_json::{Value, json};
 
 /// Every setting in effect, defaults included; credentials show their header only.
 #[must_use]
 pub fn redacted(config: &Config) -> Value {
-    let issuers: Vec<Value> = config
-        .issuers
-        .iter()
-        .map(|issuer| {
-            json!({
-                "url": issuer.url,
-                "audience": issuer.audience,
-                "groups_claim": issuer.groups_claim,
-                "tenant_claim": issuer.tenant_claim,
-                "jwks": match &issuer.jwks {
-                    JwksSource::Discovery => "discovery".to_owned(),
-                    JwksSource::Url(url) => url.clone(),
-                    JwksSource::File(path) => format!("file:{}", path.display()),
-                    JwksSource::Embedded => "embedded development issuer".to_owned(),
-                },
-            })
-        })
-        .collect();
+    let issuers: Vec<Value> = config.issuers.iter().map(redacted_identity::issuer).collect();
     let upstreams: Vec<Value> = config
         .upstreams
         .iter()
@@ -35,7 +18,7 @@ pub fn redacted(config: &Config) -> Value {
                 "dialect": upstream.dialect.to_string(),
                 "count_tokens": upstream.count_tokens,
                 "opaque": upstream.opaque,
-                "credential": upstream.credential.as_ref().map(|own| json!({ "header": own.header, "value": "(secret)" })),
+                "credential": upstream.credential.as_ref().map(redacted_identity::credential),
             })
         })
         .collect();
@@ -46,8 +29,9 @@ pub fn redacted(config: &Config) -> Value {
             "cores": config.listen.cores,
             "limits": limits(&config.listen.limits),
         },
-        "admin": { "address": config.admin.address },
+        "admin": redacted_identity::admin(&config.admin),
         "issuer": issuers,
+        "identity": redacted_identity::identity(&config.identity),
         "upstream": upstreams,
         "policy": { "path": config.policy, "zone": config.facts.zone.iana_name(), "env": config.facts.env },
         "evidence": {
@@ -80,6 +64,6 @@ fn limits(limits: &Limits) -> Value {
     })
 }
 
-fn seconds(duration: std::time::Duration) -> String {
+pub(super) fn seconds(duration: std::time::Duration) -> String {
     format!("{}s", duration.as_secs_f64())
 }

@@ -19,12 +19,18 @@ impl Secret {
         &self.0
     }
 
+    /// Whether a header can carry it: visible ASCII and spaces (RFC 9110 §5.5). Anything else could forge a second field.
+    #[must_use]
+    pub fn fits_a_header(&self) -> bool {
+        self.0.bytes().all(|byte| (b' '..=b'~').contains(&byte))
+    }
+
     /// Reads the value that `env:NAME` or `file:PATH` points at; surrounding white space (the newline at the end of a
     /// file) does not belong to it.
     ///
     /// # Errors
     /// A sentence saying what is wrong, if the source has another form, cannot be read or is empty.
-    pub(super) fn resolve(source: &str) -> Result<Self, String> {
+    pub(crate) fn resolve(source: &str) -> Result<Self, String> {
         let value = if let Some(name) = source.strip_prefix("env:") {
             std::env::var(name).map_err(|_| format!("the environment variable {name} is not set (or not UTF-8)"))?
         } else if let Some(path) = source.strip_prefix("file:") {

@@ -34,7 +34,10 @@ fn the_smallest_file_gets_every_default() {
     assert_eq!(config.approvals.hold, Duration::from_secs(200));
     assert_eq!(config.evidence.durability, Durability::Strict);
     let issuer = config.issuers.first().unwrap();
-    assert_eq!((issuer.groups_claim.as_str(), &issuer.jwks), ("groups", &JwksSource::Discovery));
+    assert_eq!(
+        (issuer.groups_claims.as_slice(), &issuer.jwks),
+        (["groups".to_owned()].as_slice(), &JwksSource::Discovery)
+    );
     let endpoints: Vec<_> =
         config.upstreams[0].endpoints.iter().map(|e| (e.host.as_str(), e.port, e.authority.as_str())).collect();
     assert_eq!(
@@ -111,6 +114,95 @@ fn secrets_come_from_files_and_are_never_shown() {
         format!("match = {{ path = \"/v1/\" }}\ncredential = {{ header = \"Authorization\", value = \"{value}\" }}");
     let config = parse(Path::new("sallyport.toml"), &GOOD.replace("match = { path = \"/v1/\" }", &line)).unwrap();
     let credential = config.upstreams[0].credential.as_ref().unwrap();
-    assert_eq!((credential.header.as_str(), credential.value.expose()), ("authorization", "Bearer s3cret"));
+    let CredentialSource::File(_, secret) = &credential.source else { panic!("{credential:?}") };
+    assert_eq!((credential.header.as_str(), secret.expose()), ("authorization", "Bearer s3cret"));
     assert!(!format!("{config:?}").contains("s3cret"));
+}
+
+#[test]
+fn who_may_call_and_operate_is_checked_whole() {
+    let dir = tempfile::tempdir().unwrap();
+    let secret = dir.path().join("secret");
+    std::fs::write(&secret, "s3cret\n").unwrap();
+    let file = format!("file:{}", secret.display());
+    let text = format!(
+        r#"
+data = "data"
+[listen]
+address = "127.0.0.1:0"
+[admin]
+address = "127.0.0.1:0"
+url = "https://console.example.com/"
+session = "1h"
+[admin.login]
+issuer = "https://idp.example.com"
+client_id = "console"
+client_secret = "{file}"
+scopes = ["openid", "groups"]
+[admin.roles]
+viewer = ["*"]
+admin = ["platform"]
+[[issuer]]
+url = "https://idp.example.com"
+audience = ["inference"]
+algorithms = ["ES512", "EdDSA"]
+types = ["at+jwt"]
+clients = ["app"]
+require = {{ email_verified = true, hd = ["a", "b"], level = 3 }}
+groups_claim = ["groups", "/resource_access/app/roles"]
+groups_prefix = "idp:"
+kind = "service"
+keys_max_age = "6h"
+introspection = {{ client_id = "gw", client_secret = "{file}", cache = "30s" }}
+[identity]
+failures_per_minute = 0
+verify_threads = 3
+api_keys = "file:keys.json"
+revoked = "file:revoked.toml"
+[[identity.purpose]]
+groups = ["clinicians"]
+purpose = "triage"
+basis = "vital_interest"
+[identity.certificates]
+spiffe_domains = ["prod.example.com"]
+groups = [{{ match = "spiffe://prod.example.com/ns/ml/*", groups = ["ml-apps"] }}]
+[[upstream]]
+name = "a"
+endpoints = ["http://h:1"]
+match = {{ path = "/a/" }}
+credential = {{ bearer = "{file}" }}
+[[upstream]]
+name = "b"
+endpoints = ["http://h:2"]
+match = {{ path = "/b/" }}
+credential = {{ oauth2 = {{ token_url = "https://idp.example.com/token", client_id = "gw", client_secret = "{file}", scopes = ["infer"] }} }}
+[policy]
+path = "policies/"
+"#
+    );
+    let config = parse(Path::new("/etc/sallyport/sallyport.toml"), &text).unwrap();
+    let issuer = &config.issuers[0];
+    assert_eq!(issuer.algorithms, [crate::identity::Algorithm::ES512, crate::identity::Algorithm::EdDSA]);
+    assert_eq!((issuer.kind, issuer.keys_max_age), (KindOfCallers::Services, Duration::from_hours(6)));
+    let rules: Vec<_> = issuer.require.iter().map(|rule| (rule.claim.as_str(), rule.values.join("|"))).collect();
+    assert_eq!(rules, [("email_verified", "true".to_owned()), ("hd", "a|b".to_owned()), ("level", "3".to_owned())]);
+    assert_eq!(config.identity.revoked.as_deref(), Some(Path::new("/etc/sallyport/revoked.toml")));
+    assert_eq!((config.identity.failures_per_minute, config.identity.verify_threads), (0, 3));
+    assert!(config.identity.certificates.groups[0].fits("spiffe://prod.example.com/ns/ml/sa/x"));
+    assert_eq!(config.admin.url.as_deref(), Some("https://console.example.com"));
+    assert_eq!(config.admin.login.as_ref().unwrap().issuer.audience, ["console"]);
+    let prefixes: Vec<_> = config.upstreams.iter().map(|own| own.credential.as_ref().unwrap().prefix).collect();
+    assert_eq!(prefixes, ["Bearer ", "Bearer "]);
+    for shown in [format!("{config:?}"), redacted(&config).to_string()] {
+        assert!(!shown.contains("s3cret"), "{shown}");
+    }
+    insta::assert_snapshot!(errors(
+        &text
+            .replace("\"ES512\"", "\"HS256\", \"none\"")
+            .replace("\"service\"", "\"robot\"")
+            .replace("bearer = ", "header = \"x\", bearer = ")
+            .replace("url = \"https://console.example.com/\"", "")
+            .replace("\"file:keys.json\"", "\"keys.json\"")
+            .replace("groups = [\"clinicians\"]", "groups = []")
+    ));
 }

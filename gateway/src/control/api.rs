@@ -1,21 +1,24 @@
 //! The admin port. `/healthz` and `/readyz` are open, everything else asks for a token that the gateway's own verifier
-//! accepts. Any verified caller may read; deciding on an approval needs membership of the group that is asked (roles for
-//! the rest of the API come with the console).
+//! accepts, or a session of the console, and for a role ([`super::access`]). Deciding on an approval also needs membership of
+//! the group that is asked.
 
 use super::Control;
+use super::access::{self, Admin, Approver, Auditor, Viewer};
+use super::error::ApiError;
 use super::policy::Reloaded;
+use super::{login, sessions};
 use crate::approvals::{DecideError, Status};
 use crate::config;
-use crate::identity::{Identity, IdentityError};
+use crate::identity::Identity;
 use crate::metrics::Gauges;
-use axum::extract::{DefaultBodyLimit, FromRequestParts, Path, State};
-use axum::http::request::Parts;
+use axum::extract::{DefaultBodyLimit, Path, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use serde::Deserialize;
 use serde_json::{Value, json};
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 /// Bytes of the longest request body.
@@ -34,7 +37,7 @@ pub(super) async fn serve(control: Arc<Control>, listener: std::net::TcpListener
     };
     // Dropped, not shut down gracefully, at the end: a client that keeps its connection open must not keep us.
     tokio::select! {
-        served = axum::serve(listener, router(control)).into_future() => {
+        served = axum::serve(listener, router(control).into_make_service_with_connect_info::<SocketAddr>()).into_future() => {
             if let Err(error) = served {
                 tracing::error!(%error, "the admin port is closed");
             }
@@ -54,12 +57,14 @@ pub(super) fn router(control: Arc<Control>) -> Router {
         .route("/policy", get(show_policy))
         .route("/policy/reload", post(reload_policy))
         .route("/evidence/status", get(show_evidence))
-        .route("/config", get(show_config));
+        .route("/config", get(show_config))
+        .route("/session", get(show_session));
     Router::new()
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(ready))
         .route("/metrics", get(metrics))
         .nest("/api/v1", api)
+        .merge(login::routes())
         .fallback(|| async { ApiError::new(StatusCode::NOT_FOUND, "not_found", "there is nothing at this path") })
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .with_state(control)
@@ -69,7 +74,7 @@ type Shared = State<Arc<Control>>;
 
 /// Whether calls are served, and what speaks against it. Why a policy set was refused is only told to verified callers,
 /// since it shows the policy's text.
-async fn ready(State(control): Shared, caller: Result<Caller, ApiError>) -> Response {
+async fn ready(State(control): Shared, parts: axum::http::request::Parts) -> Response {
     let shared = &control.shared;
     let evidence = shared.evidence.status().healthy;
     let draining = shared.lifecycle.is_draining();
@@ -85,7 +90,9 @@ async fn ready(State(control): Shared, caller: Result<Caller, ApiError>) -> Resp
         "policy_generation": shared.policy.generation(),
         "policy_current": last_error.is_none(),
     });
-    if let (Ok(_), Some(fields)) = (caller, body.as_object_mut()) {
+    // Asked for all the time by probes without a token, which is no refusal worth a record.
+    let verified = access::authenticated(&parts, &control).await.is_ok();
+    if let (true, Some(fields)) = (verified, body.as_object_mut()) {
         fields.insert("issuers".to_owned(), issuers.into());
         fields.insert("policy_last_error".to_owned(), json!(last_error.as_deref()));
     }
@@ -93,7 +100,7 @@ async fn ready(State(control): Shared, caller: Result<Caller, ApiError>) -> Resp
     (status, Json(body)).into_response()
 }
 
-async fn metrics(State(control): Shared, _: Caller) -> Response {
+async fn metrics(State(control): Shared, _: Viewer) -> Response {
     let shared = &control.shared;
     let page = shared.metrics.render(Gauges {
         policy_generation: shared.policy.generation(),
@@ -104,13 +111,13 @@ async fn metrics(State(control): Shared, _: Caller) -> Response {
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], page).into_response()
 }
 
-async fn list_approvals(State(control): Shared, Caller(caller): Caller) -> Json<Value> {
+async fn list_approvals(State(control): Shared, Viewer(caller): Viewer) -> Json<Value> {
     Json(json!({ "approvals": control.shared.approvals.list(&caller) }))
 }
 
 async fn show_approval(
     State(control): Shared,
-    Caller(caller): Caller,
+    Viewer(caller): Viewer,
     Path(id): Path<String>,
 ) -> Result<Response, ApiError> {
     let view = control.shared.approvals.show(&id, &caller).ok_or(DecideError::NotFound)?;
@@ -126,7 +133,7 @@ struct DecisionBody {
 
 async fn approve(
     State(control): Shared,
-    caller: Caller,
+    caller: Approver,
     Path(id): Path<String>,
     body: Option<Json<DecisionBody>>,
 ) -> Result<Json<Value>, ApiError> {
@@ -135,7 +142,7 @@ async fn approve(
 
 async fn deny(
     State(control): Shared,
-    caller: Caller,
+    caller: Approver,
     Path(id): Path<String>,
     body: Option<Json<DecisionBody>>,
 ) -> Result<Json<Value>, ApiError> {
@@ -174,7 +181,7 @@ async fn decide(
     })))
 }
 
-async fn show_policy(State(control): Shared, _: Caller) -> Json<Value> {
+async fn show_policy(State(control): Shared, _: Viewer) -> Json<Value> {
     let active = control.shared.policy.current();
     let program = active.compiled.program();
     Json(json!({
@@ -189,7 +196,7 @@ async fn show_policy(State(control): Shared, _: Caller) -> Json<Value> {
     }))
 }
 
-async fn reload_policy(State(control): Shared, Caller(caller): Caller) -> Response {
+async fn reload_policy(State(control): Shared, Admin(caller): Admin) -> Response {
     match control.reload_policy(Some(&caller)).await {
         Reloaded::Unchanged => Json(json!({ "result": "unchanged" })).into_response(),
         Reloaded::Activated(generation) => {
@@ -201,7 +208,7 @@ async fn reload_policy(State(control): Shared, Caller(caller): Caller) -> Respon
     }
 }
 
-async fn show_evidence(State(control): Shared, _: Caller) -> Json<Value> {
+async fn show_evidence(State(control): Shared, _: Viewer) -> Json<Value> {
     let evidence = &control.shared.evidence;
     let status = evidence.status();
     Json(json!({
@@ -217,72 +224,19 @@ async fn show_evidence(State(control): Shared, _: Caller) -> Json<Value> {
     }))
 }
 
-async fn show_config(State(control): Shared, _: Caller) -> Json<Value> {
+async fn show_config(State(control): Shared, _: Auditor) -> Json<Value> {
     Json(config::redacted(&control.shared.config))
 }
 
-/// A verified caller of the admin API.
-struct Caller(Identity);
-
-impl FromRequestParts<Arc<Control>> for Caller {
-    type Rejection = ApiError;
-
-    async fn from_request_parts(parts: &mut Parts, control: &Arc<Control>) -> Result<Self, ApiError> {
-        let token = presented(&parts.headers).ok_or(IdentityError::Missing)?;
-        Ok(Self(control.shared.verifier.verify(token, control.shared.clock.unix_s())?))
-    }
-}
-
-/// The token, where the data plane's callers put it too.
-fn presented(headers: &HeaderMap) -> Option<&str> {
-    let bearer = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()).and_then(|value| {
-        let (scheme, token) = value.split_once(' ')?;
-        scheme.eq_ignore_ascii_case("bearer").then_some(token.trim())
-    });
-    bearer.or_else(|| headers.get("x-api-key")?.to_str().ok())
-}
-
-/// An error as the admin API tells it: `{"error":{"code":…,"message":…}}`.
-struct ApiError {
-    status: StatusCode,
-    code: &'static str,
-    message: String,
-}
-
-impl ApiError {
-    fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
-        Self { status, code, message: message.into() }
-    }
-}
-
-impl From<IdentityError> for ApiError {
-    fn from(error: IdentityError) -> Self {
-        Self::new(StatusCode::UNAUTHORIZED, "unauthenticated", error.to_string())
-    }
-}
-
-impl From<DecideError> for ApiError {
-    fn from(error: DecideError) -> Self {
-        let (status, code) = match error {
-            DecideError::NotFound => (StatusCode::NOT_FOUND, "not_found"),
-            DecideError::NotPending => (StatusCode::CONFLICT, "not_pending"),
-            DecideError::OwnRequest => (StatusCode::FORBIDDEN, "own_request"),
-            DecideError::NotInGroup => (StatusCode::FORBIDDEN, "not_in_group"),
-            DecideError::AlreadyApproved => (StatusCode::CONFLICT, "already_approved"),
-            DecideError::ReasonMissing => (StatusCode::BAD_REQUEST, "reason_missing"),
-            DecideError::ReasonTooLong => (StatusCode::BAD_REQUEST, "reason_too_long"),
-        };
-        Self::new(status, code, error.to_string())
-    }
-}
-
-impl IntoResponse for ApiError {
-    fn into_response(self) -> Response {
-        let body = Json(json!({ "error": { "code": self.code, "message": self.message } }));
-        let mut response = (self.status, body).into_response();
-        if self.status == StatusCode::UNAUTHORIZED {
-            response.headers_mut().insert(header::WWW_AUTHENTICATE, header::HeaderValue::from_static("Bearer"));
-        }
-        response
-    }
+/// Who asks, what they may do, and what a page must repeat to change something.
+async fn show_session(State(control): Shared, headers: HeaderMap, Viewer(caller): Viewer) -> Json<Value> {
+    let session = sessions::find(&headers, &control);
+    Json(json!({
+        "subject": caller.subject,
+        "issuer": caller.issuer,
+        "tenant": caller.tenant,
+        "groups": caller.groups,
+        "roles": access::roles_of(&caller, &control.shared.config.admin.roles),
+        "csrf": session.map(|(_, session)| session.csrf),
+    }))
 }

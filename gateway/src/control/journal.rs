@@ -1,13 +1,16 @@
 //! The control plane's own notes in the evidence.
 
 use super::Control;
+use super::error::ApiError;
 use crate::approvals::{Ask, Decided, Event};
 use crate::identity::{CallerKind, Identity};
 use crate::policy_slot::{ActivePolicy, Prepared};
 use audit_shipper::{
-    Caller, Detail, EvidenceError, Frame, MAX_CHUNK_BYTES, Note, NoteKind, PayloadChunk, Producer, RecordId, Role,
+    Caller, Decision, Detail, EvidenceError, Frame, MAX_CHUNK_BYTES, Moment, Note, NoteKind, PayloadChunk, Producer,
+    RecordId, Refusal, RequestInfo, Role,
 };
 use policy_lang::Sources;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -50,6 +53,17 @@ impl Journal {
             attached.commit.await?;
         }
         Ok(receipt.id)
+    }
+
+    /// An id for a record that is to be written later.
+    pub(super) fn new_id(&self) -> RecordId {
+        self.with(|producer| producer.new_id())
+    }
+
+    /// Writes a refusal under an id that was given out before.
+    pub(super) async fn refusal(&self, id: RecordId, refusal: &Refusal) -> Result<(), EvidenceError> {
+        let receipt = self.with(|producer| producer.refusal(id, refusal));
+        receipt.commit.await.map(drop)
     }
 
     fn with<T>(&self, write: impl FnOnce(&mut Producer) -> T) -> T {
@@ -133,6 +147,53 @@ impl Control {
         // In the note itself, not attached: so it lies under the caller's key, and goes when the caller is erased.
         note.text = format!("{} on {}\n{}", ask.model, ask.endpoint, ask.preview);
         self.journal.note(&note, Vec::new()).await.map(drop)
+    }
+}
+
+impl Control {
+    /// Someone signed in or out, or tried to. Whether it could be written.
+    pub(super) async fn record_admin(&self, action: &'static str, who: Option<&Identity>, text: String) -> bool {
+        let mut note = Note::new(NoteKind::Admin, action);
+        note.actor = who.map(caller).unwrap_or_default();
+        note.text = text;
+        let written = self.journal.note(&note, Vec::new()).await;
+        if let Err(error) = &written {
+            tracing::error!(%error, action, "could not be written to the evidence");
+        }
+        written.is_ok()
+    }
+
+    /// A request to the admin port that was turned away; those of unknown askers are summarised like those of callers.
+    pub(super) async fn record_admin_refusal(
+        &self,
+        who: Option<&Identity>,
+        peer: IpAddr,
+        path: &str,
+        error: &ApiError,
+    ) {
+        let (failures, now_ms) = (&self.shared.identification.failures, self.shared.clock.unix_ms());
+        if who.is_none() && failures.summarise(peer, now_ms, || self.journal.new_id()).is_some() {
+            return;
+        }
+        self.record_admin("refused", who, format!("{peer} {path}: {} {}", error.status.as_u16(), error.message)).await;
+    }
+
+    /// Refusals that were counted instead of written one by one (DECISIONS 22).
+    pub(super) async fn record_summaries(&self) {
+        for (address, summary) in self.shared.identification.failures.take_summaries() {
+            let refusal = Refusal {
+                at: Moment::now(),
+                request: RequestInfo { address: address.to_string(), ..RequestInfo::default() },
+                decision: Decision::Reject,
+                code: "summarised".into(),
+                reason: "refusals of one address above the rate that is written one by one".to_owned(),
+                count: summary.count,
+                ..Refusal::default()
+            };
+            if let Err(error) = self.journal.refusal(summary.id, &refusal).await {
+                tracing::error!(%error, count = summary.count, "refusals could not be written to the evidence");
+            }
+        }
     }
 }
 

@@ -1,19 +1,38 @@
 //! The control plane: one thread with everything that is not on the way of a call.
 //!
-//! * [`api`]: the admin port. * [`keys`]: issuers' keys. * [`policy`]: watching and reloading policy files.
+//! * [`api`]: the admin port, for those whom [`access`] lets in; [`login`] and [`sessions`] for browsers.
+//! * [`keys`], [`introspection`], [`identity_files`]: what callers are checked against. [`credentials`]: what model servers get.
+//! * [`policy`]: watching and reloading policy files.
 //! * [`journal`]: its own notes in the evidence: policy activations, approvals asked for and decided.
 //!
 //! It ends when the data plane has drained, so that health and approvals are there to the last call.
 
+mod access;
 mod api;
+mod cookies;
+mod credentials;
+mod error;
+mod http;
+mod identity_files;
+mod introspection;
 mod journal;
 mod keys;
+mod login;
 mod policy;
+mod sessions;
+
+pub(crate) use identity_files::{API_KEYS_FILE, IdentityFileError};
 
 use crate::approvals::Event;
+use crate::identity::OpaqueToken;
 use crate::shared::Shared;
 use audit_shipper::{EvidenceError, Producer};
+use cookies::Cookies;
+use http::Http;
+use identity_files::IdentityFiles;
 use journal::Journal;
+use login::{Logins, Provider};
+use sessions::Sessions;
 use std::net::SocketAddr;
 use std::sync::{Arc, mpsc as std_mpsc};
 use std::thread::JoinHandle;
@@ -43,7 +62,10 @@ pub(crate) enum ControlError {
     Thread(std::io::Error),
     /// The policy set that is to be active could not be written down.
     #[error("cannot record the start in the evidence: {0}")]
-    Evidence(EvidenceError),
+    Evidence(#[from] EvidenceError),
+    /// The file of API keys or the revocation list.
+    #[error("cannot start without knowing who may call: {0}")]
+    IdentityFile(#[from] IdentityFileError),
 }
 
 /// The running control plane.
@@ -61,6 +83,8 @@ pub(crate) struct Own {
     pub(crate) producer: Producer,
     /// What happens to requests for approval.
     pub(crate) events: mpsc::Receiver<Event>,
+    /// Opaque tokens that cores want to know about.
+    pub(crate) opaque_tokens: mpsc::Receiver<OpaqueToken>,
 }
 
 /// What the tasks of the control plane share.
@@ -72,6 +96,12 @@ struct Control {
     reloading: Mutex<()>,
     /// Held over a decision on an approval: it is examined, written down, then taken.
     deciding: Mutex<()>,
+    sessions: Sessions,
+    cookies: Cookies,
+    logins: Logins,
+    /// Where people sign in, if that is configured.
+    provider: Option<Provider>,
+    http: Arc<Http>,
 }
 
 impl ControlPlane {
@@ -97,7 +127,7 @@ impl ControlPlane {
         let thread = thread.map_err(ControlError::Thread)?;
         match is_ready.recv() {
             Ok(Ok(())) => Ok(Self { address, thread }),
-            Ok(Err(error)) => Err(ControlError::Evidence(error)),
+            Ok(Err(error)) => Err(error),
             Err(_) => Err(ControlError::Thread(std::io::Error::other("its thread ended at once"))),
         }
     }
@@ -114,37 +144,70 @@ async fn run(
     shared: Arc<Shared>,
     own: Own,
     listener: std::net::TcpListener,
-    ready: std_mpsc::SyncSender<Result<(), EvidenceError>>,
+    ready: std_mpsc::SyncSender<Result<(), ControlError>>,
 ) {
+    let http = Arc::<Http>::default();
+    let (admin, settings) = (&shared.config.admin, &shared.config.identity);
+    let provider = match (&admin.login, &admin.url) {
+        (Some(login), Some(url)) => Some(Provider::new(login, url, settings, Arc::clone(&http))),
+        _ => None,
+    };
     let control = Arc::new(Control {
+        sessions: Sessions::default(),
+        cookies: Control::make_cookies(&shared),
+        logins: Logins::default(),
+        provider,
+        http: Arc::clone(&http),
         shared: Arc::clone(&shared),
         journal: Journal::new(own.producer),
         reloading: Mutex::default(),
         deciding: Mutex::default(),
     });
-    let recorded = control.record_start().await;
-    let good = recorded.is_ok();
-    let mut keys = keys::Refresher::new(Arc::clone(&shared));
+    let mut files = IdentityFiles::new(&control);
+    let begun = async {
+        control.record_start().await?;
+        files.load(&control).await?;
+        Ok(())
+    };
+    let begun = begun.await;
+    let good = begun.is_ok();
     if good {
-        let _ = tokio::time::timeout(FIRST_KEYS_WITHIN, keys.refresh()).await;
+        // Elapsed: the cores start with what is known, and the tasks go on.
+        let _ = tokio::time::timeout(FIRST_KEYS_WITHIN, first_round(&control)).await;
     }
     // The receiver waits until it hears from us, so it is there.
-    let _ = ready.send(recorded);
+    let _ = ready.send(begun);
     if !good {
         return;
     }
-    tokio::spawn(keys.run());
+    tokio::spawn(introspection::run(Arc::clone(&shared), http, own.opaque_tokens));
+    tokio::spawn(files.watch(Arc::clone(&control)));
     tokio::spawn(policy::watch(Arc::clone(&control)));
-    tokio::spawn(sweep(Arc::clone(&shared)));
+    tokio::spawn(sweep(Arc::clone(&control)));
     let approvals = tokio::spawn(journal::record_approvals(Arc::clone(&control), own.events));
-    api::serve(control, listener).await;
+    api::serve(Arc::clone(&control), listener).await;
     approvals.abort();
+    control.record_summaries().await;
 }
 
-async fn sweep(shared: Arc<Shared>) {
+/// Asks once for everything that callers and model servers need from elsewhere, and has it kept fresh from then on.
+async fn first_round(control: &Control) {
+    let (shared, http) = (&control.shared, &control.http);
+    let verifiers = [Some(&shared.verifier), control.provider.as_ref().map(|provider| &provider.verifier)];
+    let mut rounds = tokio::task::JoinSet::new();
+    for verifier in verifiers.into_iter().flatten() {
+        rounds.spawn(keys::Refresher::new(Arc::clone(verifier), Arc::clone(http), Arc::clone(shared)).start());
+    }
+    rounds.spawn(credentials::start(Arc::clone(shared), Arc::clone(http)));
+    // Dropped early, the tasks that it started go on: they are spawned on their own.
+    while rounds.join_next().await.is_some() {}
+}
+
+async fn sweep(control: Arc<Control>) {
     let mut every = tokio::time::interval(SWEEP_EVERY);
     loop {
         every.tick().await;
-        shared.approvals.sweep();
+        control.shared.approvals.sweep();
+        control.record_summaries().await;
     }
 }

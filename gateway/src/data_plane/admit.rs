@@ -1,7 +1,9 @@
 //! The steps before a call is let in, in their order: route, caller, body, decision, masks.
 
+use std::net::IpAddr;
 use std::rc::Rc;
 
+use futures_lite::FutureExt as _;
 use policy_compiler::dialect::{self, BodyForm, ErrorKind};
 use policy_compiler::redact::{self, ChannelCoverage, Hit};
 use policy_lang::Verdict;
@@ -14,8 +16,9 @@ use super::exchange::{ANSWER_TIME, Call};
 use super::http::{BodyError, Wire};
 use super::judge::{self, Question};
 use super::plans::Plans;
+use super::rt;
 use super::upstream;
-use crate::identity::IdentityError;
+use crate::identity::{IDENTIFY_WITHIN, Identity, IdentityError, STATED_BYTES_MAX, presented};
 
 /// Unknown routes are refused: only an allow-list protects a model server's own unauthenticated routes (DIALECTS).
 pub(super) fn find_route(core: &Core, call: &mut Call) -> Result<(), CallError> {
@@ -38,36 +41,59 @@ pub(super) fn find_route(core: &Core, call: &mut Call) -> Result<(), CallError> 
     Err(CallError::new(ErrorKind::NotFound, "unknown_route", message))
 }
 
-/// The token stands where SDKs put their API key.
-pub(super) fn identify(core: &Core, call: &mut Call) -> Result<(), CallError> {
+/// Who calls, and what the call says of its purpose. A token that this core remembers costs one look-up; any other goes the
+/// slow way, which an address that failed too often may not go.
+pub(super) async fn identify(core: &Core, call: &mut Call) -> Result<(), CallError> {
     let fields = &call.head.fields;
-    let bearer = fields.text("authorization").and_then(|value| {
-        let (scheme, token) = value.split_once(' ')?;
-        scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
-    });
-    let token = bearer.or_else(|| fields.text("x-api-key")).or_else(|| fields.text("api-key"));
-    let identified = match token {
-        Some(token) => core.tokens.borrow_mut().identify(&core.shared.verifier, token, core.shared.clock.unix_s()),
-        None => Err(IdentityError::Missing),
+    let now_unix_s = core.shared.clock.unix_s();
+    let credential = presented(|name| fields.all(name));
+    let remembered =
+        credential.ok().and_then(|token| core.tokens.borrow_mut().get(&core.shared.verifier, token, now_unix_s));
+    let caller = match remembered {
+        Some(caller) => caller,
+        None => identify_afresh(core, call.peer.ip(), credential, now_unix_s).await?,
     };
-    match identified {
-        Ok(caller) => {
-            call.caller = Some(caller);
-            Ok(())
-        }
-        Err(error) => {
-            if matches!(error, IdentityError::UnknownKey) {
-                core.shared.verifier.request_refresh();
-            }
-            // RFC 6750 §3: no error code when no token was sent.
-            let challenge = match error {
-                IdentityError::Missing => "Bearer realm=\"sallyport\"".to_owned(),
-                _ => format!("Bearer realm=\"sallyport\", error=\"invalid_token\", error_description=\"{error}\""),
-            };
-            let code = if matches!(error, IdentityError::Missing) { "missing_token" } else { "invalid_token" };
-            Err(CallError::new(ErrorKind::Unauthorized, code, error.to_string()).field("www-authenticate", challenge))
-        }
+    call.declared = caller.declared.with_headers(|name| fields.all(name)).map_err(|name| {
+        let message = format!("The header {name} stands there twice, or its value is not plain text of at most {STATED_BYTES_MAX} characters.");
+        CallError::new(ErrorKind::BadRequest, "bad_header", message)
+    })?;
+    call.caller = Some(caller);
+    Ok(())
+}
+
+async fn identify_afresh(
+    core: &Core,
+    peer: IpAddr,
+    credential: Result<&str, IdentityError>,
+    now_unix_s: u64,
+) -> Result<Rc<Identity>, CallError> {
+    let shared = &core.shared;
+    let now_ms = shared.clock.unix_ms();
+    if let Err(wait_s) = shared.identification.failures.check(peer, now_ms) {
+        let message = "Too many credentials from this address were refused. Try again later, with a good one.";
+        return Err(CallError::new(ErrorKind::RateLimited, "too_many_failures", message)
+            .field("retry-after", wait_s.to_string()));
     }
+    let generation = shared.verifier.generation();
+    let identified = async {
+        let token = credential?;
+        let identity = shared.identification.identify(&shared.verifier, token, now_unix_s).await?;
+        let identity = Rc::new(identity);
+        core.tokens.borrow_mut().remember(token, &identity, generation, now_unix_s);
+        Ok(identity)
+    };
+    let in_time = identified.or(async {
+        rt::sleep(IDENTIFY_WITHIN).await;
+        Err(IdentityError::IssuerUnavailable)
+    });
+    in_time.await.map_err(|error: IdentityError| {
+        if error.is_ours() {
+            return CallError::new(ErrorKind::Unavailable, error.code(), error.to_string()).field("retry-after", "1");
+        }
+        shared.identification.failures.failed(peer, now_ms);
+        CallError::new(ErrorKind::Unauthorized, error.code(), error.to_string())
+            .field("www-authenticate", error.challenge())
+    })
 }
 
 /// Reads the whole body where the policy looks into it; `None` leaves it on the wire.

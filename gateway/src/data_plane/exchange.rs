@@ -31,7 +31,7 @@ use super::plans::Plans;
 use super::record::{self, OpenCall};
 use super::trace::TraceContext;
 use crate::approvals::ApprovalRef;
-use crate::identity::Identity;
+use crate::identity::{Declared, Identity};
 use crate::policy_slot::ActivePolicy;
 
 /// What becomes of the caller's connection.
@@ -56,6 +56,8 @@ pub(super) struct Call {
     pub(super) decoded: bool,
     pub(super) upstream: Option<usize>,
     pub(super) caller: Option<Rc<Identity>>,
+    /// Purpose, basis and data subject, where headers added to what the caller's identity says; see [`Call::declared`].
+    pub(super) declared: Option<Declared>,
     pub(super) judged: Option<Judged>,
     /// What is left of the request on the wire.
     pub(super) body: Body,
@@ -88,7 +90,7 @@ pub(super) async fn run(core: &Rc<Core>, client: &mut Wire, peer: SocketAddr, he
 /// Everything that can refuse a call before it is written down as let in.
 async fn let_in(core: &Rc<Core>, client: &mut Wire, call: &mut Call) -> Result<Admitted, CallError> {
     admit::find_route(core, call)?;
-    admit::identify(core, call)?;
+    admit::identify(core, call).await?;
     let body = admit::read_request(core, client, call).await?;
     admit::decide(core, call, body.as_deref())?;
     let plans = admit::make_plans(core, call)?;
@@ -158,10 +160,16 @@ impl Call {
             decoded: false,
             upstream: None,
             caller: None,
+            declared: None,
             judged: None,
             peer,
             head,
         }
+    }
+
+    /// Purpose, lawful basis and data subject of the call, with who said so.
+    pub(super) fn declared(&self) -> Option<&Declared> {
+        self.declared.as_ref().or_else(|| self.caller.as_ref().map(|caller| &caller.declared))
     }
 
     /// Whether the caller may send a next request on this connection.

@@ -27,11 +27,12 @@ pub(super) async fn send_request(
     open: &mut OpenCall,
 ) -> Result<(), CallError> {
     let limits = &core.shared.config.listen.limits;
-    let credential = call
-        .upstream
-        .and_then(|index| core.routes.get(index))
-        .and_then(|route| route.config.credential.as_ref())
-        .map(|credential| (credential.header.as_str(), credential.value.expose()));
+    let slot = call.upstream.and_then(|index| core.shared.credentials.of(index));
+    let held = match slot {
+        None => None,
+        Some(slot) => Some(slot.header(core.shared.clock.unix_s()).ok_or_else(no_credential)?),
+    };
+    let credential = held.as_ref().map(|(header, held)| (*header, held.expose()));
     let framing = match &admitted.body {
         Some(body) => Framing::Length(body.len() as u64),
         None => call.head.framing,
@@ -93,6 +94,11 @@ pub(super) async fn send_request(
     }
 }
 
+fn no_credential() -> CallError {
+    let message = "The gateway has no valid credential for the model server now. Nothing was sent to it; try again.";
+    CallError::new(ErrorKind::Upstream, "no_upstream_credential", message)
+}
+
 /// Waits for the final head of the answer; interim ones (RFC 9110 §15.2) are taken in silence.
 ///
 /// # Errors
@@ -111,6 +117,11 @@ pub(super) async fn read_head(core: &Core, wire: &mut Wire, call: &Call) -> Resu
                     return Err(failed(&"it switched protocols unasked"));
                 }
                 if !head.is_interim() {
+                    if head.status == 401
+                        && let Some(slot) = call.upstream.and_then(|index| core.shared.credentials.of(index))
+                    {
+                        slot.was_refused();
+                    }
                     return Ok(head);
                 }
                 continue;

@@ -6,8 +6,8 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use audit_shipper::{
-    Caller, CallerKind, Commit, Coverage, Decision, EndedBy, EvidenceError, Frame, Intent, MaskHit, Moment, Outcome,
-    PayloadChunk, Permit, PolicyRef, Refusal, RequestBody, RequestInfo, Role, Usage,
+    Caller, CallerKind, Commit, Coverage, Decision, Declared, EndedBy, EvidenceError, Frame, Intent, MaskHit, Moment,
+    Outcome, PayloadChunk, Permit, PolicyRef, Refusal, RequestBody, RequestInfo, Role, Said, Usage,
 };
 use policy_compiler::detect;
 use policy_compiler::dialect::{AnswerInfo, BodyForm, Operation};
@@ -248,6 +248,11 @@ impl Drop for OpenCall {
 /// # Errors
 /// When it will never be.
 pub(super) async fn refusal(core: &Core, call: &Call, error: &CallError) -> Result<String, CallError> {
+    if call.caller.is_none()
+        && let Some(id) = summarised(core, call.peer)
+    {
+        return Ok(id);
+    }
     let judged = call.judged.as_ref();
     let decision = match judged.map(|judged| &judged.decision.verdict) {
         _ if error.code == "approval_pending" => Decision::Pending,
@@ -260,6 +265,7 @@ pub(super) async fn refusal(core: &Core, call: &Call, error: &CallError) -> Resu
             at: Moment::now(),
             caller: caller(call),
             request: request_info(call),
+            declared: declared(core, call),
             dialect: call.operation.map_or("", Operation::dialect).to_owned(),
             operation: call.operation.map_or("", Operation::endpoint).to_owned(),
             model: judged.map(|judged| judged.model.clone()).filter(|model| !model.is_empty()),
@@ -281,6 +287,9 @@ pub(super) async fn refusal(core: &Core, call: &Call, error: &CallError) -> Resu
 /// # Errors
 /// As [`refusal`].
 pub(super) async fn malformed(core: &Core, peer: SocketAddr, error: &CallError) -> Result<String, CallError> {
+    if let Some(id) = summarised(core, peer) {
+        return Ok(id);
+    }
     write_refusal(
         core,
         Refusal {
@@ -295,6 +304,14 @@ pub(super) async fn malformed(core: &Core, peer: SocketAddr, error: &CallError) 
         },
     )
     .await
+}
+
+/// Refusals of callers who are not known, above a rate per address, are counted in one record, which the control plane writes
+/// (DECISIONS 22); its id.
+fn summarised(core: &Core, peer: SocketAddr) -> Option<String> {
+    let failures = &core.shared.identification.failures;
+    let new_id = || core.producer.borrow().new_id();
+    failures.summarise(peer.ip(), core.shared.clock.unix_ms(), new_id).map(|id| id.to_string())
 }
 
 async fn write_refusal(core: &Core, refusal: Refusal) -> Result<String, CallError> {
@@ -322,6 +339,7 @@ fn intent(core: &Core, call: &Call, admitted: &Admitted) -> Intent {
         at: Moment::now(),
         caller: caller(call),
         request: request_info(call),
+        declared: declared(core, call),
         dialect: call.operation.map_or("opaque", Operation::dialect).to_owned(),
         operation: call.operation.map_or("opaque", Operation::endpoint).to_owned(),
         model: judged.map(|judged| judged.model.clone()).filter(|model| !model.is_empty()),
@@ -369,6 +387,22 @@ fn caller(call: &Call) -> Caller {
         groups: identity.groups.clone(),
         tenant: identity.tenant.clone(),
         token_id: identity.token_id.clone().unwrap_or_default(),
+    }
+}
+
+/// The data subject is kept as a pseudonym: the record lies under the caller's key, and would outlive the other person's.
+fn declared(core: &Core, call: &Call) -> Declared {
+    let Some(declared) = call.declared() else { return Declared::default() };
+    let tenant = call.caller.as_ref().map(|caller| caller.tenant.as_str()).unwrap_or_default();
+    let said = |stated: &Option<identity::Stated>, value: &dyn Fn(&str) -> String| {
+        stated.as_ref().map(|stated| Said { by: stated.by.as_str(), value: value(&stated.value) })
+    };
+    let pseudonym =
+        |name: &str| hex::encode(core.shared.evidence.mac("data subject", &[tenant.as_bytes(), name.as_bytes()]));
+    Declared {
+        purpose: said(&declared.purpose, &mask_text),
+        basis: said(&declared.basis, &mask_text),
+        data_subject: said(&declared.data_subject, &pseudonym),
     }
 }
 

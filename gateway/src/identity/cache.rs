@@ -1,6 +1,7 @@
 //! The per-core memory of tokens that passed: a keyed fast hash finds the place, a full comparison decides (DECISIONS 37).
 
-use super::{Identity, IdentityError, Verifier};
+use super::{Identity, Verifier};
+use foldhash::quality::RandomState;
 use std::collections::HashMap;
 use std::rc::Rc;
 
@@ -9,11 +10,12 @@ pub const TOKEN_CACHE_ENTRIES_MAX: usize = 10_000;
 
 /// Tokens that passed on one core. Not `Sync`: every core has its own.
 ///
-/// The map's hash is keyed with fresh randomness (SipHash), and it compares whole tokens. Failures are not remembered.
+/// The hash is keyed with fresh randomness, and only tokens that passed are ever put in, so nobody can choose where they
+/// land; the map compares whole tokens. Failures are not remembered.
 #[derive(Debug, Default)]
 pub struct TokenCache {
     generation: u64,
-    entries: HashMap<Box<str>, Rc<Identity>>,
+    entries: HashMap<Box<str>, Rc<Identity>, RandomState>,
 }
 
 impl TokenCache {
@@ -23,31 +25,26 @@ impl TokenCache {
         Self::default()
     }
 
-    /// Who the token stands for: remembered, or verified now and remembered. A token is never taken past its `exp`
-    /// (there is no leeway here: an expired entry is judged afresh), nor once the issuers' keys changed.
-    ///
-    /// # Errors
-    /// Those of [`Verifier::verify`].
-    pub fn identify(
-        &mut self,
-        verifier: &Verifier,
-        token: &str,
-        now_unix_s: u64,
-    ) -> Result<Rc<Identity>, IdentityError> {
+    /// Who the token stands for, if it is remembered and still counts. There is no leeway here: from its `exp` on a token is
+    /// judged afresh, and so is everything once a key is gone; what was revoked meanwhile is forgotten.
+    #[inline]
+    pub fn get(&mut self, verifier: &Verifier, token: &str, now_unix_s: u64) -> Option<Rc<Identity>> {
         let generation = verifier.generation();
         if self.generation != generation {
-            self.entries.clear();
-            self.generation = generation;
+            self.catch_up(verifier, generation);
         }
-        if let Some(identity) = self.entries.get(token)
-            && now_unix_s < identity.expires_at_unix_s
-        {
-            return Ok(Rc::clone(identity));
+        let identity = self.entries.get(token)?;
+        (now_unix_s < identity.expires_at_unix_s).then(|| Rc::clone(identity))
+    }
+
+    /// Remembers a token that passed when the verifier's generation was `generation`; what has changed since then is not
+    /// missed. An expired one (within the leeway) is not worth it.
+    pub fn remember(&mut self, token: &str, identity: &Rc<Identity>, generation: u64, now_unix_s: u64) {
+        if identity.expires_at_unix_s <= now_unix_s || generation != self.generation {
+            return;
         }
-        self.entries.remove(token);
-        let identity = Rc::new(verifier.verify(token, now_unix_s)?);
-        self.remember(token, Rc::clone(&identity), now_unix_s);
-        Ok(identity)
+        self.make_room(now_unix_s);
+        self.entries.insert(token.into(), Rc::clone(identity));
     }
 
     /// How many tokens are remembered.
@@ -62,9 +59,14 @@ impl TokenCache {
         self.entries.is_empty()
     }
 
-    pub(super) fn remember(&mut self, token: &str, identity: Rc<Identity>, now_unix_s: u64) {
-        self.make_room(now_unix_s);
-        self.entries.insert(token.into(), identity);
+    #[cold]
+    fn catch_up(&mut self, verifier: &Verifier, generation: u64) {
+        if verifier.needs_afresh(self.generation) {
+            self.entries.clear();
+        } else {
+            self.entries.retain(|_, identity| !verifier.is_revoked(identity));
+        }
+        self.generation = generation;
     }
 
     /// When full: expired tokens go first; if that frees less than an eighth, everything goes. Rare, and bounded work

@@ -1,21 +1,52 @@
-//! Who calls: a token becomes an [`Identity`], or an [`IdentityError`] that says which check failed.
+//! Who calls: a credential becomes an [`Identity`], or an [`IdentityError`] that says which check failed.
 //!
-//! [`Verifier`] checks signature and claims against the keys that the control plane fetched; [`TokenCache`] is the
-//! per-core memory of tokens that already passed.
+//! * [`presented`] finds the credential of a call; [`TokenCache`] is the per-core memory of those that passed.
+//! * [`Identification`] takes the ones that are not remembered where they belong: signed tokens to the [`VerifyPool`], opaque
+//!   ones to their issuer (RFC 7662), API keys to [`ApiKeys`].
+//! * [`Verifier`] does the checks, against what the control plane last read. [`caller_from_certificate`] does them for callers
+//!   that present a certificate.
+//! * [`Failures`] limits who fails too often.
+//!
+//! What is not here: SAML, token exchange (RFC 8693) and cloud signatures. Each would be one more branch of
+//! [`Identification::identify`] that ends in an [`Identity`].
 
+mod algorithm;
+mod api_keys;
 mod cache;
+mod certificate;
 mod claims;
+mod failures;
+mod identify;
 mod keys;
+mod pool;
+mod presented;
+mod purpose;
+mod revocation;
+mod strict_json;
+mod token;
 mod verifier;
 
+pub use algorithm::Algorithm;
+pub use api_keys::{ApiKey, ApiKeyFile, ApiKeys, KEY_ISSUER, KEY_PREFIX, NewKey, issue};
 pub use cache::{TOKEN_CACHE_ENTRIES_MAX, TokenCache};
+pub use certificate::{CertificateError, caller_from_certificate};
+pub use failures::{Failures, RECORDS_PER_S, Summary};
+pub(crate) use identify::OpaqueToken;
+pub use identify::{IDENTIFY_WITHIN, Identification};
 pub use keys::KeySet;
-pub use verifier::{LEEWAY_S, TOKEN_BYTES_MAX, Verifier};
+pub use pool::VerifyPool;
+pub use presented::{CREDENTIAL_HEADERS, presented};
+pub use purpose::{
+    BASIS_HEADER, DATA_SUBJECT_HEADER, Declared, PURPOSE_HEADER, PurposeOfGroups, STATED_BYTES_MAX, Stated, StatedBy,
+};
+pub use revocation::{REVOKED_MAX, Revocations};
+pub use token::TOKEN_BYTES_MAX;
+pub use verifier::{REFRESH_AT_MOST_EVERY_S, Verifier};
 
 /// A verified caller.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {
-    /// `sub`
+    /// `sub`, or another claim if configured.
     pub subject: String,
     /// `iss`
     pub issuer: String,
@@ -25,17 +56,39 @@ pub struct Identity {
     pub client_id: Option<String>,
     /// A person or a program.
     pub kind: CallerKind,
-    /// The configured groups claim, sorted and without duplicates.
+    /// The configured groups claims, sorted and without duplicates.
     pub groups: Vec<String>,
     /// `scope` or `scp`, sorted and without duplicates.
     pub scopes: Vec<String>,
     /// `exp`, seconds since 1970.
     pub expires_at_unix_s: u64,
-    /// `jti`
+    /// `iat`, seconds since 1970.
+    pub issued_at_unix_s: Option<u64>,
+    /// `jti`, the id of an API key, or the serial number of a certificate.
     pub token_id: Option<String>,
+    /// What claims and groups say of purpose, lawful basis and data subject; headers of a call add to it.
+    pub declared: Declared,
 }
 
 impl Identity {
+    /// A person without groups whose identity never expires; to be filled in.
+    #[must_use]
+    pub fn new(subject: &str, issuer: &str) -> Self {
+        Self {
+            subject: subject.to_owned(),
+            issuer: issuer.to_owned(),
+            tenant: claims::DEFAULT_TENANT.to_owned(),
+            client_id: None,
+            kind: CallerKind::User,
+            groups: Vec::new(),
+            scopes: Vec::new(),
+            expires_at_unix_s: u64::MAX,
+            issued_at_unix_s: None,
+            token_id: None,
+            declared: Declared::default(),
+        }
+    }
+
     /// Whether the caller is in the group.
     #[must_use]
     pub fn in_group(&self, group: &str) -> bool {
@@ -63,19 +116,27 @@ impl CallerKind {
     }
 }
 
-/// Why a token was not accepted. The text is meant for the caller: it names the check, never a key or another's data.
+/// Why a credential was not accepted. The text is meant for the caller: it names the check, never a key, what would have been
+/// accepted, or another's data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum IdentityError {
-    /// No token was presented.
+    /// No credential was presented.
     #[error("no token was presented; send it as `Authorization: Bearer …`")]
     Missing,
-    /// Not three base64url parts of JSON, JSON and signature, too long, or a claim of a wrong type.
-    #[error("the token is not a well-formed JWT")]
+    /// More than one was.
+    #[error("more than one credential was presented; send one, in one header")]
+    TwoCredentials,
+    /// Not three base64url parts of JSON, JSON and signature, a claim of a wrong type, a member named twice, or a header that
+    /// brings its own key.
+    #[error("the token is not well-formed")]
     Malformed,
-    /// Signed with something else than RS256, ES256 or EdDSA, or with another algorithm than its key is for.
-    #[error("the token's signature algorithm is not accepted (RS256, ES256 and EdDSA are)")]
+    /// Longer than [`TOKEN_BYTES_MAX`].
+    #[error("the token is too long")]
+    TooLong,
+    /// Signed with an algorithm that its issuer may not use, or that its key is not for.
+    #[error("the token's signature algorithm is not accepted")]
     AlgorithmNotAllowed,
-    /// The issuer has published no key with the token's `kid`, or its keys are not known yet.
+    /// The issuer has published no key with the token's `kid`, or its keys are not known (any more).
     #[error("the token was signed with a key that its issuer has not published")]
     UnknownKey,
     /// The signature does not fit.
@@ -84,7 +145,7 @@ pub enum IdentityError {
     /// `exp` is past.
     #[error("the token has expired")]
     Expired,
-    /// `nbf` is yet to come.
+    /// `nbf` or `iat` is yet to come.
     #[error("the token is not valid yet")]
     NotYetValid,
     /// `iss` is none of the configured issuers.
@@ -93,10 +154,72 @@ pub enum IdentityError {
     /// `aud` names none of the configured audiences.
     #[error("the token was issued for another audience")]
     WrongAudience,
+    /// `client_id` or `azp` is none of the configured applications.
+    #[error("the token was issued to an application that is not accepted here")]
+    WrongClient,
+    /// `typ` is none of those accepted.
+    #[error("the token is of a type that is not accepted here")]
+    WrongType,
     /// A claim that must be there is not.
     #[error("the token lacks the claim `{0}`")]
     MissingClaim(&'static str),
+    /// A configured requirement on claims is not met.
+    #[error("the token lacks a claim that is required here")]
+    RequiredClaim,
+    /// The token says that its groups are to be fetched elsewhere.
+    #[error("the token does not carry its groups; have the issuer put fewer of them, or roles, into the token")]
+    GroupsElsewhere,
+    /// On the revocation list.
+    #[error("the credential was revoked")]
+    Revoked,
+    /// Never issued, or revoked.
+    #[error("the API key is not known here")]
+    UnknownApiKey,
+    /// The issuer says that the token is not active.
+    #[error("the token is not active")]
+    NotActive,
+    /// Too many credentials wait to be checked.
+    #[error("too many credentials are being checked at once; try again")]
+    Busy,
+    /// The issuer of an opaque token cannot be asked.
+    #[error("the issuer of the token cannot be asked now; try again")]
+    IssuerUnavailable,
 }
 
+impl IdentityError {
+    /// Whether the gateway, not the caller, is the reason: then trying again may help, and it is no failure of the caller's.
+    #[must_use]
+    pub fn is_ours(self) -> bool {
+        matches!(self, Self::Busy | Self::IssuerUnavailable)
+    }
+
+    /// A short code, for programs and records.
+    #[must_use]
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::Missing => "missing_token",
+            Self::Busy => "identity_busy",
+            Self::IssuerUnavailable => "issuer_unavailable",
+            _ => "invalid_token",
+        }
+    }
+
+    /// The `WWW-Authenticate` of the answer (RFC 6750 §3): no error code when no token was sent.
+    #[must_use]
+    pub fn challenge(self) -> String {
+        match self {
+            Self::Missing => "Bearer realm=\"sallyport\"".to_owned(),
+            Self::TwoCredentials => {
+                format!("Bearer realm=\"sallyport\", error=\"invalid_request\", error_description=\"{self}\"")
+            }
+            _ => format!("Bearer realm=\"sallyport\", error=\"invalid_token\", error_description=\"{self}\""),
+        }
+    }
+}
+
+#[cfg(test)]
+mod attacks;
+#[cfg(test)]
+mod support;
 #[cfg(test)]
 mod tests;

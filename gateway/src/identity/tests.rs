@@ -1,176 +1,43 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+use super::support::{ISSUER, Idp, LEEWAY_S, NOW, claims, issuer, kid_for, with};
 use super::*;
-use crate::config::{Issuer, JwksSource};
-use aws_lc_rs::encoding::{AsDer as _, Pkcs8V1Der};
-use aws_lc_rs::rsa::{KeyPair as RsaKeyPair, KeySize};
-use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair as _};
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use jsonwebtoken::{Algorithm, EncodingKey, Header};
+use crate::config::{ClaimRule, IdentitySettings, IntrospectionSettings, Issuer, KindOfCallers, Secret};
 use serde_json::{Value, json};
 use std::rc::Rc;
+use std::time::Duration;
 
-const NOW: u64 = 1_700_000_000;
-const ISSUER: &str = "https://idp.example.com";
-
-/// What stands before the PKCS#1 key in a PKCS#8 one of 2048 bits (RFC 5958); the signing side reads PKCS#1.
-const PKCS8_RSA_PREFIX_BYTES: usize = 26;
-
-/// One key pair of each kind, published under its own `kid`.
-struct Idp {
-    ed: (EncodingKey, Value),
-    ec: (EncodingKey, Value),
-    rsa: (EncodingKey, Value),
+fn names(names: &[&str]) -> Vec<String> {
+    names.iter().map(|name| (*name).to_owned()).collect()
 }
 
-impl Idp {
-    fn new() -> Self {
-        let b64 = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
-        let ed = Ed25519KeyPair::generate().unwrap();
-        let ed_jwk = json!({ "kty": "OKP", "crv": "Ed25519", "kid": "ed", "x": b64(ed.public_key().as_ref()) });
-        let ec = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).unwrap();
-        // 0x04, then x and y of 32 bytes each.
-        let point = ec.public_key().as_ref().to_vec();
-        let ec_jwk = json!({ "kty": "EC", "crv": "P-256", "kid": "ec", "alg": "ES256", "x": b64(&point[1..33]), "y": b64(&point[33..]) });
-        let rsa = RsaKeyPair::generate(KeySize::Rsa2048).unwrap();
-        let public = rsa.public_key();
-        let (n, e) =
-            (public.modulus().big_endian_without_leading_zero(), public.exponent().big_endian_without_leading_zero());
-        let rsa_jwk = json!({ "kty": "RSA", "kid": "rsa", "use": "sig", "n": b64(n), "e": b64(e) });
-        let ec_pkcs8 = ec.to_pkcs8v1().unwrap();
-        let rsa_pkcs8: Pkcs8V1Der<'_> = rsa.as_der().unwrap();
-        let ed_pkcs8: Pkcs8V1Der<'_> = ed.as_der().unwrap();
-        Self {
-            ed: (EncodingKey::from_ed_der(ed_pkcs8.as_ref()), ed_jwk),
-            ec: (EncodingKey::from_ec_der(ec_pkcs8.as_ref()), ec_jwk),
-            rsa: (EncodingKey::from_rsa_der(&rsa_pkcs8.as_ref()[PKCS8_RSA_PREFIX_BYTES..]), rsa_jwk),
-        }
-    }
-
-    fn verifier(&self) -> Verifier {
-        let verifier = Verifier::new(&[issuer()]);
-        verifier.install(0, KeySet::parse(self.jwks().as_bytes()).unwrap());
-        verifier
-    }
-
-    fn jwks(&self) -> String {
-        json!({ "keys": [self.ed.1, self.ec.1, self.rsa.1] }).to_string()
-    }
-
-    fn token(&self, claims: &Value) -> String {
-        self.signed(Algorithm::EdDSA, Some("ed"), claims)
-    }
-
-    fn signed(&self, algorithm: Algorithm, kid: Option<&str>, claims: &Value) -> String {
-        let key = match algorithm {
-            Algorithm::EdDSA => &self.ed.0,
-            Algorithm::ES256 => &self.ec.0,
-            _ => &self.rsa.0,
-        };
-        let mut header = Header::new(algorithm);
-        header.kid = kid.map(str::to_owned);
-        jsonwebtoken::encode(&header, claims, key).unwrap()
-    }
+fn rule(claim: &str, values: &[&str]) -> ClaimRule {
+    ClaimRule { claim: claim.to_owned(), values: names(values) }
 }
 
-fn issuer() -> Issuer {
-    Issuer {
-        url: ISSUER.to_owned(),
-        audience: vec!["inference".to_owned(), "chat".to_owned()],
-        groups_claim: "groups".to_owned(),
-        tenant_claim: None,
-        jwks: JwksSource::Discovery,
+fn identify(cache: &mut TokenCache, verifier: &Verifier, token: &str, now: u64) -> Result<Rc<Identity>, IdentityError> {
+    if let Some(identity) = cache.get(verifier, token, now) {
+        return Ok(identity);
     }
-}
-
-fn claims() -> Value {
-    json!({ "iss": ISSUER, "aud": "inference", "sub": "alice", "exp": NOW + 60, "groups": ["b", "a", "b"] })
-}
-
-fn with(name: &str, value: Value) -> Value {
-    let mut claims = claims();
-    claims[name] = value;
-    claims
-}
-
-fn without(name: &str) -> Value {
-    let mut claims = claims();
-    claims.as_object_mut().unwrap().remove(name);
-    claims
-}
-
-fn raw(header: &Value, claims: &Value, signature: &str) -> String {
-    let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
-    format!("{}.{}.{signature}", part(header), part(claims))
+    let generation = verifier.generation();
+    let identity = Rc::new(verifier.verify(token, now)?);
+    cache.remember(token, &identity, generation, now);
+    Ok(identity)
 }
 
 #[test]
-fn the_three_algorithms_pass_with_and_without_kid() {
+fn every_algorithm_passes_with_and_without_kid_unless_it_is_not_allowed() {
     let idp = Idp::new();
     let verifier = idp.verifier();
-    for (algorithm, kid) in [(Algorithm::EdDSA, "ed"), (Algorithm::ES256, "ec"), (Algorithm::RS256, "rsa")] {
-        for kid in [Some(kid), None] {
+    let narrow = idp.verifier_of(Issuer::new(ISSUER, names(&["inference"])));
+    for (algorithm, name) in Algorithm::ALL {
+        for kid in [Some(kid_for(algorithm)), None] {
             let token = idp.signed(algorithm, kid, &claims());
-            assert_eq!(verifier.verify(&token, NOW).unwrap().subject, "alice", "{algorithm:?} {kid:?}");
+            assert_eq!(verifier.verify(&token, NOW).unwrap().subject, "alice", "{name} {kid:?}");
+            let expected =
+                if Algorithm::DEFAULT.contains(&algorithm) { None } else { Some(IdentityError::AlgorithmNotAllowed) };
+            assert_eq!(narrow.verify(&token, NOW).err(), expected, "{name}");
         }
-    }
-}
-
-#[test]
-fn each_failed_check_has_its_own_error() {
-    let idp = Idp::new();
-    let verifier = idp.verifier();
-    let good = idp.token(&claims());
-    let (head, signature) = good.rsplit_once('.').unwrap();
-    let flipped = format!("{head}.{}{}", if signature.starts_with('A') { "B" } else { "A" }, &signature[1..]);
-    let other = Idp::new();
-    let symmetric = jsonwebtoken::encode(
-        &Header { kid: Some("ed".to_owned()), ..Header::new(Algorithm::HS256) },
-        &claims(),
-        // The classic confusion: the public key as an HMAC secret.
-        &EncodingKey::from_secret(idp.ed.1["x"].as_str().unwrap().as_bytes()),
-    )
-    .unwrap();
-    let mut critical = Header::new(Algorithm::EdDSA);
-    critical.crit = Some(vec!["b64".to_owned()]);
-    let critical = jsonwebtoken::encode(&critical, &claims(), &idp.ed.0).unwrap();
-    let table = [
-        ("nothing", String::new(), IdentityError::Missing),
-        ("no JWT", "hunter2".to_owned(), IdentityError::Malformed),
-        ("two parts", "a.b".to_owned(), IdentityError::Malformed),
-        ("four parts", format!("{good}.x"), IdentityError::Malformed),
-        ("too long", format!("{good}{}", "A".repeat(TOKEN_BYTES_MAX)), IdentityError::Malformed),
-        ("claims that are no JSON", format!("{}.!!!!.AA", head.split('.').next().unwrap()), IdentityError::Malformed),
-        ("critical extension", critical, IdentityError::Malformed),
-        ("exp of a wrong type", idp.token(&with("exp", json!("soon"))), IdentityError::Malformed),
-        ("negative exp", idp.token(&with("exp", json!(-1))), IdentityError::Malformed),
-        ("groups of a wrong type", idp.token(&with("groups", json!(7))), IdentityError::Malformed),
-        ("subject of a wrong type", idp.token(&with("sub", json!(7))), IdentityError::Malformed),
-        ("alg none", raw(&json!({ "alg": "none" }), &claims(), ""), IdentityError::AlgorithmNotAllowed),
-        ("symmetric", symmetric, IdentityError::AlgorithmNotAllowed),
-        (
-            "key of another algorithm",
-            idp.signed(Algorithm::ES256, Some("ed"), &claims()),
-            IdentityError::AlgorithmNotAllowed,
-        ),
-        ("unknown kid", idp.signed(Algorithm::EdDSA, Some("new"), &claims()), IdentityError::UnknownKey),
-        ("flipped signature", flipped, IdentityError::BadSignature),
-        ("someone else's key", other.token(&claims()), IdentityError::BadSignature),
-        ("someone else's key, no kid", other.signed(Algorithm::RS256, None, &claims()), IdentityError::BadSignature),
-        ("expired", idp.token(&with("exp", json!(NOW - LEEWAY_S))), IdentityError::Expired),
-        ("not yet", idp.token(&with("nbf", json!(NOW + LEEWAY_S + 1))), IdentityError::NotYetValid),
-        ("issuer", idp.token(&with("iss", json!("https://evil.example.com"))), IdentityError::WrongIssuer),
-        ("issuer with a slash", idp.token(&with("iss", json!(format!("{ISSUER}/")))), IdentityError::WrongIssuer),
-        ("audience", idp.token(&with("aud", json!("billing"))), IdentityError::WrongAudience),
-        ("audiences", idp.token(&with("aud", json!(["billing", 7]))), IdentityError::WrongAudience),
-        ("no iss", idp.token(&without("iss")), IdentityError::MissingClaim("iss")),
-        ("no aud", idp.token(&without("aud")), IdentityError::MissingClaim("aud")),
-        ("no exp", idp.token(&without("exp")), IdentityError::MissingClaim("exp")),
-        ("no sub", idp.token(&without("sub")), IdentityError::MissingClaim("sub")),
-        ("empty sub", idp.token(&with("sub", json!(""))), IdentityError::MissingClaim("sub")),
-    ];
-    for (what, token, expected) in table {
-        assert_eq!(verifier.verify(&token, NOW), Err(expected), "{what}");
+        assert_eq!((Algorithm::named(name), algorithm.to_string()), (Some(algorithm), name.to_owned()));
     }
 }
 
@@ -180,6 +47,7 @@ fn clocks_may_differ_by_the_leeway() {
     let verifier = idp.verifier();
     verifier.verify(&idp.token(&with("exp", json!(NOW - LEEWAY_S + 1))), NOW).unwrap();
     verifier.verify(&idp.token(&with("nbf", json!(NOW + LEEWAY_S))), NOW).unwrap();
+    verifier.verify(&idp.token(&with("iat", json!(NOW + LEEWAY_S))), NOW).unwrap();
     verifier.verify(&idp.token(&with("exp", json!(NOW as f64 + 0.5))), NOW).unwrap();
 }
 
@@ -188,11 +56,10 @@ fn claims_become_an_identity() {
     let idp = Idp::new();
     let verifier = idp.verifier();
     let full = json!({
-        "iss": ISSUER, "aud": ["other", "chat"], "sub": "svc-1", "client_id": "svc-1", "exp": NOW + 60, "jti": "t-1",
-        "groups": "ml-leads  ml-apps", "scope": "chat embeddings",
+        "iss": ISSUER, "aud": ["other", "chat"], "sub": "svc-1", "client_id": "svc-1", "exp": NOW + 60, "iat": NOW,
+        "jti": "t-1", "groups": "ml-leads  ml-apps", "scope": "chat embeddings",
     });
     let identity = verifier.verify(&idp.token(&full), NOW).unwrap();
-    let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
     assert_eq!(
         identity,
         Identity {
@@ -204,7 +71,9 @@ fn claims_become_an_identity() {
             groups: names(&["ml-apps", "ml-leads"]),
             scopes: names(&["chat", "embeddings"]),
             expires_at_unix_s: NOW + 60,
+            issued_at_unix_s: Some(NOW),
             token_id: Some("t-1".to_owned()),
+            declared: Declared::default(),
         }
     );
     let person = verifier.verify(&idp.token(&with("azp", json!("console"))), NOW).unwrap();
@@ -212,75 +81,272 @@ fn claims_become_an_identity() {
 }
 
 #[test]
-fn groups_may_lie_deeper_and_the_tenant_must_be_there() {
+fn groups_are_found_wherever_the_issuer_puts_them() {
     let idp = Idp::new();
-    let nested =
-        Issuer { groups_claim: "realm_access.roles".to_owned(), tenant_claim: Some("org".to_owned()), ..issuer() };
-    let verifier = Verifier::new(&[nested]);
-    verifier.install(0, KeySet::parse(idp.jwks().as_bytes()).unwrap());
-    let mut claims = with("realm_access", json!({ "roles": ["ml-apps"] }));
-    assert_eq!(verifier.verify(&idp.token(&claims), NOW), Err(IdentityError::MissingClaim("tenant")));
-    claims["org"] = json!("acme");
-    let identity = verifier.verify(&idp.token(&claims), NOW).unwrap();
-    assert_eq!((identity.tenant.as_str(), identity.in_group("ml-apps")), ("acme", true));
+    let groups = |paths: &[&str], prefix: &str, claim: &str, value: Value| {
+        let verifier =
+            idp.verifier_of(Issuer { groups_claims: names(paths), groups_prefix: prefix.to_owned(), ..issuer() });
+        verifier.verify(&idp.token(&with(claim, value)), NOW).map(|identity| identity.groups)
+    };
+    let keycloak = json!({ "my.client": { "roles": ["b", "a"] } });
+    assert_eq!(groups(&["realm_access.roles"], "", "realm_access", json!({ "roles": ["x"] })), Ok(names(&["x"])));
+    assert_eq!(groups(&["/resource_access/my.client/roles"], "", "resource_access", keycloak), Ok(names(&["a", "b"])));
+    assert_eq!(
+        groups(&["https://example.com/roles"], "", "https://example.com/roles", json!("a b")),
+        Ok(names(&["a", "b"]))
+    );
+    assert_eq!(groups(&["/a~1b/c~0d"], "", "a/b", json!({ "c~d": ["x"] })), Ok(names(&["x"])));
+    assert_eq!(groups(&["repository"], "github:", "repository", json!("octo/app")), Ok(names(&["github:octo/app"])));
+    assert_eq!(groups(&["groups", "roles"], "", "roles", json!(["z", "a"])), Ok(names(&["a", "b", "z"])));
+    assert_eq!(groups(&["absent.path"], "", "absent", json!("text")), Ok(Vec::new()));
+    assert_eq!(groups(&["deep"], "", "deep", json!({ "x": 1 })), Err(IdentityError::Malformed));
+}
+
+#[test]
+fn people_and_programs_are_told_apart() {
+    let idp = Idp::new();
+    let kind = |change: fn(&mut Issuer), claim: &str, value: Value| {
+        let mut issuer = issuer();
+        change(&mut issuer);
+        idp.verifier_of(issuer).verify(&idp.token(&with(claim, value)), NOW).unwrap().kind
+    };
+    assert_eq!(kind(|_| {}, "azp", json!("console")), CallerKind::User);
+    assert_eq!(kind(|_| {}, "cid", json!("alice")), CallerKind::Service, "the subject is the client");
+    let keycloak = |issuer: &mut Issuer| issuer.service_when = vec![rule("preferred_username", &["service-account-*"])];
+    assert_eq!(kind(keycloak, "preferred_username", json!("service-account-batch")), CallerKind::Service);
+    assert_eq!(kind(keycloak, "preferred_username", json!("alice")), CallerKind::User);
+    assert_eq!(
+        kind(|issuer| issuer.service_when = vec![rule("idtyp", &["app"])], "idtyp", json!("app")),
+        CallerKind::Service
+    );
+    assert_eq!(kind(|issuer| issuer.kind = KindOfCallers::Services, "x", json!(1)), CallerKind::Service);
+    assert_eq!(kind(|issuer| issuer.kind = KindOfCallers::Users, "client_id", json!("alice")), CallerKind::User);
+}
+
+#[test]
+fn configured_claims_are_required() {
+    let idp = Idp::new();
+    let verify = |change: &dyn Fn(&mut Issuer), claim: &str, value: Value| {
+        let mut issuer = issuer();
+        change(&mut issuer);
+        idp.verifier_of(issuer).verify(&idp.token(&with(claim, value)), NOW)
+    };
+    let clients = |issuer: &mut Issuer| issuer.clients = names(&["app-1"]);
+    assert!(verify(&clients, "azp", json!("app-1")).is_ok());
+    assert_eq!(verify(&clients, "azp", json!("app-2")), Err(IdentityError::WrongClient));
+    assert_eq!(verify(&clients, "x", json!(1)), Err(IdentityError::WrongClient));
+    let verified =
+        |issuer: &mut Issuer| issuer.require = vec![rule("email_verified", &["true"]), rule("amr", &["mfa"])];
+    let mut both = with("email_verified", json!(true));
+    both["amr"] = json!(["pwd", "mfa"]);
+    let mut strict = issuer();
+    verified(&mut strict);
+    assert!(idp.verifier_of(strict).verify(&idp.token(&both), NOW).is_ok());
+    assert_eq!(verify(&verified, "email_verified", json!(true)), Err(IdentityError::RequiredClaim));
+    assert_eq!(verify(&verified, "email_verified", json!("yes")), Err(IdentityError::RequiredClaim));
+    let subject = |issuer: &mut Issuer| issuer.subject_claim = "oid".to_owned();
+    assert_eq!(verify(&subject, "oid", json!("o-1")).unwrap().subject, "o-1");
+    let tenant = |issuer: &mut Issuer| issuer.tenant_claim = Some("org".to_owned());
+    assert_eq!(verify(&tenant, "x", json!(1)), Err(IdentityError::MissingClaim("tenant")));
+    assert_eq!(verify(&tenant, "org", json!("acme")).unwrap().tenant, "acme");
+}
+
+#[test]
+fn purposes_come_from_claims_and_groups() {
+    let idp = Idp::new();
+    let mut own = issuer();
+    own.purpose_claim = Some("purpose".to_owned());
+    own.data_subject_claim = Some("patient".to_owned());
+    let settings = IdentitySettings {
+        purposes: vec![PurposeOfGroups {
+            groups: names(&["a"]),
+            purpose: "triage".to_owned(),
+            basis: Some("vital_interest".to_owned()),
+        }],
+        ..IdentitySettings::default()
+    };
+    let verifier = Verifier::new(&[own], &settings);
+    verifier.install(0, idp.key_set(), NOW);
+    let of = |claims: &Value| verifier.verify(&idp.token(claims), NOW).map(|identity| identity.declared);
+    let declared = of(&with("purpose", json!("research"))).unwrap();
+    assert_eq!(declared.purpose, Some(Stated { value: "research".to_owned(), by: StatedBy::Claim }));
+    assert_eq!(declared.basis, Some(Stated { value: "vital_interest".to_owned(), by: StatedBy::Policy }));
+    let declared = of(&with("patient", json!("p-7"))).unwrap();
+    assert_eq!(declared.purpose.unwrap().by, StatedBy::Policy);
+    assert_eq!(declared.data_subject.unwrap().value, "p-7");
+    assert_eq!(of(&with("purpose", json!(7))), Err(IdentityError::Malformed));
 }
 
 #[test]
 fn keys_that_may_not_sign_are_passed_over() {
     let idp = Idp::new();
-    let mut encryption = idp.rsa.1.clone();
-    encryption["use"] = json!("enc");
-    let mut pss = idp.rsa.1.clone();
-    pss["alg"] = json!("PS256");
-    let set = json!({ "keys": [encryption, pss, { "kty": "oct", "k": "c2VjcmV0" }, { "kty": "new" }, idp.ed.1] });
-    assert_eq!(KeySet::parse(set.to_string().as_bytes()).unwrap().len(), 1);
+    let rsa = |change: &dyn Fn(&mut Value)| {
+        let mut key = idp.jwk("rsa").clone();
+        change(&mut key);
+        key
+    };
+    let bad = [
+        rsa(&|key| key["use"] = json!("enc")),
+        rsa(&|key| key["key_ops"] = json!(["encrypt"])),
+        rsa(&|key| key["alg"] = json!("RSA-OAEP")),
+        rsa(&|key| key["alg"] = json!("ES256")),
+        rsa(&|key| key["n"] = json!("AQAB")),
+        rsa(&|key| key["kid"] = json!("x".repeat(1000))),
+        json!({ "kty": "oct", "k": "c2VjcmV0" }),
+        json!({ "kty": "EC", "crv": "P-256", "x": "AA", "y": "AA" }),
+        json!({ "kty": "EC", "crv": "secp256k1", "x": "AA", "y": "AA" }),
+        json!({ "kty": "new" }),
+        json!("text"),
+        json!({}),
+    ];
+    for key in &bad {
+        assert!(KeySet::parse(json!({ "keys": [key] }).to_string().as_bytes()).unwrap().is_empty(), "{key}");
+    }
+    let pss = rsa(&|key| key["alg"] = json!("PS256"));
+    let verifier = idp.verifier_of(issuer());
+    verifier.install(0, KeySet::parse(json!({ "keys": [pss] }).to_string().as_bytes()).unwrap(), NOW);
+    verifier.verify(&idp.signed(Algorithm::PS256, Some("rsa"), &claims()), NOW).unwrap();
+    let other = idp.signed(Algorithm::RS256, Some("rsa"), &claims());
+    assert_eq!(verifier.verify(&other, NOW), Err(IdentityError::AlgorithmNotAllowed));
     assert!(KeySet::parse(b"<html>").is_err());
 }
 
 #[test]
-fn an_unknown_key_asks_for_a_refresh() {
+fn keys_count_while_the_issuer_is_silent_but_not_for_ever() {
     let idp = Idp::new();
-    let verifier = Verifier::new(&[issuer()]);
-    assert_eq!(verifier.verify(&idp.token(&claims()), NOW), Err(IdentityError::UnknownKey));
-    futures_lite::future::block_on(verifier.refresh_requested());
+    let verifier = idp.verifier();
+    let far = with("exp", json!(NOW + 1_000_000));
+    let day_s = 24 * 3600;
+    verifier.verify(&idp.token(&far), NOW + day_s).unwrap();
+    assert_eq!(verifier.verify(&idp.token(&far), NOW + day_s + 1), Err(IdentityError::UnknownKey));
+    assert!(!verifier.install(0, idp.key_set(), NOW + day_s), "the same keys are no change");
+    verifier.verify(&idp.token(&far), NOW + day_s + 1).unwrap();
 }
 
 #[test]
-fn the_cache_remembers_until_expiry_or_new_keys() {
+fn the_cache_remembers_until_expiry() {
     let idp = Idp::new();
     let verifier = idp.verifier();
     let mut cache = TokenCache::new();
     let token = idp.token(&claims());
-    let first = cache.identify(&verifier, &token, NOW).unwrap();
-    assert!(Rc::ptr_eq(&first, &cache.identify(&verifier, &token, NOW + 59).unwrap()));
+    let first = identify(&mut cache, &verifier, &token, NOW).unwrap();
+    let first = {
+        drop(first);
+        identify(&mut cache, &verifier, &token, NOW).unwrap()
+    };
+    assert!(Rc::ptr_eq(&first, &identify(&mut cache, &verifier, &token, NOW + 59).unwrap()));
     // At `exp` it is judged afresh (and still within the leeway), after the leeway it is refused.
-    assert!(!Rc::ptr_eq(&first, &cache.identify(&verifier, &token, NOW + 60).unwrap()));
-    assert_eq!(cache.identify(&verifier, &token, NOW + 60 + LEEWAY_S), Err(IdentityError::Expired));
-    assert!(cache.is_empty());
+    assert!(!Rc::ptr_eq(&first, &identify(&mut cache, &verifier, &token, NOW + 60).unwrap()));
+    assert_eq!(identify(&mut cache, &verifier, &token, NOW + 60 + LEEWAY_S), Err(IdentityError::Expired));
+}
 
-    cache.identify(&verifier, &token, NOW).unwrap();
-    verifier.install(0, KeySet::default());
-    assert_eq!(cache.identify(&verifier, &token, NOW), Err(IdentityError::UnknownKey));
+#[test]
+fn the_cache_forgets_what_lost_its_ground_and_nothing_else() {
+    let idp = Idp::new();
+    let verifier = idp.verifier();
+    let mut cache = TokenCache::new();
+    let tokens: Vec<String> = (0..10).map(|n| idp.token(&with("jti", json!(format!("t-{n}"))))).collect();
+    let fill = |cache: &mut TokenCache| {
+        for token in &tokens {
+            drop(identify(cache, &verifier, token, NOW));
+            identify(cache, &verifier, token, NOW).unwrap();
+        }
+        assert_eq!(cache.len(), 10);
+    };
+    fill(&mut cache);
+    // A new key beside the old ones.
+    let mut more = idp.keys.clone();
+    let mut new = Idp::new().jwk("ed").clone();
+    new["kid"] = json!("new");
+    more.push(new);
+    assert!(verifier.install(0, KeySet::parse(json!({ "keys": more }).to_string().as_bytes()).unwrap(), NOW));
+    assert!(cache.get(&verifier, &tokens[0], NOW).is_some());
+    assert_eq!(cache.len(), 10);
+    // A revocation.
+    verifier.replace_revocations(Revocations::parse("[[revoked]]\njti = \"t-3\"").unwrap());
+    assert!(cache.get(&verifier, &tokens[3], NOW).is_none());
+    assert_eq!(cache.len(), 9);
+    assert_eq!(verifier.verify(&tokens[3], NOW), Err(IdentityError::Revoked));
+    verifier.replace_revocations(Revocations::default());
+    verifier.verify(&tokens[3], NOW).unwrap();
+    // A key that is gone.
+    let rest: Vec<&Value> = idp.keys.iter().filter(|key| key["kid"] != "ed").collect();
+    verifier.install(0, KeySet::parse(json!({ "keys": rest }).to_string().as_bytes()).unwrap(), NOW);
+    assert!(cache.get(&verifier, &tokens[0], NOW).is_none());
+    assert!(cache.is_empty());
+    assert_eq!(verifier.verify(&tokens[0], NOW), Err(IdentityError::UnknownKey));
+}
+
+#[test]
+fn what_changed_while_a_token_was_checked_is_not_missed() {
+    let idp = Idp::new();
+    let verifier = idp.verifier();
+    let mut cache = TokenCache::new();
+    let token = idp.token(&claims());
+    assert!(cache.get(&verifier, &token, NOW).is_none());
+    let generation = verifier.generation();
+    let identity = Rc::new(verifier.verify(&token, NOW).unwrap());
+    verifier.install(0, KeySet::default(), NOW);
+    assert!(cache.get(&verifier, "another", NOW).is_none());
+    cache.remember(&token, &identity, generation, NOW);
     assert!(cache.is_empty());
 }
 
 #[test]
 fn the_cache_is_bounded() {
-    let identity = Rc::new(Identity {
-        subject: "x".to_owned(),
-        issuer: ISSUER.to_owned(),
-        tenant: "default".to_owned(),
-        client_id: None,
-        kind: CallerKind::User,
-        groups: Vec::new(),
-        scopes: Vec::new(),
-        expires_at_unix_s: NOW,
-        token_id: None,
-    });
+    let verifier = Verifier::new(&[], &IdentitySettings::default());
+    let identity = |expires| Rc::new(Identity { expires_at_unix_s: expires, ..Identity::new("x", ISSUER) });
     let mut cache = TokenCache::new();
-    for number in 0..TOKEN_CACHE_ENTRIES_MAX + 10 {
-        cache.remember(&format!("token-{number}"), Rc::clone(&identity), NOW - 1);
-        assert!(cache.len() <= TOKEN_CACHE_ENTRIES_MAX);
+    assert!(cache.get(&verifier, "none", NOW).is_none());
+    let short = identity(NOW + 1);
+    for number in 0..TOKEN_CACHE_ENTRIES_MAX {
+        cache.remember(&format!("token-{number}"), &short, verifier.generation(), NOW);
     }
+    assert_eq!(cache.len(), TOKEN_CACHE_ENTRIES_MAX);
+    let long = identity(NOW + 100);
+    for number in 0..10 {
+        cache.remember(&format!("later-{number}"), &long, verifier.generation(), NOW + 1);
+    }
+    assert_eq!(cache.len(), 10, "expired ones go first");
+    cache.remember("expired", &short, verifier.generation(), NOW + 1);
     assert_eq!(cache.len(), 10);
+}
+
+#[test]
+fn an_issuers_answer_about_an_opaque_token() {
+    let mut own = issuer();
+    own.introspection = Some(IntrospectionSettings {
+        url: None,
+        client_id: "gw".to_owned(),
+        client_secret: Secret::new("s".to_owned()),
+        cache: Duration::from_mins(1),
+    });
+    let verifier = Verifier::new(&[own], &IdentitySettings::default());
+    assert!(
+        verifier.is_opaque("abcdef")
+            && !verifier.is_opaque("eyJhbGciOiJub25lIn0.e30.")
+            && !verifier.is_opaque("sallyport_a_b")
+    );
+    let of = |answer: Value| verifier.introspected(0, answer.to_string().as_bytes(), NOW);
+    let good = json!({ "active": true, "sub": "alice", "exp": NOW + 3600, "aud": "inference", "iss": ISSUER, "groups": ["a"] });
+    let identity = of(good.clone()).unwrap();
+    assert_eq!((identity.subject.as_str(), identity.expires_at_unix_s), ("alice", NOW + 60));
+    assert_eq!(of(json!({ "active": true, "client_id": "batch" })).unwrap().kind, CallerKind::Service);
+    let changed = |name: &str, value: Value| {
+        let mut answer = good.clone();
+        answer[name] = value;
+        of(answer)
+    };
+    assert_eq!(changed("exp", json!(NOW + 5)).unwrap().expires_at_unix_s, NOW + 5);
+    assert_eq!(changed("active", json!(false)), Err(IdentityError::NotActive));
+    assert_eq!(changed("active", json!("true")), Err(IdentityError::NotActive));
+    assert_eq!(changed("exp", json!(NOW)), Err(IdentityError::Expired));
+    assert_eq!(changed("nbf", json!(NOW + 31)), Err(IdentityError::NotYetValid));
+    assert_eq!(changed("aud", json!("billing")), Err(IdentityError::WrongAudience));
+    assert_eq!(changed("iss", json!("https://evil.example.com")), Err(IdentityError::WrongIssuer));
+    assert_eq!(verifier.introspected(0, b"<html>", NOW), Err(IdentityError::IssuerUnavailable));
+    assert_eq!(
+        verifier.introspected(0, b"{\"active\":true,\"active\":true}", NOW),
+        Err(IdentityError::IssuerUnavailable)
+    );
 }

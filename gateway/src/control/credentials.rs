@@ -1,0 +1,152 @@
+//! Keeps what is presented to model servers fresh: files are read again, access tokens renewed before they expire (RFC 6749
+//! §4.4). Neither values nor what a token endpoint said are ever logged.
+
+use super::http::{Http, HttpError};
+use crate::config::{ClientCredentials, CredentialSource, Secret};
+use crate::credentials::Slot;
+use crate::shared::Shared;
+use serde::Deserialize;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How often a credential's file is looked at.
+const LOOK_EVERY: Duration = Duration::from_secs(2);
+/// The life of a token whose server does not tell it, in seconds.
+const LIFE_UNTOLD_S: u64 = 300;
+/// A token is renewed so long before its end, or at two thirds of a life shorter than three times that.
+const RENEW_BEFORE_S: u64 = 60;
+/// Waiting after a failure: doubled from the first to the second.
+const RETRY_FIRST: Duration = Duration::from_secs(1);
+const RETRY_LAST: Duration = Duration::from_secs(30);
+/// How soon at most a token that a model server refused is replaced.
+const REFUSED_AT_MOST_EVERY: Duration = Duration::from_secs(10);
+
+#[derive(Debug, thiserror::Error)]
+enum TokenError {
+    #[error(transparent)]
+    Http(#[from] HttpError),
+    // What came back is not repeated: it may be the token, in some other shape.
+    #[error("the token endpoint's answer is not that of RFC 6749 §5.1")]
+    NotAToken,
+    #[error("the token endpoint gave a token of another type than Bearer")]
+    NotBearer,
+}
+
+#[derive(Deserialize)]
+struct TokenAnswer {
+    access_token: String,
+    token_type: String,
+    expires_in: Option<u64>,
+}
+
+/// Starts what keeps each upstream's credential fresh; resolves when each was looked at once.
+pub(super) async fn start(shared: Arc<Shared>, http: Arc<Http>) {
+    let mut first = tokio::task::JoinSet::new();
+    for index in 0..shared.credentials.len() {
+        let Some(slot) = shared.credentials.of(index) else { continue };
+        let (shared, http) = (Arc::clone(&shared), Arc::clone(&http));
+        match &slot.credential().source {
+            CredentialSource::Fixed(_) => {}
+            CredentialSource::File(..) => drop(tokio::spawn(watch_file(shared, index))),
+            CredentialSource::Oauth2(_) => {
+                let (fetched, was_fetched) = tokio::sync::oneshot::channel();
+                tokio::spawn(async move {
+                    let pause = renew(&shared, &http, index, RETRY_FIRST).await;
+                    // Nobody waits any more if the start took too long.
+                    let _ = fetched.send(());
+                    keep_renewing(&shared, &http, index, pause).await;
+                });
+                first.spawn(was_fetched);
+            }
+        }
+    }
+    while first.join_next().await.is_some() {}
+}
+
+async fn watch_file(shared: Arc<Shared>, index: usize) {
+    let Some(slot) = shared.credentials.of(index) else { return };
+    let CredentialSource::File(path, first) = &slot.credential().source else { return };
+    let mut last = first.clone();
+    let mut complained = false;
+    loop {
+        tokio::time::sleep(LOOK_EVERY).await;
+        match read(path) {
+            Ok(secret) => {
+                complained = false;
+                if secret != last {
+                    slot.hold(&secret, u64::MAX);
+                    last = secret;
+                    tracing::info!(path = %path.display(), "an upstream's credential was read again");
+                }
+            }
+            Err(error) if !complained => {
+                complained = true;
+                tracing::error!(%error, "an upstream's credential cannot be read; the last one still counts");
+            }
+            Err(_) => {}
+        }
+    }
+}
+
+fn read(path: &Path) -> Result<Secret, String> {
+    let secret = Secret::resolve(&format!("file:{}", path.display()))?;
+    if secret.fits_a_header() { Ok(secret) } else { Err(format!("{} holds what no header can carry", path.display())) }
+}
+
+async fn keep_renewing(shared: &Shared, http: &Http, index: usize, mut pause: Duration) {
+    let Some(slot) = shared.credentials.of(index) else { return };
+    let mut retry = RETRY_FIRST;
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            () = async {
+                tokio::time::sleep(REFUSED_AT_MOST_EVERY).await;
+                slot.refusal().await;
+            } => {}
+        }
+        pause = renew(shared, http, index, retry).await;
+        retry = if pause == retry { (retry * 2).min(RETRY_LAST) } else { RETRY_FIRST };
+    }
+}
+
+/// Fetches a token once; after how long to do so again.
+async fn renew(shared: &Shared, http: &Http, index: usize, retry: Duration) -> Duration {
+    let Some(slot) = shared.credentials.of(index) else { return RETRY_LAST };
+    let CredentialSource::Oauth2(client) = &slot.credential().source else { return RETRY_LAST };
+    let now_unix_s = shared.clock.unix_s();
+    match fetch(http, client).await {
+        Ok((token, life_s)) => {
+            hold(slot, &token, now_unix_s, life_s);
+            Duration::from_secs(life_s - RENEW_BEFORE_S.min(life_s / 3)).max(RETRY_FIRST)
+        }
+        Err(error) => {
+            tracing::error!(url = client.token_url, %error, "no access token for an upstream; an earlier one counts to its end");
+            retry
+        }
+    }
+}
+
+fn hold(slot: &Slot, token: &Secret, now_unix_s: u64, life_s: u64) {
+    slot.hold(token, now_unix_s.saturating_add(life_s));
+}
+
+async fn fetch(http: &Http, client: &ClientCredentials) -> Result<(Secret, u64), TokenError> {
+    let scopes = client.scopes.join(" ");
+    let mut form = vec![("grant_type", "client_credentials")];
+    if !scopes.is_empty() {
+        form.push(("scope", &scopes));
+    }
+    form.extend(client.audience.as_deref().map(|audience| ("audience", audience)));
+    form.extend(client.resource.as_deref().map(|resource| ("resource", resource)));
+    let answer = http.post_form(&client.token_url, &form, Some((&client.client_id, &client.client_secret))).await?;
+    let token: TokenAnswer = serde_json::from_slice(&answer.body).map_err(|_| TokenError::NotAToken)?;
+    if !token.token_type.eq_ignore_ascii_case("bearer") {
+        return Err(TokenError::NotBearer);
+    }
+    let secret = Secret::new(token.access_token);
+    if secret.expose().is_empty() || !secret.fits_a_header() {
+        return Err(TokenError::NotAToken);
+    }
+    Ok((secret, token.expires_in.unwrap_or(LIFE_UNTOLD_S)))
+}

@@ -1,0 +1,98 @@
+//! Signing in to the console: by authorization code with PKCE at the configured issuer ([`oidc`]), or, in the quickstart
+//! only, as whoever one likes ([`development`]).
+
+mod development;
+mod oidc;
+mod pages;
+
+pub(super) use oidc::{Logins, Provider};
+
+use super::Control;
+use super::access;
+use super::cookies::Kind;
+use super::error::ApiError;
+use super::sessions::{self, equal};
+use crate::identity::Identity;
+use axum::Router;
+use axum::extract::State;
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use std::sync::Arc;
+use url::form_urlencoded;
+
+type Shared = State<Arc<Control>>;
+
+/// The pages of the console.
+pub(super) fn routes() -> Router<Arc<Control>> {
+    Router::new()
+        .route("/", get(home))
+        .route("/login", get(begin).post(development::sign_in))
+        .route("/login/callback", get(oidc::callback))
+        .route("/logout", post(sign_out))
+}
+
+async fn home(State(control): Shared, headers: HeaderMap) -> Response {
+    match sessions::find(&headers, &control) {
+        Some((_, session)) => {
+            let roles = access::roles_of(&session.identity, &control.shared.config.admin.roles);
+            pages::home(&session, &roles)
+        }
+        None => see_other("/login"),
+    }
+}
+
+async fn begin(State(control): Shared, headers: HeaderMap) -> Response {
+    if control.provider.is_some() {
+        return oidc::begin(&control).await.unwrap_or_else(IntoResponse::into_response);
+    }
+    if control.shared.config.admin.development_login {
+        return development::form(&headers).unwrap_or_else(IntoResponse::into_response);
+    }
+    let message = "signing in is not configured: add [admin.login], or send a token with each request";
+    ApiError::new(StatusCode::NOT_FOUND, "no_login", message).into_response()
+}
+
+async fn sign_out(State(control): Shared, headers: HeaderMap, body: String) -> Response {
+    let Some((id, session)) = sessions::find(&headers, &control) else { return see_other("/login") };
+    let proved = field(&body, "csrf").is_some_and(|csrf| equal(&csrf, &session.csrf));
+    if !proved || !sessions::is_same_origin(&headers, &control) {
+        return ApiError::new(StatusCode::FORBIDDEN, "csrf", "sign out from the console's own page").into_response();
+    }
+    control.sessions.end(&id);
+    control.record_admin("signed_out", Some(&session.identity), String::new()).await;
+    with_cookies(pages::signed_out(), [control.cookies.clear(Kind::Session)])
+}
+
+/// Begins a session: written down first, since a person who is not in the evidence may do nothing.
+async fn welcome(control: &Control, identity: Identity) -> Response {
+    let now_unix_s = control.shared.clock.unix_s();
+    let life = control.shared.config.admin.session;
+    if !control.record_admin("signed_in", Some(&identity), String::new()).await {
+        let message = "the login could not be written to the evidence, so it does not count";
+        return ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "evidence_unavailable", message).into_response();
+    }
+    let Some(id) = control.sessions.begin(identity, now_unix_s.saturating_add(life.as_secs()), now_unix_s) else {
+        return ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "no_randomness", "try again").into_response();
+    };
+    // A page that leads on, not a redirect: the first request after a redirect from the issuer would not carry a cookie that
+    // is only for requests of our own pages.
+    let cookies = [control.cookies.set(Kind::Session, &id, life), control.cookies.clear(Kind::Login)];
+    with_cookies(pages::leads_on("/"), cookies)
+}
+
+fn see_other(to: &'static str) -> Response {
+    (StatusCode::SEE_OTHER, [(header::LOCATION, to), (header::CACHE_CONTROL, "no-store")]).into_response()
+}
+
+fn with_cookies<const N: usize>(mut response: Response, cookies: [Option<HeaderValue>; N]) -> Response {
+    for cookie in cookies.into_iter().flatten() {
+        response.headers_mut().append(header::SET_COOKIE, cookie);
+    }
+    response
+}
+
+/// A field of a posted form, or of a query.
+fn field(form: &str, name: &str) -> Option<String> {
+    form_urlencoded::parse(form.as_bytes()).find(|(own, _)| own == name).map(|(_, value)| value.into_owned())
+}

@@ -1,0 +1,92 @@
+//! Where callers put their credential: `Authorization: Bearer`, `x-api-key` or `api-key`, so that every SDK works.
+
+use super::IdentityError;
+
+/// The headers that are looked at, in lower case.
+pub const CREDENTIAL_HEADERS: [&str; 3] = ["authorization", "x-api-key", "api-key"];
+
+/// The one credential of a call. `values` gives every value of a header, as received.
+///
+/// # Errors
+/// [`IdentityError::Missing`] if there is none, [`IdentityError::TwoCredentials`] if there are several, even equal ones: a
+/// proxy before us may have judged the other one. [`IdentityError::Malformed`] if it is not visible ASCII or of another scheme.
+pub fn presented<'a, I>(values: impl Fn(&'static str) -> I) -> Result<&'a str, IdentityError>
+where
+    I: Iterator<Item = &'a [u8]>,
+{
+    let mut found = None;
+    for name in CREDENTIAL_HEADERS {
+        for value in values(name) {
+            if found.replace((name, value)).is_some() {
+                return Err(IdentityError::TwoCredentials);
+            }
+        }
+    }
+    let (name, value) = found.ok_or(IdentityError::Missing)?;
+    let text = std::str::from_utf8(value).map_err(|_| IdentityError::Malformed)?;
+    let token = if name == "authorization" {
+        let (scheme, token) = text.split_once(' ').ok_or(IdentityError::Malformed)?;
+        if !scheme.eq_ignore_ascii_case("bearer") {
+            return Err(IdentityError::Malformed);
+        }
+        token.trim_matches(' ')
+    } else {
+        text.trim_matches(' ')
+    };
+    if token.is_empty() {
+        return Err(IdentityError::Missing);
+    }
+    // RFC 6750 §2.1: a token has no other characters than these; `~` and `/` are among them, spaces and commas are not.
+    let good = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~+/=".contains(&byte);
+    if token.bytes().all(good) { Ok(token) } else { Err(IdentityError::Malformed) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(lines: &[(&str, &'static [u8])]) -> Result<&'static str, IdentityError> {
+        presented(|name| {
+            let values: Vec<&'static [u8]> = lines.iter().filter(|(n, _)| *n == name).map(|(_, v)| *v).collect();
+            values.into_iter()
+        })
+    }
+
+    #[test]
+    fn one_credential_is_found_wherever_sdks_put_it() {
+        assert_eq!(of(&[("authorization", b"Bearer abc.def")]), Ok("abc.def"));
+        assert_eq!(of(&[("authorization", b"bearer  abc")]), Ok("abc"));
+        assert_eq!(of(&[("x-api-key", b"abc")]), Ok("abc"));
+        assert_eq!(of(&[("api-key", b" abc ")]), Ok("abc"));
+        assert_eq!(of(&[("cookie", b"abc")]), Err(IdentityError::Missing));
+        assert_eq!(of(&[("x-api-key", b"")]), Err(IdentityError::Missing));
+    }
+
+    #[test]
+    fn two_credentials_are_one_too_many() {
+        for lines in [
+            [("authorization", b"Bearer a".as_slice()), ("x-api-key", b"b")],
+            [("authorization", b"Bearer a".as_slice()), ("api-key", b"a")],
+            [("authorization", b"Bearer a".as_slice()), ("authorization", b"Bearer a")],
+            [("x-api-key", b"a".as_slice()), ("x-api-key", b"b")],
+        ] {
+            assert_eq!(of(&lines), Err(IdentityError::TwoCredentials), "{lines:?}");
+        }
+    }
+
+    #[test]
+    fn characters_that_no_token_has_are_refused() {
+        for value in [
+            b"Basic YTpi".as_slice(),
+            b"Bearer",
+            b"Bearer a b",
+            b"Bearer a,b",
+            b"Bearer \xd0\xb0bc",
+            b"Bearer abc\xc2\xa0",
+            b"Bearer abc\xff",
+            b"Bearer\tabc",
+        ] {
+            assert_eq!(of(&[("authorization", value)]), Err(IdentityError::Malformed), "{value:?}");
+        }
+    }
+}
