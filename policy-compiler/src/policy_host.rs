@@ -1,13 +1,11 @@
 //! Runs the tests of policies for real: dialects read the bodies, the redactor masks them (DECISIONS 3).
 
 use crate::detect;
-use crate::dialect::{ChatRequest, Operation, answer_slots, method_of, normalised_path, route};
-use crate::json::{Document, Duplicate, Kind};
+use crate::dialect::{Answer, BodyForm, Request, method_of, model_in_path, normalised_path, route};
 use crate::redact::{MaskPlan, redact_answer, redact_request};
 use crate::text_engine::{DetectorScan, PolicyTextEngine, TextEngineError};
 use policy_lang::testing::{Head, Host, MaskJob, RequestView, ResponseView, Unread};
-use policy_lang::{BodyView, JsonPath, JsonValue, PathSegment, Program, Side, TextEngine, Unreadable};
-use std::borrow::Cow;
+use policy_lang::{Program, Side, TextEngine};
 use std::sync::Arc;
 
 /// What `policy test` and `policy explain` judge with: the same parts as the gateway's.
@@ -67,13 +65,16 @@ impl Host for PolicyHost {
             image_count: None,
             body: Box::new(policy_lang::Nothing),
         };
-        if operation == Operation::ChatCompletions {
-            let request = ChatRequest::parse(body).map_err(|error| error.to_string())?;
+        if operation.has_body() {
+            let request = Request::parse(operation, &BodyForm::Json, body).map_err(|error| error.to_string())?;
             view.model = request.model().to_owned();
             view.stream = Some(request.stream());
-            view.tokens_requested = number_at(&request, "max_completion_tokens").or(number_at(&request, "max_tokens"));
-            view.image_count = Some(images(&request));
+            view.tokens_requested = request.tokens_requested();
+            view.image_count = Some(request.image_count());
             view.body = Box::new(request);
+        }
+        if let Some(model) = model_in_path(operation, head.path) {
+            view.model = model;
         }
         Ok(view)
     }
@@ -82,14 +83,12 @@ impl Host for PolicyHost {
         let Some(operation) = route(head.method, head.path) else {
             return Ok(ResponseView { finish_reason: String::new(), tokens: None, body: Box::new(Unread) });
         };
-        let document = Document::parse(body).map_err(|error| format!("the answer is no JSON: {error}"))?;
-        let (_, info) = redact_answer(operation, &MaskPlan::empty(Side::Response), body).map_err(|e| e.to_string())?;
-        let slots = answer_slots(&document).map_err(|Duplicate| "a member of the answer occurs twice".to_owned())?;
-        let texts = slots.texts.iter().filter_map(|slot| document.string(slot.node)).collect();
+        let answer = Answer::parse(operation, body).map_err(|error| error.to_string())?;
+        let info = answer.info();
         Ok(ResponseView {
-            finish_reason: info.finish_reason.unwrap_or_default(),
+            finish_reason: info.finish_reason.clone().unwrap_or_default(),
             tokens: info.usage.and_then(|usage| i64::try_from(usage.completion).ok()),
-            body: Box::new(Answer { document, texts }),
+            body: Box::new(answer),
         })
     }
 
@@ -114,53 +113,4 @@ impl Host for PolicyHost {
         };
         Ok(Some(masked.map_err(|error| error.to_string())?.into_owned()))
     }
-}
-
-/// A whole answer.
-struct Answer<'b> {
-    document: Document<'b>,
-    texts: Vec<Cow<'b, str>>,
-}
-
-impl BodyView for Answer<'_> {
-    fn texts(&self) -> Result<&[Cow<'_, str>], Unreadable> {
-        Ok(&self.texts)
-    }
-
-    fn values(&self, path: &JsonPath, visit: &mut dyn FnMut(JsonValue<'_>) -> bool) -> Result<(), Unreadable> {
-        for node in self.document.select(path).map_err(|Duplicate| Unreadable)? {
-            let value = match self.document.kind(node) {
-                Kind::String => JsonValue::Str(self.document.string(node).unwrap_or_default()),
-                Kind::Number => JsonValue::Number(self.document.number(node).ok_or(Unreadable)?),
-                Kind::True => JsonValue::Bool(true),
-                Kind::False => JsonValue::Bool(false),
-                Kind::Null => JsonValue::Null,
-                Kind::Object | Kind::Array => JsonValue::Composite,
-            };
-            if !visit(value) {
-                break;
-            }
-        }
-        Ok(())
-    }
-}
-
-fn number_at(request: &ChatRequest<'_>, name: &str) -> Option<i64> {
-    let document = request.document();
-    let node = document.get(document.root(), name).ok()??;
-    std::str::from_utf8(document.raw(node)).ok()?.parse().ok()
-}
-
-/// Parts of messages that are images.
-fn images(request: &ChatRequest<'_>) -> i64 {
-    let key = |name: &str| PathSegment::Key(name.to_owned());
-    let segments = vec![key("messages"), PathSegment::Wildcard, key("content"), PathSegment::Wildcard, key("type")];
-    let mut count = 0;
-    let read = request.values(&JsonPath { segments }, &mut |value| {
-        if let JsonValue::Str(kind) = value {
-            count += i64::from(kind == "image_url" || kind == "input_image");
-        }
-        true
-    });
-    read.map_or(0, |()| count)
 }

@@ -354,6 +354,27 @@ impl Requirements {
 }
 
 impl Obligations {
+    /// What several calls owe that are sent as one (the lines of a batch): everything, and the stricter bound of each kind.
+    pub fn join(&mut self, other: Self) {
+        let join = |into: &mut Vec<(RuleId, u32)>, from: Vec<(RuleId, u32)>| {
+            into.extend(from);
+            into.sort_unstable();
+            into.dedup();
+        };
+        join(&mut self.masks, other.masks);
+        join(&mut self.limits, other.limits);
+        join(&mut self.alerts, other.alerts);
+        self.record = self.record.max(other.record);
+        self.retain_at_least = self.retain_at_least.max(other.retain_at_least);
+        self.retain_at_most = match (self.retain_at_most, other.retain_at_most) {
+            (Some(one), Some(two)) => Some(one.min(two)),
+            (one, two) => one.or(two),
+        };
+        self.seal_request |= other.seal_request;
+        self.seal_response |= other.seal_response;
+        self.purpose = self.purpose.take().or(other.purpose);
+    }
+
     /// The mask effects themselves.
     pub fn resolve<'p>(&'p self, program: &'p Program) -> impl Iterator<Item = (&'p str, &'p Mask)> + 'p {
         self.masks.iter().filter_map(|handle| match effect(program, *handle)? {

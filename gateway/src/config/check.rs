@@ -4,8 +4,8 @@ use super::check_identity;
 use super::error::Findings;
 use super::file::{At, EvidenceFile, File, LimitsFile, ListenFile, SizeFile, UpstreamFile};
 use super::{
-    ApprovalsConfig, CertificateTrust, Config, Durability, Endpoint, EvidenceConfig, Issuer, Limits, Listen, PolicyFacts,
-    Upstream, parse_duration, parse_size,
+    ApprovalsConfig, CertificateTrust, Config, Durability, Endpoint, EvidenceConfig, Issuer, Limits, Listen,
+    PolicyFacts, Upstream, parse_duration, parse_size,
 };
 use jiff::tz::TimeZone;
 use std::collections::HashSet;

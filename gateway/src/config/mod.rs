@@ -4,8 +4,8 @@
 //! the file, the line and the fix. Secrets are never literals in the file: `env:NAME` or `file:PATH`.
 
 mod check;
-mod dialect;
 mod check_identity;
+mod dialect;
 mod error;
 mod file;
 mod file_identity;

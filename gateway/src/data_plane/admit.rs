@@ -180,6 +180,7 @@ pub(super) fn decide(core: &Core, call: &mut Call, body: Option<&[u8]>) -> Resul
         caller,
         upstream: &route.config.name,
         body,
+        declared: call.declared(),
         moment: core.shared.clock.moment(&core.shared.config.facts.zone),
         env: &core.shared.config.facts.env,
     })?;

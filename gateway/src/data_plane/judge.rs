@@ -7,13 +7,14 @@ use std::net::IpAddr;
 use policy_compiler::dialect::{self, BatchLine, BodyForm, ErrorKind, Operation, Request};
 use policy_lang::schema::{BoolField, IntField, StrField};
 use policy_lang::{
-    BodyView, Decision, Denial, EnvView, Facts, HeaderView, JsonPath, JsonValue, Nothing, RuleId, Unreadable, Verdict,
+    BodyView, Decision, DeclaredPurpose, Denial, EnvView, Facts, HeaderView, JsonPath, JsonValue, Nothing, RuleId,
+    SourceKind, Unreadable, Verdict,
 };
 
 use super::error::CallError;
 use super::http::{Fields, RequestHead};
 use crate::clock::Moment;
-use crate::identity::{CallerKind, Identity};
+use crate::identity::{CallerKind, Declared, Identity, StatedBy};
 use crate::policy_slot::ActivePolicy;
 
 /// What is judged.
@@ -29,6 +30,8 @@ pub(crate) struct Question<'a> {
     pub(crate) upstream: &'a str,
     /// The whole body, when the policy reads bodies.
     pub(crate) body: Option<&'a [u8]>,
+    /// Why the call is made, as far as token and caller say.
+    pub(crate) declared: Option<&'a Declared>,
     pub(crate) moment: Moment,
     /// `env.<name>` of policies.
     pub(crate) env: &'a BTreeMap<String, String>,
@@ -50,17 +53,19 @@ pub(crate) struct Judged {
 pub(crate) fn judge(question: &Question<'_>) -> Result<Judged, CallError> {
     let Some(operation) = question.operation else {
         // An opaque route: what it carries is unknown, so rules that read bodies are errors, and restricting ones deny.
-        return Ok(without_body(decide(question, &Unread, "", None), ""));
+        return Ok(without_body(decide(question, &Unread, Asked::default(), "", None), ""));
     };
     let path_model = dialect::model_in_path(operation, question.head.path());
     let of_path = path_model.as_deref().unwrap_or_default();
     match question.body {
-        None if operation.has_body() => Ok(without_body(decide(question, &Unread, of_path, None), of_path)),
+        None if operation.has_body() => {
+            Ok(without_body(decide(question, &Unread, Asked::default(), of_path, None), of_path))
+        }
         Some(body) if operation.has_body() => {
             let request = read(operation, question.form, body)?;
             let model = path_model.unwrap_or_else(|| request.model().to_owned());
             let (stream, choices) = (request.stream(), request.choices());
-            let mut decision = decide(question, &request, &model, Some(stream));
+            let mut decision = decide(question, &request, Asked::of(&request), &model, Some(stream));
             for line in request.lines() {
                 judge_line(question, line, &mut decision)?;
             }
@@ -71,7 +76,7 @@ pub(crate) fn judge(question: &Question<'_>) -> Result<Judged, CallError> {
             let message = format!("{} {} takes no body.", operation.method(), operation.endpoint());
             Err(CallError::new(ErrorKind::BadRequest, "unexpected_body", message))
         }
-        _ => Ok(without_body(decide(question, &Nothing, of_path, Some(false)), of_path)),
+        _ => Ok(without_body(decide(question, &Nothing, Asked::NOTHING, of_path, Some(false)), of_path)),
     }
 }
 
@@ -85,7 +90,7 @@ fn read<'b>(operation: Operation, form: &BodyForm, body: &'b [u8]) -> Result<Req
 fn judge_line(question: &Question<'_>, line: &BatchLine<'_>, whole: &mut Decision) -> Result<(), CallError> {
     let request = read(line.operation, &BodyForm::Json, line.body)?;
     let question = Question { operation: Some(line.operation), ..*question };
-    let decision = decide(&question, &request, request.model(), Some(request.stream()));
+    let decision = decide(&question, &request, Asked::of(&request), request.model(), Some(request.stream()));
     match decision.verdict {
         _ if matches!(whole.verdict, Verdict::Deny(_)) => {}
         Verdict::Forward => {}
@@ -106,10 +111,7 @@ fn judge_line(question: &Question<'_>, line: &BatchLine<'_>, whole: &mut Decisio
     merge(&mut whole.fired, decision.fired);
     merge(&mut whole.shadow_fired, decision.shadow_fired);
     merge(&mut whole.errors, decision.errors);
-    whole.obligations.masks.extend(decision.obligations.masks);
-    whole.obligations.masks.sort_unstable();
-    whole.obligations.masks.dedup();
-    whole.obligations.record = whole.obligations.record.max(decision.obligations.record);
+    whole.obligations.join(decision.obligations);
     Ok(())
 }
 
@@ -117,7 +119,7 @@ fn without_body(decision: Decision, model: &str) -> Judged {
     Judged { decision, model: model.to_owned(), stream: false, choices: 1 }
 }
 
-fn decide(question: &Question<'_>, body: &dyn BodyView, model: &str, stream: Option<bool>) -> Decision {
+fn decide(question: &Question<'_>, body: &dyn BodyView, asked: Asked, model: &str, stream: Option<bool>) -> Decision {
     let mut strings = [""; StrField::ALL.len()];
     let mut set = |field: StrField, value| {
         if let Some(slot) = strings.get_mut(field as usize) {
@@ -137,10 +139,15 @@ fn decide(question: &Question<'_>, body: &dyn BodyView, model: &str, stream: Opt
     set(StrField::Dialect, question.operation.map_or("opaque", |operation| operation.dialect()));
     set(StrField::Upstream, question.upstream);
     set(StrField::Weekday, question.moment.weekday);
+    let purposes = purposes(question.declared);
+    set(StrField::Purpose, question.declared.and_then(|known| known.purpose.as_ref()).map_or("", |said| &said.value));
+    set(StrField::Basis, question.declared.and_then(|known| known.basis.as_ref()).map_or("", |said| &said.value));
     let mut ints = [None; IntField::ALL.len()];
     ints[IntField::RequestSize as usize] = question.body.and_then(|body| i64::try_from(body.len()).ok());
     ints[IntField::Hour as usize] = Some(question.moment.hour);
     ints[IntField::Date as usize] = Some(question.moment.date);
+    ints[IntField::TokensRequested as usize] = asked.tokens;
+    ints[IntField::ImageCount as usize] = asked.images;
     let mut bools = [None; BoolField::ALL.len()];
     bools[BoolField::Stream as usize] = stream;
     question.policy.compiled.decide(&Facts {
@@ -152,10 +159,45 @@ fn decide(question: &Question<'_>, body: &dyn BodyView, model: &str, stream: Opt
         ip: Some(question.peer),
         headers: &Headers(&question.head.fields),
         body,
+        claims: &caller.claims,
         env: &Env(question.env),
+        purposes: &purposes,
         text_engine: &question.policy.text_engine,
         ..Facts::empty()
     })
+}
+
+/// What the body itself says of its size.
+#[derive(Clone, Copy, Default)]
+struct Asked {
+    tokens: Option<i64>,
+    images: Option<i64>,
+}
+
+impl Asked {
+    const NOTHING: Self = Self { tokens: None, images: Some(0) };
+
+    fn of(request: &Request<'_>) -> Self {
+        Self { tokens: request.tokens_requested(), images: Some(request.image_count()) }
+    }
+}
+
+/// The purpose alone, and with its basis: a basis counts for as much as whoever said the less of the two.
+fn purposes(declared: Option<&Declared>) -> Vec<DeclaredPurpose<'_>> {
+    let Some(Declared { purpose: Some(purpose), basis, .. }) = declared else { return Vec::new() };
+    let source = |by: StatedBy| match by {
+        StatedBy::Claim => SourceKind::Claim,
+        StatedBy::Policy => SourceKind::Policy,
+        StatedBy::Header => SourceKind::Header,
+    };
+    let alone = DeclaredPurpose { purpose: &purpose.value, basis: "", source: source(purpose.by) };
+    match basis {
+        None => vec![alone],
+        Some(basis) => {
+            let both = DeclaredPurpose { basis: &basis.value, source: source(purpose.by.max(basis.by)), ..alone };
+            vec![both, alone]
+        }
+    }
 }
 
 struct Env<'a>(&'a BTreeMap<String, String>);

@@ -1,5 +1,6 @@
 //! From the claims of a verified token to an [`Identity`].
 
+use super::policy_claims::PolicyClaims;
 use super::purpose::{Declared, PurposeOfGroups, STATED_BYTES_MAX, Stated, StatedBy};
 use super::strict_json::Object;
 use super::{CallerKind, Identity, IdentityError};
@@ -91,6 +92,7 @@ pub(super) fn identity(
         issued_at_unix_s: numeric_date(claims, "iat")?,
         token_id: text(claims.get("jti"))?,
         declared,
+        claims: PolicyClaims::new(claims),
     })
 }
 

@@ -18,6 +18,7 @@ mod claims;
 mod failures;
 mod identify;
 mod keys;
+mod policy_claims;
 mod pool;
 mod presented;
 mod purpose;
@@ -34,6 +35,7 @@ pub use failures::{Failures, RECORDS_PER_S, Summary};
 pub(crate) use identify::OpaqueToken;
 pub use identify::{IDENTIFY_WITHIN, Identification};
 pub use keys::KeySet;
+pub use policy_claims::PolicyClaims;
 pub use pool::VerifyPool;
 pub use presented::{CREDENTIAL_HEADERS, presented};
 pub use purpose::{
@@ -68,6 +70,8 @@ pub struct Identity {
     pub token_id: Option<String>,
     /// What claims and groups say of purpose, lawful basis and data subject; headers of a call add to it.
     pub declared: Declared,
+    /// What the token says, for rules that read claims.
+    pub claims: PolicyClaims,
 }
 
 impl Identity {
@@ -86,6 +90,7 @@ impl Identity {
             issued_at_unix_s: None,
             token_id: None,
             declared: Declared::default(),
+            claims: PolicyClaims::default(),
         }
     }
 

@@ -74,6 +74,7 @@ fn claims_become_an_identity() {
             issued_at_unix_s: Some(NOW),
             token_id: Some("t-1".to_owned()),
             declared: Declared::default(),
+            claims: identity.claims.clone(),
         }
     );
     let person = verifier.verify(&idp.token(&with("azp", json!("console"))), NOW).unwrap();

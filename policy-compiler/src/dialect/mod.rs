@@ -5,7 +5,9 @@
 //! operation has, `stream_table` how its answer streams. `docs/dialects.md` tells the same for people.
 
 mod answer;
+mod answer_view;
 mod anthropic;
+mod asked;
 mod batch;
 mod common;
 mod custom;
@@ -27,6 +29,7 @@ mod vectors;
 mod walk;
 
 pub use answer::{AnswerInfo, Usage};
+pub use answer_view::{Answer, AnswerError};
 pub use custom::{Custom, CustomError, CustomRoute};
 pub use error::{ErrorKind, error_body, stream_error_event};
 pub use form::{BodyForm, FormError, MultipartPart, multipart_parts};

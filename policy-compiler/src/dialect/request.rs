@@ -272,22 +272,30 @@ impl BodyView for Request<'_> {
 
     fn values(&self, path: &JsonPath, visit: &mut dyn FnMut(JsonValue<'_>) -> bool) -> Result<(), Unreadable> {
         // On an operation without JSON a path is absent (DECISIONS 9).
-        let Some(document) = &self.document else { return Ok(()) };
-        for node in document.select(path).map_err(|Duplicate| Unreadable)? {
-            let value = match document.kind(node) {
-                Kind::String => JsonValue::Str(document.string(node).unwrap_or_default()),
-                Kind::Number => JsonValue::Number(document.number(node).ok_or(Unreadable)?),
-                Kind::True => JsonValue::Bool(true),
-                Kind::False => JsonValue::Bool(false),
-                Kind::Null => JsonValue::Null,
-                Kind::Object | Kind::Array => JsonValue::Composite,
-            };
-            if !visit(value) {
-                break;
-            }
-        }
-        Ok(())
+        self.document.as_ref().map_or(Ok(()), |document| visit_values(document, path, visit))
     }
+}
+
+/// Shows the values at a path to a policy.
+pub(super) fn visit_values(
+    document: &Document<'_>,
+    path: &JsonPath,
+    visit: &mut dyn FnMut(JsonValue<'_>) -> bool,
+) -> Result<(), Unreadable> {
+    for node in document.select(path).map_err(|Duplicate| Unreadable)? {
+        let value = match document.kind(node) {
+            Kind::String => JsonValue::Str(document.string(node).unwrap_or_default()),
+            Kind::Number => JsonValue::Number(document.number(node).ok_or(Unreadable)?),
+            Kind::True => JsonValue::Bool(true),
+            Kind::False => JsonValue::Bool(false),
+            Kind::Null => JsonValue::Null,
+            Kind::Object | Kind::Array => JsonValue::Composite,
+        };
+        if !visit(value) {
+            break;
+        }
+    }
+    Ok(())
 }
 
 /// A streamed request that also asks for the count of tokens; `None` if it asks already, does not stream, or its API counts
@@ -377,7 +385,7 @@ fn choices(document: &Document<'_>) -> Result<u32, RequestError> {
 }
 
 /// Every text, and what the strings inside JSON mean where they are written with escapes.
-fn texts<'b>(document: &Document<'b>, slots: &Slots) -> Vec<Cow<'b, str>> {
+pub(super) fn texts<'b>(document: &Document<'b>, slots: &Slots) -> Vec<Cow<'b, str>> {
     let mut texts = Vec::with_capacity(slots.texts.len());
     for slot in &slots.texts {
         if slot.form == SlotForm::Tree {
