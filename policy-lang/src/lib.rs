@@ -30,6 +30,7 @@ mod date;
 mod decision;
 mod diagnostic;
 mod facts;
+mod format;
 mod glob;
 mod interpreter;
 mod limits;
@@ -58,6 +59,7 @@ pub use diagnostic::{Diagnostic, Diagnostics, Label, Patch, Severity as Diagnost
 pub use facts::{
     BodyView, ClaimView, DeclaredPurpose, EnvView, Facts, HeaderView, JsonValue, Nothing, TextEngine, Unreadable,
 };
+pub use format::{format, format_source};
 pub use glob::glob_match;
 pub use interpreter::{eval_atom, interpret, interpret_response, trace, with_risk};
 pub use load::{Loaded, load_path, load_sources};
