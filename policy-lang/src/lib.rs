@@ -25,12 +25,14 @@
 //! What this crate never does: I/O beyond reading policy files, clocks, HTTP, code generation.
 #![forbid(unsafe_code)]
 
+pub mod catalogue;
 mod codes;
 mod date;
 mod decision;
 mod diagnostic;
 pub mod explain;
 mod facts;
+mod format;
 mod glob;
 mod interpreter;
 mod limits;
@@ -61,6 +63,7 @@ pub use diagnostic::{Diagnostic, Diagnostics, Label, Patch, Severity as Diagnost
 pub use facts::{
     BodyView, ClaimView, DeclaredPurpose, EnvView, Facts, HeaderView, JsonValue, Nothing, TextEngine, Unreadable,
 };
+pub use format::{format, format_source};
 pub use glob::glob_match;
 pub use interpreter::{eval_atom, interpret, interpret_response, trace, with_risk};
 pub use load::{Loaded, load_path, load_sources};
