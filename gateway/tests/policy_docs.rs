@@ -25,19 +25,22 @@ struct Block {
 
 fn blocks(page: &str) -> Vec<Block> {
     let mut blocks: Vec<Block> = Vec::new();
-    let mut open = false;
+    // The fence that is open: output with fences of its own stands between longer ones.
+    let mut open: Option<&str> = None;
     for (number, line) in page.lines().enumerate() {
-        match (line.strip_prefix("```"), open) {
-            (Some(language), false) => {
+        let ticks = line.len() - line.trim_start_matches('`').len();
+        match open {
+            None if ticks >= 3 => {
+                let (fence, language) = line.split_at(ticks);
                 blocks.push(Block { language: language.to_owned(), lines: Vec::new(), first: number + 1 });
-                open = true;
+                open = Some(fence);
             }
-            (Some(_), true) => open = false,
-            (None, true) => blocks.last_mut().unwrap().lines.push(line.to_owned()),
-            (None, false) => {}
+            Some(fence) if line == fence => open = None,
+            Some(_) => blocks.last_mut().unwrap().lines.push(line.to_owned()),
+            None => {}
         }
     }
-    assert!(!open, "a fence is not closed");
+    assert_eq!(open, None, "a fence is not closed");
     blocks
 }
 

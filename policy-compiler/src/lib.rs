@@ -16,6 +16,6 @@ mod policy_host;
 pub mod redact;
 mod text_engine;
 
-pub use policy_host::PolicyHost;
 pub use native::{CompileOptions, CompiledPolicy, Engine, compile, compile_with};
+pub use policy_host::PolicyHost;
 pub use text_engine::{DetectorScan, NoDetectors, PolicyTextEngine, TextEngineError};

@@ -4,6 +4,7 @@ mod check;
 mod coverage;
 mod docs;
 mod explain;
+mod fmt;
 mod set;
 mod test;
 
@@ -14,6 +15,8 @@ use clap::Subcommand;
 pub(super) enum Command {
     /// Checks policy sets: each PATH is one file or one directory
     Check(check::Args),
+    /// Writes policy files in their one form
+    Fmt(fmt::Args),
     /// Runs the tests that are written in policy sets
     Test(test::Args),
     /// Shows for one call how every rule comes out, and why
@@ -27,6 +30,7 @@ pub(super) enum Command {
 pub(super) fn run(command: Command) -> Result<(), Failure> {
     match command {
         Command::Check(args) => check::run(&args),
+        Command::Fmt(args) => fmt::run(&args),
         Command::Test(args) => test::run(&args),
         Command::Explain(args) => explain::run(&args),
         Command::Coverage(args) => coverage::run(&args),
