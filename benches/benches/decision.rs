@@ -7,7 +7,7 @@
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use policy_compiler::{CompileOptions, Engine, compile, compile_with};
 use policy_lang::schema::{IntField, StrField};
-use policy_lang::{Atom, AtomId, CompareOp, Condition, Effect, Facts, HeaderView, Nothing, Program, Rule, StrSet};
+use policy_lang::{Atom, AtomId, CompareOp, Condition, Effect, Facts, HeaderView, Program, Rule, StrSet};
 use std::hint::black_box;
 use std::sync::Arc;
 
@@ -78,13 +78,15 @@ fn program(count: u32) -> Program {
             shadow: false,
             condition,
             effects: vec![if number % 4 == 0 {
-                Effect::Deny { text: "Not here.".to_owned(), status: 403 }
+                Effect::Deny { text: "Not here.".to_owned(), status: 403, hold: false }
             } else {
                 Effect::Allow
             }],
+            ..Rule::default()
+            ..Rule::default()
         });
     }
-    Program { name: "bench".to_owned(), version: 1, digest: "00".to_owned(), rules, atoms }
+    Program { name: "bench".to_owned(), version: 1, digest: "00".to_owned(), rules, atoms, ..Program::default() }
 }
 
 fn set(literals: Vec<String>) -> StrSet {
@@ -121,11 +123,8 @@ impl Caller {
             ints: [Some(self.size), Some(12)],
             bools: [Some(true)],
             groups: &self.groups,
-            scopes: &[],
-            ip: None,
             headers: self,
-            body: &Nothing,
-            text_engine: &Nothing,
+            ..Facts::empty()
         }
     }
 }

@@ -1,8 +1,9 @@
 //! The active policy set: loaded and compiled off the path of calls, swapped whole, read by every core without a lock.
 
 use arc_swap::{ArcSwap, ArcSwapOption};
+use policy_compiler::redact::MaskPlan;
 use policy_compiler::{CompiledPolicy, DetectorScan, PolicyTextEngine};
-use policy_lang::{Diagnostics, Sources};
+use policy_lang::{Diagnostics, Effect, Phase, Program, Side, Sources};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -53,6 +54,9 @@ pub enum PolicyError {
     /// A regex of the set is larger than the machine that runs it may be.
     #[error("{0}")]
     Regex(#[from] policy_compiler::TextEngineError),
+    /// The language has it, this gateway does not carry it out: it would be a silent gap.
+    #[error("{}", .0.join("; "))]
+    NotEnforced(Vec<String>),
 }
 
 impl PolicyError {
@@ -62,6 +66,7 @@ impl PolicyError {
         match self {
             Self::Language(diagnostics) => diagnostics.render_all(color),
             Self::Regex(error) => format!("error: {error}\n"),
+            Self::NotEnforced(findings) => findings.iter().map(|finding| format!("error: {finding}\n")).collect(),
         }
     }
 }
@@ -69,13 +74,55 @@ impl PolicyError {
 /// Loads and compiles a file or a directory. Takes some 40 µs per rule and reads the disk: not for a core.
 ///
 /// # Errors
-/// Everything that is wrong with the set.
+/// Everything that is wrong with the set, and what this gateway cannot enforce of it.
 pub fn prepare(path: &Path) -> Result<Prepared, PolicyError> {
     let loaded = policy_lang::load_path(path).map_err(PolicyError::Language)?;
+    let missing = not_enforced(&loaded.program);
+    if !missing.is_empty() {
+        return Err(PolicyError::NotEnforced(missing));
+    }
     let text_engine = PolicyTextEngine::new(&loaded.program, Arc::new(BuiltIn))?;
     let warnings = Warnings(loaded.diagnostics());
     let compiled = policy_compiler::compile(loaded.program);
     Ok(Prepared { compiled, text_engine, sources: loaded.sources, warnings })
+}
+
+/// What the enforced rules of a set ask for and this gateway does not do yet, as findings for people. Fail closed: such a set is not
+/// taken rather than half obeyed (DESIGN §4).
+#[must_use]
+pub fn not_enforced(program: &Program) -> Vec<String> {
+    let mut findings = Vec::new();
+    for rule in program.rules.iter().filter(|rule| !rule.shadow) {
+        let missing = rule.effects.iter().find_map(|effect| match effect {
+            Effect::RequireGrant(_) => Some("`require grant`"),
+            Effect::LimitRate(_) => Some("`limit requests` and `limit tokens`"),
+            Effect::Retain { .. } => Some("`retain`"),
+            Effect::Seal(_) => Some("`seal`"),
+            Effect::Alert { .. } => Some("`alert`"),
+            _ => None,
+        });
+        let missing = missing.or((rule.phase == Phase::Response).then_some("conditions on `response`"));
+        if let Some(what) = missing {
+            findings.push(format!(
+                "the rule `{}` needs {what}, which this version of the gateway does not enforce yet; take it out, or mark the \
+                 rule `shadow`",
+                rule.name
+            ));
+        }
+    }
+    let masks = program.rules.iter().flat_map(|rule| {
+        rule.effects.iter().filter_map(|effect| match effect {
+            Effect::Mask(mask) => Some((rule.name.as_str(), mask)),
+            _ => None,
+        })
+    });
+    let masks: Vec<_> = masks.collect();
+    for side in [Side::Request, Side::Response] {
+        let plans = [MaskPlan::new(side, masks.iter().copied()), MaskPlan::recorded(side, masks.iter().copied())];
+        findings.extend(plans.into_iter().filter_map(Result::err).map(|error| error.to_string()));
+    }
+    findings.dedup();
+    findings
 }
 
 /// The detectors that every policy has.

@@ -1,7 +1,7 @@
 //! The text tests of a program, ready to run: [`TextEngine`] over compiled regexes, literal search and detectors.
 
 use memchr::memmem::Finder;
-use policy_lang::{Atom, JsonTest, Program, TextEngine, TextTest};
+use policy_lang::{Atom, CustomDetector, JsonTest, Program, TextEngine, TextTest};
 use regex_automata::meta::Regex;
 use std::collections::HashMap;
 use std::fmt;
@@ -57,7 +57,9 @@ impl PolicyTextEngine {
         let mut engine = Self { regexes: HashMap::new(), literals: HashMap::new(), detectors };
         for test in program.atoms.iter().filter_map(text_test) {
             match test {
-                TextTest::Matches(pattern) if !engine.regexes.contains_key(pattern) => {
+                TextTest::Matches(pattern) | TextTest::FindsCustom(CustomDetector { regex: pattern, .. })
+                    if !engine.regexes.contains_key(pattern) =>
+                {
                     let regex = compile(pattern)?;
                     engine.regexes.insert(pattern.clone(), regex);
                 }
@@ -75,7 +77,11 @@ impl PolicyTextEngine {
 impl TextEngine for PolicyTextEngine {
     fn test(&self, test: &TextTest, text: &str) -> Option<bool> {
         match test {
-            TextTest::Matches(pattern) => Some(self.regexes.get(pattern)?.is_match(text)),
+            // Words that must stand near a hit are not looked for yet: such a test is an error, and what it restricts stays shut.
+            TextTest::FindsCustom(detector) if !detector.near.is_empty() => None,
+            TextTest::FindsCustom(CustomDetector { regex: pattern, .. }) | TextTest::Matches(pattern) => {
+                Some(self.regexes.get(pattern)?.is_match(text))
+            }
             TextTest::Contains(literal) => {
                 let found = self.literals.get(literal)?.find(text.as_bytes());
                 Some(found.is_some())
@@ -111,7 +117,10 @@ impl fmt::Debug for PolicyTextEngine {
 
 fn text_test(atom: &Atom) -> Option<&TextTest> {
     match atom {
-        Atom::Text(test) | Atom::Json { test: JsonTest::Text(test), .. } => Some(test),
+        Atom::Text(test)
+        | Atom::ResponseText(test)
+        | Atom::Json { test: JsonTest::Text(test), .. }
+        | Atom::ResponseJson { test: JsonTest::Text(test), .. } => Some(test),
         _ => None,
     }
 }
@@ -154,7 +163,7 @@ mod tests {
             let path = JsonPath { segments: Vec::new() };
             atoms.push(Atom::Json { path, test: JsonTest::Text(last) });
         }
-        let program = Program { name: "texts".to_owned(), version: 1, digest: String::new(), rules: Vec::new(), atoms };
+        let program = Program { name: "texts".to_owned(), atoms, ..Program::default() };
         PolicyTextEngine::new(&program, Arc::new(Digits))
     }
 

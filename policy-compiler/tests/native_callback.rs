@@ -117,6 +117,7 @@ fn compiled(atoms: Vec<Atom>, conditions: Vec<Condition>) -> CompiledPolicy {
         shadow: false,
         condition,
         effects: vec![Effect::Allow],
+        ..Rule::default()
     };
     let policy = compile(Arc::new(Program {
         name: "callback".to_owned(),
@@ -124,21 +125,12 @@ fn compiled(atoms: Vec<Atom>, conditions: Vec<Condition>) -> CompiledPolicy {
         digest: "00".to_owned(),
         rules: conditions.into_iter().enumerate().map(rule).collect(),
         atoms,
+        ..Program::default()
     }));
     assert_eq!(policy.engine(), &Engine::Native);
     policy
 }
 
 fn facts<'a>(headers: &'a dyn HeaderView, text_engine: &'a dyn TextEngine) -> Facts<'a> {
-    Facts {
-        strings: [""; 11],
-        ints: [None; 2],
-        bools: [None],
-        groups: &[],
-        scopes: &[],
-        ip: None,
-        headers,
-        body: &Nothing,
-        text_engine,
-    }
+    Facts { headers, text_engine, ..Facts::empty() }
 }

@@ -87,7 +87,8 @@ fn at_the_edges_of_numbers() {
     let rules = (0..atoms.len()).map(|id| rule(id, Condition::Atom(AtomId(u32::try_from(id).unwrap())))).collect();
     let policy = native(program(rules, atoms));
     for value in edges {
-        let call = Call { ints: [Some(value), None], ..Call::default() };
+        let mut call = Call::default();
+        call.ints[IntField::RequestSize as usize] = Some(value);
         agree_on(&policy, &call);
     }
     agree_on(&policy, &Call::default());
@@ -123,13 +124,22 @@ fn agree_on(policy: &CompiledPolicy, call: &Call) {
 }
 
 fn agree(policy: &CompiledPolicy, facts: &Facts<'_>) -> Result<(), TestCaseError> {
-    prop_assert_eq!(policy.trace(facts), trace(policy.program(), facts));
+    prop_assert_eq!(
+        policy.trace(facts),
+        trace(policy.program(), &policy_lang::with_risk(policy.program(), facts), policy_lang::Phase::Request)
+    );
     prop_assert_eq!(policy.decide(facts), interpret(policy.program(), facts));
     Ok(())
 }
 
 fn rule(number: usize, condition: Condition) -> Rule {
-    Rule { name: format!("rule.{number:04}"), shadow: false, condition, effects: vec![Effect::Allow] }
+    Rule {
+        name: format!("rule.{number:04}"),
+        shadow: false,
+        condition,
+        effects: vec![Effect::Allow],
+        ..Rule::default()
+    }
 }
 
 fn renumber(condition: &mut Condition, first: u32) {

@@ -4,7 +4,7 @@
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use policy_compiler::{Engine, compile};
-use policy_lang::{Condition, Effect, Facts, Nothing, Program, Rule, Verdict};
+use policy_lang::{Condition, Effect, Facts, Program, Rule, Verdict};
 use std::sync::Arc;
 
 #[test]
@@ -34,21 +34,13 @@ fn program() -> Program {
             shadow: false,
             condition: Condition::Const(true),
             effects: vec![Effect::Allow],
+            ..Rule::default()
         }],
         atoms: Vec::new(),
+        ..Program::default()
     }
 }
 
 fn facts() -> Facts<'static> {
-    Facts {
-        strings: [""; 11],
-        ints: [None; 2],
-        bools: [None],
-        groups: &[],
-        scopes: &[],
-        ip: None,
-        headers: &Nothing,
-        body: &Nothing,
-        text_engine: &Nothing,
-    }
+    Facts::empty()
 }

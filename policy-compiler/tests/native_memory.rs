@@ -51,6 +51,7 @@ fn program() -> Program {
         shadow: false,
         condition: Condition::Atom(AtomId(number % 2)),
         effects: vec![Effect::Allow],
+        ..Rule::default()
     };
     Program {
         name: "pages".to_owned(),
@@ -58,5 +59,6 @@ fn program() -> Program {
         digest: "00".to_owned(),
         rules: (0..80).map(rule).collect(),
         atoms: vec![Atom::InGroup("g".to_owned()), Atom::HeaderPresent("x-team".to_owned())],
+        ..Program::default()
     }
 }

@@ -2,7 +2,7 @@
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use policy_compiler::{CompiledPolicy, Engine, compile};
-use policy_lang::{Atom, AtomId, Condition, Effect, Facts, Nothing, Program, Rule, Verdict, interpret};
+use policy_lang::{Atom, AtomId, Condition, Effect, Facts, Program, Rule, Verdict, interpret};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -58,7 +58,8 @@ fn policy(version: u64) -> Arc<CompiledPolicy> {
             // Asks back, so that the callback runs on every thread.
             Condition::Not(Box::new(Condition::Atom(AtomId(4)))),
         ]),
-        effects: vec![Effect::Deny { text: format!("version {version}, group-{number}"), status: 403 }],
+        effects: vec![Effect::Deny { text: format!("version {version}, group-{number}"), status: 403, hold: false }],
+        ..Rule::default()
     });
     let groups = numbers.clone().map(|number| Atom::InGroup(format!("group-{number}")));
     let policy = compile(Arc::new(Program {
@@ -67,21 +68,12 @@ fn policy(version: u64) -> Arc<CompiledPolicy> {
         digest: version.to_string(),
         rules: rules.collect(),
         atoms: groups.chain([Atom::HeaderPresent("x-team".to_owned())]).collect(),
+        ..Program::default()
     }));
     assert_eq!(policy.engine(), &Engine::Native);
     Arc::new(policy)
 }
 
 fn facts(groups: &[String]) -> Facts<'_> {
-    Facts {
-        strings: [""; 11],
-        ints: [None; 2],
-        bools: [None],
-        groups,
-        scopes: &[],
-        ip: None,
-        headers: &Nothing,
-        body: &Nothing,
-        text_engine: &Nothing,
-    }
+    Facts { groups, ..Facts::empty() }
 }

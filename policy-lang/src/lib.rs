@@ -25,6 +25,7 @@
 //! What this crate never does: I/O beyond reading policy files, clocks, HTTP, code generation.
 #![forbid(unsafe_code)]
 
+pub mod catalogue;
 mod codes;
 mod date;
 mod decision;

@@ -2,6 +2,8 @@
 //!
 //! Fields are dense enums so that the interpreter and the native code address the same slots.
 
+use crate::catalogue;
+
 /// A field whose value is text. Absent values read as the empty string, which is in no set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[repr(u8)]
@@ -139,26 +141,5 @@ pub const DETECTORS: [(&str, &str, &str); 4] = [
 
 /// Names of all built-in detectors.
 pub fn detector_names() -> impl Iterator<Item = &'static str> {
-    DETECTORS.iter().map(|(name, _, _)| *name)
+    catalogue::detectors().iter().map(|detector| detector.id)
 }
-
-/// Names of all families of detectors.
-pub fn family_names() -> impl Iterator<Item = &'static str> {
-    FAMILIES.iter().map(|(name, _)| *name)
-}
-
-/// The detectors of a family, if there is one of this name.
-#[must_use]
-pub fn family(name: &str) -> Option<impl Iterator<Item = &'static str> + use<>> {
-    let (_, members) = FAMILIES.iter().find(|(known, _)| *known == name)?;
-    Some(members.iter().copied())
-}
-
-/// Whether hits of the detector have no fixed form, so that their last characters may be the secret itself.
-#[must_use]
-pub fn is_open_ended(_detector: &str) -> bool {
-    false
-}
-
-const FAMILIES: [(&str, &[&str]); 2] =
-    [("financial", &["credit_card"]), ("pii", &["credit_card", "email", "phone", "us_ssn"])];

@@ -2,6 +2,7 @@
 
 use super::{Approvals, Approver, REASON_BYTES_MAX, Request, Status, after};
 use crate::identity::Identity;
+use policy_lang::ApprovalRequirement;
 
 /// What a decision comes to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -112,7 +113,7 @@ impl Request {
         if self.ask.subject == approver.subject {
             return Err(DecideError::OwnRequest);
         }
-        if !self.ask.requirements.iter().any(|requirement| approver.in_group(&requirement.group)) {
+        if !self.ask.requirements.iter().any(|requirement| is_asked(approver, requirement)) {
             return Err(DecideError::NotInGroup);
         }
         let reason = given(reason);
@@ -135,11 +136,16 @@ impl Request {
             return Err(DecideError::AlreadyApproved);
         }
         let settled = self.ask.requirements.iter().all(|requirement| {
-            let own = u32::from(approver.in_group(&requirement.group));
+            let own = u32::from(is_asked(approver, requirement));
             self.approved(requirement).saturating_add(own) >= requirement.by.max(1)
         });
         Ok(decided(if settled { Status::Approved } else { Status::Pending }))
     }
+}
+
+/// Whether the person is in one of the groups that a requirement names.
+pub(super) fn is_asked(person: &Identity, requirement: &ApprovalRequirement) -> bool {
+    requirement.groups.iter().any(|group| person.in_group(group))
 }
 
 /// A reason that says something.

@@ -17,6 +17,7 @@ use crate::clock::Clock;
 use crate::identity::Identity;
 use audit_shipper::RecordId;
 use aws_lc_rs::hmac;
+use decide::is_asked;
 use policy_lang::ApprovalRequirement;
 use serde::Serialize;
 use std::collections::HashMap;
@@ -144,8 +145,8 @@ pub struct View {
 /// One requirement as people see it.
 #[derive(Clone, Debug, Serialize)]
 pub struct RequirementView {
-    /// Who may approve.
-    pub group: String,
+    /// Members of one of these may approve.
+    pub groups: Vec<String>,
     /// How many distinct people.
     pub by: u32,
     /// How many of them have.
@@ -403,13 +404,13 @@ impl Request {
     }
 
     fn approved(&self, requirement: &ApprovalRequirement) -> u32 {
-        let count = self.approvers.iter().filter(|approver| approver.identity.in_group(&requirement.group)).count();
+        let count = self.approvers.iter().filter(|approver| is_asked(&approver.identity, requirement)).count();
         u32::try_from(count).unwrap_or(u32::MAX)
     }
 
     fn view(&self, id: &str) -> View {
         let requirement_view = |requirement: &ApprovalRequirement| RequirementView {
-            group: requirement.group.clone(),
+            groups: requirement.groups.clone(),
             by: requirement.by,
             approved: self.approved(requirement),
         };

@@ -36,7 +36,7 @@ impl Desk {
 }
 
 fn requirement(group: &str, by: u32) -> ApprovalRequirement {
-    ApprovalRequirement { group: group.to_owned(), by, within: WITHIN, valid: VALID }
+    ApprovalRequirement { groups: vec![group.to_owned()], by, within: WITHIN, valid: VALID }
 }
 
 fn ask(binding: u8, requirements: &[ApprovalRequirement]) -> Ask {
@@ -154,7 +154,7 @@ fn several_distinct_people_and_groups_may_be_needed() {
     assert_eq!(desk.approve(&id, &grace()), Err(DecideError::AlreadyApproved));
     assert_eq!(desk.approve(&id, &person("sam", &["security"])), Ok(Status::Pending));
     let view = desk.approvals.show(&id, &grace()).unwrap();
-    let counts: Vec<_> = view.requirements.iter().map(|own| (own.group.as_str(), own.approved, own.by)).collect();
+    let counts: Vec<_> = view.requirements.iter().map(|own| (own.groups[0].as_str(), own.approved, own.by)).collect();
     assert_eq!(counts, [("ml-leads", 1, 2), ("security", 1, 1)]);
     assert_eq!(desk.approve(&id, &person("linus", &["ml-leads"])), Ok(Status::Approved));
 }

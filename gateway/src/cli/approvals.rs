@@ -93,7 +93,7 @@ struct Request {
 
 #[derive(Debug, Deserialize)]
 struct Requirement {
-    group: String,
+    groups: Vec<String>,
     by: u32,
     approved: u32,
 }
@@ -110,8 +110,11 @@ async fn list(client: &Client, all: bool, as_json: bool) -> Result<(), Failure> 
         println!("nothing waits for approval");
     }
     for request in shown {
-        let needs: Vec<String> =
-            request.requirements.iter().map(|own| format!("{} {}/{}", own.group, own.approved, own.by)).collect();
+        let needs: Vec<String> = request
+            .requirements
+            .iter()
+            .map(|own| format!("{} {}/{}", own.groups.join(" or "), own.approved, own.by))
+            .collect();
         println!(
             "{}  {}  {}  {} wants {} on {}  needs {}",
             request.id,
@@ -135,7 +138,7 @@ async fn show(client: &Client, id: &str) -> Result<(), Failure> {
     println!("endpoint  {}", printable(&request.endpoint));
     println!("rules     {}", printable(&request.rules.join(", ")));
     for own in &request.requirements {
-        println!("needs     {} of {} from group {}", own.approved, own.by, printable(&own.group));
+        println!("needs     {} of {} from group {}", own.approved, own.by, printable(&own.groups.join(" or ")));
     }
     println!("asked     {}", time(request.asked_at_unix_ms));
     println!("expires   {}", time(request.expires_at_unix_ms));

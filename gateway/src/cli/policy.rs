@@ -79,7 +79,9 @@ fn check(path: &Path) -> Report {
         Err(error) => {
             let diagnostics = match &error {
                 PolicyError::Language(diagnostics) => diagnostics.to_json(),
-                PolicyError::Regex(error) => json!([{ "severity": "error", "message": error.to_string() }]),
+                PolicyError::Regex(_) | PolicyError::NotEnforced(_) => {
+                    json!([{ "severity": "error", "message": error.to_string() }])
+                }
             };
             let json = json!({ "path": name, "ok": false, "diagnostics": diagnostics });
             Report { good: false, text: error.render(color), json }

@@ -2,7 +2,7 @@
 
 use super::serve::{self, Addresses};
 use super::{DEFAULT_DATA, Failure, run};
-use crate::config::{Admin, ApprovalsConfig, Config, Endpoint, EvidenceConfig, Limits, Listen};
+use crate::config::{Admin, ApprovalsConfig, Config, Endpoint, EvidenceConfig, Limits, Listen, PolicyFacts};
 use crate::dev_issuer::DevIssuer;
 use load_tests::mock_model::{self, MockHandle, MockOptions};
 use std::fmt::Write as _;
@@ -78,6 +78,7 @@ fn config(args: &Args, mock: Option<&MockHandle>) -> Result<Config, Failure> {
         issuers: vec![DevIssuer::issuer()],
         upstreams: vec![run::only_upstream(name, endpoint)],
         policy: args.policy.clone().unwrap_or_else(|| args.data.join("policies")),
+        facts: PolicyFacts::default(),
         evidence: EvidenceConfig::default(),
         approvals: ApprovalsConfig::default(),
     })

@@ -4,8 +4,9 @@ use super::error::Findings;
 use super::file::{At, CredentialFile, EvidenceFile, File, IssuerFile, LimitsFile, ListenFile, SizeFile, UpstreamFile};
 use super::{
     Admin, ApprovalsConfig, Config, Credential, Durability, Endpoint, EvidenceConfig, Issuer, JwksSource, Limits,
-    Listen, Secret, Upstream, parse_duration, parse_size,
+    Listen, PolicyFacts, Secret, Upstream, parse_duration, parse_size,
 };
+use jiff::tz::TimeZone;
 use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
@@ -38,6 +39,10 @@ pub(super) fn check(file: File, base: &Path, findings: &mut Findings<'_>) -> Opt
     if let Some(hold) = file.approvals.and_then(|approvals| approvals.hold) {
         duration(Some(hold), &mut approvals.hold, findings);
     }
+    let zone = match &file.policy.zone {
+        None => Some(TimeZone::UTC),
+        Some(at) => zone(at, findings),
+    };
     let issuers: Vec<Issuer> = issuers.into_iter().collect::<Option<_>>()?;
     let upstreams: Vec<Upstream> = upstreams.into_iter().collect::<Option<_>>()?;
     whole_set(&issuers, &upstreams, findings);
@@ -48,9 +53,23 @@ pub(super) fn check(file: File, base: &Path, findings: &mut Findings<'_>) -> Opt
         issuers,
         upstreams,
         policy: base.join(file.policy.path),
+        facts: PolicyFacts { zone: zone?, env: file.policy.env.unwrap_or_default() },
         evidence: evidence?,
         approvals,
     })
+}
+
+/// A zone of the IANA database, which is part of the binary.
+fn zone(at: &At<String>, findings: &mut Findings<'_>) -> Option<TimeZone> {
+    let zone = TimeZone::get(at.as_ref());
+    if zone.is_err() {
+        findings.at(
+            at.span().start,
+            format!("there is no time zone `{}`", at.as_ref()),
+            "zones have names of the IANA database, such as Europe/Berlin or America/New_York",
+        );
+    }
+    zone.ok()
 }
 
 /// What only shows when everything is seen together.

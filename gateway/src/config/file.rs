@@ -4,6 +4,7 @@ use super::check;
 use super::error::Findings;
 use super::{Config, ConfigErrors};
 use serde::Deserialize;
+use std::collections::BTreeMap;
 use std::path::Path;
 use toml::Spanned;
 
@@ -191,6 +192,8 @@ pub(super) struct CredentialFile {
 #[serde(deny_unknown_fields)]
 pub(super) struct PolicyFile {
     pub(super) path: String,
+    pub(super) zone: Option<At<String>>,
+    pub(super) env: Option<BTreeMap<String, String>>,
 }
 
 #[derive(Debug, Deserialize)]

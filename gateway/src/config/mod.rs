@@ -16,6 +16,8 @@ pub use redacted::redacted;
 pub use secret::Secret;
 pub use units::{parse_duration, parse_size};
 
+use jiff::tz::TimeZone;
+use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -35,10 +37,27 @@ pub struct Config {
     pub upstreams: Vec<Upstream>,
     /// One `.policy` file, or a directory of which every `*.policy` below is one policy set.
     pub policy: PathBuf,
+    /// What policies may know of the place where the gateway runs.
+    pub facts: PolicyFacts,
     /// The log.
     pub evidence: EvidenceConfig,
     /// Calls that wait for people.
     pub approvals: ApprovalsConfig,
+}
+
+/// What policies may know of the place where the gateway runs.
+#[derive(Clone, Debug)]
+pub struct PolicyFacts {
+    /// In which `time.hour`, `time.weekday` and `time.date` are told; UTC by default.
+    pub zone: TimeZone,
+    /// `env.<name>`
+    pub env: BTreeMap<String, String>,
+}
+
+impl Default for PolicyFacts {
+    fn default() -> Self {
+        Self { zone: TimeZone::UTC, env: BTreeMap::new() }
+    }
 }
 
 /// The port for callers.

@@ -47,7 +47,7 @@ pub fn redacted(config: &Config) -> Value {
         "admin": { "address": config.admin.address },
         "issuer": issuers,
         "upstream": upstreams,
-        "policy": { "path": config.policy },
+        "policy": { "path": config.policy, "zone": config.facts.zone.iana_name(), "env": config.facts.env },
         "evidence": {
             "origin": config.evidence.origin,
             "durability": match config.evidence.durability {

@@ -128,7 +128,8 @@ impl Control {
         note.about = id.parse().ok();
         note.details = vec![("binding".into(), Detail::Digest(ask.binding))];
         note.details.extend(ask.rules.into_iter().map(|rule| ("rule".into(), Detail::Name(rule))));
-        note.details.extend(ask.requirements.into_iter().map(|own| ("group".into(), Detail::Name(own.group))));
+        let groups = ask.requirements.into_iter().flat_map(|own| own.groups);
+        note.details.extend(groups.map(|group| ("group".into(), Detail::Name(group))));
         // In the note itself, not attached: so it lies under the caller's key, and goes when the caller is erased.
         note.text = format!("{} on {}\n{}", ask.model, ask.endpoint, ask.preview);
         self.journal.note(&note, Vec::new()).await.map(drop)

@@ -122,7 +122,8 @@ pub(super) fn decide(core: &Core, call: &mut Call, body: Option<&[u8]>) -> Resul
         caller,
         upstream: &route.config.name,
         body,
-        hour: i64::try_from(core.shared.clock.unix_s() / 3600 % 24).unwrap_or_default(),
+        moment: core.shared.clock.moment(&core.shared.config.facts.zone),
+        env: &core.shared.config.facts.env,
     })?;
     let verdict = judged.decision.verdict.clone();
     call.judged = Some(judged);

@@ -39,7 +39,7 @@ pub(super) async fn approve(
     let (Some(judged), Some(caller)) = (&call.judged, &call.caller) else { return Ok(None) };
     let Verdict::Pending(requirements) = &judged.decision.verdict else { return Ok(None) };
     let parked_at_ms = core.watchdog.now_ms();
-    let mut gate = core.shared.approvals.ask(ask(core, call, judged, caller, requirements, &parked));
+    let mut gate = core.shared.approvals.ask(ask(core, call, judged, caller, &requirements.approvals, &parked));
     loop {
         match gate {
             Gate::Passed(approval) => return Ok(Some(approval)),

@@ -1,14 +1,16 @@
 //! From a call to a decision: facts in their slots, then native code.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use policy_compiler::dialect::{ChatRequest, ErrorKind, Operation};
 use policy_lang::schema::{BoolField, IntField, StrField};
-use policy_lang::{BodyView, Decision, Facts, HeaderView, JsonPath, JsonValue, Nothing, Unreadable};
+use policy_lang::{BodyView, Decision, EnvView, Facts, HeaderView, JsonPath, JsonValue, Nothing, Unreadable};
 
 use super::error::CallError;
 use super::http::{Fields, RequestHead};
+use crate::clock::Moment;
 use crate::identity::{CallerKind, Identity};
 use crate::policy_slot::ActivePolicy;
 
@@ -22,7 +24,9 @@ pub(crate) struct Question<'a> {
     pub(crate) upstream: &'a str,
     /// The whole body, when the policy reads bodies.
     pub(crate) body: Option<&'a [u8]>,
-    pub(crate) hour: i64,
+    pub(crate) moment: Moment,
+    /// `env.<name>` of policies.
+    pub(crate) env: &'a BTreeMap<String, String>,
 }
 
 /// What came out, with what the rest of the call needs to know of the body.
@@ -78,9 +82,11 @@ fn decide(question: &Question<'_>, body: &dyn BodyView, model: &str, stream: Opt
     set(StrField::Model, model);
     set(StrField::Dialect, question.operation.map_or("opaque", |operation| operation.dialect()));
     set(StrField::Upstream, question.upstream);
+    set(StrField::Weekday, question.moment.weekday);
     let mut ints = [None; IntField::ALL.len()];
     ints[IntField::RequestSize as usize] = question.body.and_then(|body| i64::try_from(body.len()).ok());
-    ints[IntField::Hour as usize] = Some(question.hour);
+    ints[IntField::Hour as usize] = Some(question.moment.hour);
+    ints[IntField::Date as usize] = Some(question.moment.date);
     let mut bools = [None; BoolField::ALL.len()];
     bools[BoolField::Stream as usize] = stream;
     question.policy.compiled.decide(&Facts {
@@ -92,8 +98,18 @@ fn decide(question: &Question<'_>, body: &dyn BodyView, model: &str, stream: Opt
         ip: Some(question.peer),
         headers: &Headers(&question.head.fields),
         body,
+        env: &Env(question.env),
         text_engine: &question.policy.text_engine,
+        ..Facts::empty()
     })
+}
+
+struct Env<'a>(&'a BTreeMap<String, String>);
+
+impl EnvView for Env<'_> {
+    fn env(&self, name: &str) -> Option<&str> {
+        self.0.get(name).map(String::as_str)
+    }
 }
 
 struct Headers<'a>(&'a Fields);

@@ -6,7 +6,9 @@
 
 use super::requests::Request;
 use policy_lang::schema::{BoolField, IntField, StrField};
-use policy_lang::{Atom, AtomId, Condition, JsonPath, JsonTest, JsonValue, Program, Rule, StrSet, TextTest};
+use policy_lang::{
+    Atom, AtomId, ClaimTest, ClaimValue, Condition, JsonPath, JsonTest, JsonValue, Program, Rule, StrSet, TextTest,
+};
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr};
@@ -29,6 +31,11 @@ pub(super) enum Dimension<'p> {
     Scope(&'p str),
     Ip,
     Header(&'p str),
+    /// The claim of this key.
+    Claim(&'p str),
+    Env(&'p str),
+    /// The one tool that the request offers.
+    Tool,
     /// Whether the body can be read.
     Body,
     /// The answer of the text engine to a test.
@@ -43,7 +50,9 @@ pub(super) enum Samples<'p> {
     Ip(Vec<Option<IpAddr>>),
     /// Absent (or unreadable: `Body`) and present.
     Two,
+    /// Texts that may be absent: headers, settings, tools.
     Header(Vec<Option<Cow<'p, str>>>),
+    Claim(Vec<Option<ClaimValue>>),
     /// No, yes, unknown: booleans and text tests.
     Three,
     Json(Vec<Option<JsonValue<'p>>>),
@@ -165,6 +174,10 @@ impl<'p> Boundary<'p> {
                 Aim { dimension, yes, no: 1 }
             }
             Atom::HeaderPresent(name) => Aim { dimension: self.header(name), yes: 1, no: 0 },
+            Atom::EnvIn { name, set } => self.optional_text(Dimension::Env(name), set),
+            Atom::ToolIn(set) => self.optional_text(Dimension::Tool, set),
+            Atom::ClaimPresent(key) => Aim { dimension: self.claim(key), yes: 1, no: 0 },
+            Atom::Claim { claim, test } => self.look_at_claim(&claim.key, test),
             Atom::InGroup(group) => self.two(Dimension::Group(group)),
             Atom::HasScope(scope) => self.two(Dimension::Scope(scope)),
             Atom::IpIn(nets) => {
@@ -186,11 +199,59 @@ impl<'p> Boundary<'p> {
                 }
                 Aim { dimension, yes: first + 1, no: first }
             }
+            Atom::IntPresent(field) => {
+                let dimension = self.dimension(Dimension::Int(*field), || Samples::Int(vec![None]));
+                let mut yes = 0;
+                if let Some(Samples::Int(numbers)) = self.samples_mut(dimension) {
+                    yes = numbers.len();
+                    numbers.push(Some(0));
+                }
+                Aim { dimension, yes, no: 0 }
+            }
             Atom::Bool(field) => self.three(Dimension::Bool(*field)),
+            // Rules that read the answer are not compiled.
+            Atom::ResponseText(_) | Atom::ResponseJsonPresent(_) | Atom::ResponseJson { .. } => {
+                Aim { dimension: usize::MAX, yes: 0, no: 0 }
+            }
             Atom::Text(test) => self.three(Dimension::Text(test)),
             Atom::JsonPresent(path) => Aim { dimension: self.json(path), yes: 1, no: 0 },
             Atom::Json { path, test } => self.look_at_json(path, test),
         }
+    }
+
+    fn optional_text(&mut self, dimension: Dimension<'p>, set: &'p StrSet) -> Aim {
+        let dimension = self.dimension(dimension, || Samples::Header(vec![None, Some(OUTSIDE.into())]));
+        let yes = self.add_texts(dimension, set);
+        Aim { dimension, yes, no: 1 }
+    }
+
+    fn claim(&mut self, key: &'p str) -> usize {
+        let samples = || Samples::Claim(vec![None, Some(ClaimValue::Str(OUTSIDE.to_owned()))]);
+        self.dimension(Dimension::Claim(key), samples)
+    }
+
+    fn look_at_claim(&mut self, key: &'p str, test: &'p ClaimTest) -> Aim {
+        let dimension = self.claim(key);
+        let new: Vec<ClaimValue> = match test {
+            ClaimTest::Bool(wanted) => vec![ClaimValue::Bool(*wanted), ClaimValue::Bool(!wanted)],
+            ClaimTest::Int { value, .. } => {
+                [*value, value.saturating_sub(1), value.saturating_add(1)].map(ClaimValue::Int).into()
+            }
+            ClaimTest::StrIn(set) => texts_of(set).map(|text| ClaimValue::Str(text.into_owned())).collect(),
+            ClaimTest::ListIn(set) => {
+                let mut lists: Vec<_> = texts_of(set).map(|text| ClaimValue::List(vec![text.into_owned()])).collect();
+                lists.push(ClaimValue::List(Vec::new()));
+                lists
+            }
+        };
+        let mut yes = 1;
+        if let Some(Samples::Claim(values)) = self.samples_mut(dimension) {
+            if !new.is_empty() {
+                yes = values.len();
+            }
+            values.extend(new.into_iter().map(Some));
+        }
+        Aim { dimension, yes, no: 1 }
     }
 
     fn look_at_json(&mut self, path: &'p JsonPath, test: &'p JsonTest) -> Aim {
@@ -305,6 +366,7 @@ impl Samples<'_> {
             Self::Int(samples) => samples.len(),
             Self::Ip(samples) => samples.len(),
             Self::Header(samples) => samples.len(),
+            Self::Claim(samples) => samples.len(),
             Self::Json(samples) => samples.len(),
             Self::Two => 2,
             Self::Three => 3,

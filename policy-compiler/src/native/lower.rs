@@ -4,7 +4,7 @@ use super::NativeError;
 use super::plan::{AtomCode, IdSet, Plan, Slots};
 use cranelift::codegen::ir::FuncRef;
 use cranelift::prelude::{Block, FunctionBuilder, InstBuilder, IntCC, MemFlagsData, Type, Value, types};
-use policy_lang::{CompareOp, Condition, Rule, Truth};
+use policy_lang::{CompareOp, Condition, Phase, Rule, Truth};
 use std::mem::{offset_of, size_of};
 use std::ops::Range;
 
@@ -79,7 +79,11 @@ pub(super) fn lower(
         let mut lowering =
             Lowering { builder: &mut builder, plan, callback, pointer: target.pointer_type(), slots, ctx };
         for (position, rule) in rules.iter().enumerate() {
-            let truth = lowering.condition(&rule.condition);
+            let truth = match rule.phase {
+                Phase::Request => lowering.condition(&rule.condition),
+                // The interpreter judges these once the answer is there.
+                Phase::Response => lowering.truth(Truth::False),
+            };
             // At most 64 rules per function, so the offset fits.
             let offset = i32::try_from(position).unwrap_or(i32::MAX);
             lowering.builder.ins().store(MemFlagsData::trusted(), truth, out, offset);

@@ -170,11 +170,19 @@ impl Plan {
             Atom::Int { field, op, value } => AtomCode::Int { field: *field as usize, op: *op, value: *value },
             Atom::Bool(field) => AtomCode::Bool(*field as usize),
             Atom::IpIn(_)
+            | Atom::IntPresent(_)
+            | Atom::ToolIn(_)
+            | Atom::Claim { .. }
+            | Atom::ClaimPresent(_)
+            | Atom::EnvIn { .. }
             | Atom::HeaderPresent(_)
             | Atom::HeaderIn { .. }
             | Atom::Text(_)
             | Atom::JsonPresent(_)
-            | Atom::Json { .. } => self.ask(id),
+            | Atom::Json { .. }
+            | Atom::ResponseText(_)
+            | Atom::ResponseJsonPresent(_)
+            | Atom::ResponseJson { .. } => self.ask(id),
         }
     }
 

@@ -3,7 +3,10 @@
 use super::NativeError;
 use super::code::NativeCode;
 use super::replay::replay;
-use policy_lang::{Decision, Facts, Needs, Program, Trace, conclude, interpret, trace};
+use policy_lang::schema::IntField;
+use policy_lang::{
+    Decision, Effect, Facts, Needs, Phase, Program, Trace, conclude, interpret, interpret_response, trace, with_risk,
+};
 use std::any::Any;
 use std::cell::Cell;
 use std::fmt;
@@ -45,6 +48,8 @@ pub struct CompiledPolicy {
     needs: Needs,
     native: Option<NativeCode>,
     engine: Engine,
+    adds_risk: bool,
+    judges_answers: bool,
 }
 
 /// Compiles a program with the default options. Never fails: without native code the interpreter judges, see [`CompiledPolicy::engine`].
@@ -98,7 +103,15 @@ impl CompiledPolicy {
             Ok(native) => (Some(native), Engine::Native),
             Err(reason) => (None, Engine::Interpreter { reason }),
         };
-        Self { needs: program.needs(), program, native, engine }
+        let effects = || program.rules.iter().flat_map(|rule| &rule.effects);
+        Self {
+            needs: program.needs(),
+            adds_risk: effects().any(|effect| matches!(effect, Effect::Risk { .. })),
+            judges_answers: program.rules.iter().any(|rule| rule.phase == Phase::Response),
+            program,
+            native,
+            engine,
+        }
     }
 
     /// Judges one call.
@@ -108,18 +121,44 @@ impl CompiledPolicy {
             return interpret(&self.program, facts);
         };
         let mut trace = TRACE.try_with(Cell::take).unwrap_or_default();
+        let facts = &self.with_risk(facts);
         native.judge(&self.program, facts, &mut trace.truths);
-        let decision = conclude(&self.program, &trace);
+        let decision = conclude(&self.program, &trace, facts);
         // On a dying thread the buffer is simply dropped.
         let _ = TRACE.try_with(|kept| kept.set(trace));
         decision
     }
 
-    /// How every rule came out, shadow rules included.
+    /// Judges an answer by the rules that read it. They are few and run once per answer, so the interpreter does it.
+    #[must_use]
+    pub fn decide_response(&self, facts: &Facts<'_>) -> Decision {
+        interpret_response(&self.program, facts)
+    }
+
+    /// Whether any rule reads the answer: if not, [`CompiledPolicy::decide_response`] need not be asked.
+    #[must_use]
+    pub fn judges_answers(&self) -> bool {
+        self.judges_answers
+    }
+
+    /// `request.risk` is zero where no rule adds to it.
+    fn with_risk<'a>(&self, facts: &Facts<'a>) -> Facts<'a> {
+        if self.adds_risk {
+            return with_risk(&self.program, facts);
+        }
+        let mut facts = *facts;
+        if let Some(risk) = facts.ints.get_mut(IntField::Risk as usize) {
+            *risk = Some(0);
+        }
+        facts
+    }
+
+    /// How every rule of the request phase came out, shadow rules included.
     #[must_use]
     pub fn trace(&self, facts: &Facts<'_>) -> Trace {
+        let facts = &self.with_risk(facts);
         let Some(native) = &self.native else {
-            return trace(&self.program, facts);
+            return trace(&self.program, facts, Phase::Request);
         };
         let mut trace = Trace::default();
         native.judge(&self.program, facts, &mut trace.truths);

@@ -4,7 +4,7 @@
 use super::*;
 use crate::native::plan::Slots;
 use policy_lang::schema::{IntField, StrField};
-use policy_lang::{Atom, AtomId, CompareOp, Condition, Effect, Nothing, Rule, StrSet, Truth, Verdict};
+use policy_lang::{Atom, AtomId, CompareOp, Condition, Effect, Rule, StrSet, Truth, Verdict};
 use std::ffi::c_void;
 
 #[test]
@@ -108,12 +108,12 @@ fn every_mutant_is_noticed() {
         let mut mutant = small();
         mutate(&mut mutant);
         let found = replay(&original, |facts, truths| {
-            *truths = trace(&mutant, facts).truths;
+            *truths = trace(&mutant, facts, Phase::Request).truths;
         });
         assert!(found.is_err(), "not noticed: {name}");
     }
     replay(&original, |facts, truths| {
-        *truths = trace(&original, facts).truths;
+        *truths = trace(&original, facts, Phase::Request).truths;
     })
     .unwrap();
 }
@@ -138,6 +138,7 @@ fn small() -> Program {
             Atom::InGroup("g1".to_owned()),
             size(CompareOp::Ge, 100),
         ],
+        ..Program::default()
     }
 }
 
@@ -153,7 +154,7 @@ fn set_of(program: &mut Program) -> &mut StrSet {
 }
 
 fn rule(name: &str, condition: Condition) -> Rule {
-    Rule { name: name.to_owned(), shadow: false, condition, effects: vec![Effect::Allow] }
+    Rule { name: name.to_owned(), shadow: false, condition, effects: vec![Effect::Allow], ..Rule::default() }
 }
 
 fn reason(policy: &CompiledPolicy) -> &str {
@@ -165,20 +166,14 @@ fn reason(policy: &CompiledPolicy) -> &str {
 
 fn assert_same_as_interpreter(policy: &CompiledPolicy) {
     let groups = ["g1".to_owned()];
-    let mut facts = Facts {
-        strings: [""; 11],
-        ints: [Some(100), None],
-        bools: [None],
-        groups: &groups,
-        scopes: &[],
-        ip: None,
-        headers: &Nothing,
-        body: &Nothing,
-        text_engine: &Nothing,
-    };
+    let mut facts = Facts { groups: &groups, ..Facts::empty() };
+    facts.ints[IntField::RequestSize as usize] = Some(100);
     for model in ["a", "xyz", "other", ""] {
         facts.strings[StrField::Model as usize] = model;
-        assert_eq!(policy.trace(&facts), trace(policy.program(), &facts));
+        assert_eq!(
+            policy.trace(&facts),
+            trace(policy.program(), &policy_lang::with_risk(policy.program(), &facts), policy_lang::Phase::Request)
+        );
         assert_eq!(policy.decide(&facts), interpret(policy.program(), &facts));
         assert_eq!(policy.decide(&facts).verdict, Verdict::Forward);
         assert_eq!(policy.trace(&facts).truths[0], Truth::Error);

@@ -2,7 +2,7 @@
 
 use super::NativeError;
 use super::boundary::Boundary;
-use policy_lang::{Facts, Program, Truth, trace};
+use policy_lang::{Facts, Phase, Program, Truth, trace};
 
 /// Boundary requests per program.
 const REQUESTS_MAX: usize = 2_000;
@@ -19,7 +19,7 @@ pub(super) fn replay(program: &Program, judge: impl Fn(&Facts<'_>, &mut Vec<Trut
     let mut native = Vec::new();
     for (number, request) in boundary.requests(affordable.min(REQUESTS_MAX)).enumerate() {
         request.with_facts(|facts| {
-            let interpreted = trace(program, facts).truths;
+            let interpreted = trace(program, facts, Phase::Request).truths;
             judge(facts, &mut native);
             first_difference(program, number, &interpreted, &native)
         })?;

@@ -2,7 +2,9 @@
 
 use super::boundary::{Boundary, Dimension, OUTSIDE, Samples};
 use policy_lang::schema::{BoolField, IntField, StrField};
-use policy_lang::{BodyView, Facts, HeaderView, JsonPath, JsonValue, TextEngine, TextTest, Unreadable};
+use policy_lang::{
+    BodyView, ClaimValue, ClaimView, EnvView, Facts, HeaderView, JsonPath, JsonValue, TextEngine, TextTest, Unreadable,
+};
 use std::borrow::Cow;
 
 /// One choice in every dimension. It is its own header, body and text view.
@@ -54,7 +56,10 @@ impl<'b, 'p> Request<'b, 'p> {
             ip,
             headers: self,
             body: self,
+            claims: self,
+            env: self,
             text_engine: self,
+            ..Facts::empty()
         })
     }
 
@@ -95,6 +100,34 @@ impl BodyView for Request<'_, '_> {
             visit(value.clone());
         }
         Ok(())
+    }
+
+    fn tools(&self, visit: &mut dyn FnMut(&str) -> bool) -> Result<(), Unreadable> {
+        self.readable()?;
+        if let Some((choice, Samples::Header(names))) = self.sample(Dimension::Tool)
+            && let Some(Some(name)) = names.get(choice)
+        {
+            visit(name);
+        }
+        Ok(())
+    }
+}
+
+impl ClaimView for Request<'_, '_> {
+    fn claim(&self, key: &str) -> Result<Option<ClaimValue>, Unreadable> {
+        Ok(match self.sample(Dimension::Claim(key)) {
+            Some((choice, Samples::Claim(values))) => values.get(choice).cloned().flatten(),
+            _ => None,
+        })
+    }
+}
+
+impl EnvView for Request<'_, '_> {
+    fn env(&self, name: &str) -> Option<&str> {
+        match self.sample(Dimension::Env(name))? {
+            (choice, Samples::Header(texts)) => texts.get(choice)?.as_deref(),
+            _ => None,
+        }
     }
 }
 

@@ -60,6 +60,14 @@ pub enum PlanError {
         /// What it asked for.
         name: String,
     },
+    /// The language has it, the redactor not yet.
+    #[error("rule {rule}: {what} cannot be carried out by this version")]
+    NotYet {
+        /// Whose it is.
+        rule: String,
+        /// What it asked for.
+        what: &'static str,
+    },
 }
 
 impl MaskPlan {
@@ -185,6 +193,13 @@ fn planned<'m>(side: Side, masks: impl Iterator<Item = (&'m str, &'m Mask)>) -> 
 
 fn plan_mask(rule: &str, mask: &Mask) -> Result<PlannedMask, PlanError> {
     let name: Arc<str> = Arc::from(rule);
+    let not_yet = |what| PlanError::NotYet { rule: rule.to_owned(), what };
+    match mask.transform {
+        MaskTransform::Hash => return Err(not_yet("`as hash`")),
+        MaskTransform::Token => return Err(not_yet("`as token`")),
+        MaskTransform::Drop => return Err(not_yet("`drop`")),
+        MaskTransform::Label | MaskTransform::Last4 | MaskTransform::Literal(_) => {}
+    }
     let mut uses = Vec::new();
     for matcher in &mask.matchers {
         match matcher {
@@ -192,6 +207,25 @@ fn plan_mask(rule: &str, mask: &Mask) -> Result<PlannedMask, PlanError> {
                 let builtin = builtin_named(detector)
                     .ok_or_else(|| PlanError::Detector { rule: rule.to_owned(), name: detector.clone() })?;
                 uses.extend(uses_of(builtin, &name, &mask.transform));
+            }
+            Matcher::Custom(detector) => {
+                if !detector.near.is_empty() {
+                    return Err(not_yet("`near`"));
+                }
+                let pattern = Pattern::new(&detector.regex, Rules::REGEX)
+                    .map_err(|message| PlanError::Regex { rule: rule.to_owned(), message })?;
+                uses.push(Use {
+                    pattern: Arc::new(pattern),
+                    rule: Arc::clone(&name),
+                    detector: Arc::from(detector.name.as_str()),
+                    tier: Tier::Custom,
+                    transform: match &mask.transform {
+                        MaskTransform::Label => {
+                            Transform::Literal(Arc::from(format!("[{}]", detector.name.to_uppercase())))
+                        }
+                        other => transform(other, MASKED),
+                    },
+                });
             }
             Matcher::Regex(source) => {
                 let pattern = Pattern::new(source, Rules::REGEX)
@@ -245,6 +279,8 @@ fn transform(wanted: &MaskTransform, label: &'static str) -> Transform {
         MaskTransform::Label => Transform::Label(label),
         MaskTransform::Last4 => Transform::Last4,
         MaskTransform::Literal(literal) => Transform::Literal(Arc::from(literal.as_str())),
+        // Refused where plans are made; the most destructive form if one ever came here.
+        MaskTransform::Hash | MaskTransform::Token | MaskTransform::Drop => Transform::Label(label),
     }
 }
 

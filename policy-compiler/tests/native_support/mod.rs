@@ -3,9 +3,9 @@
 use policy_compiler::{DetectorScan, PolicyTextEngine};
 use policy_lang::schema::{BoolField, IntField, StrField};
 use policy_lang::{
-    ApprovalRequirement, Atom, AtomId, BodyView, CompareOp, Condition, Effect, Facts, HeaderView, JsonPath, JsonTest,
-    JsonValue, Mask, PathSegment, Program, RecordBound, RecordLevel, Rule, Selector, Side, StrSet, TextTest, Transform,
-    Unreadable,
+    ApprovalRequirement, Atom, AtomId, BodyView, Claim, ClaimTest, ClaimValue, ClaimView, CompareOp, Condition, Effect,
+    EnvView, Facts, HeaderView, JsonPath, JsonTest, JsonValue, Mask, PathSegment, Program, PurposeRequirement,
+    RecordBound, RecordLevel, Rule, Selector, Side, SourceKind, StrSet, TextTest, Transform, Unreadable,
 };
 use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
@@ -42,12 +42,12 @@ pub(crate) fn programs(rules_max: usize) -> impl Strategy<Value = Program> {
 }
 
 pub(crate) fn program(rules: Vec<Rule>, atoms: Vec<Atom>) -> Program {
-    Program { name: "generated".to_owned(), version: 1, digest: "00".to_owned(), rules, atoms }
+    Program { name: "generated".to_owned(), version: 1, digest: "00".to_owned(), rules, atoms, ..Program::default() }
 }
 
 fn rule(atoms: u32) -> impl Strategy<Value = Rule> {
     (prop::bool::weighted(0.2), condition(atoms), prop::collection::vec(effect(), 0..3))
-        .prop_map(|(shadow, condition, effects)| Rule { name: String::new(), shadow, condition, effects })
+        .prop_map(|(shadow, condition, effects)| Rule { shadow, condition, effects, ..Rule::default() })
 }
 
 pub(crate) fn condition(atoms: u32) -> impl Strategy<Value = Condition> {
@@ -67,9 +67,17 @@ pub(crate) fn condition(atoms: u32) -> impl Strategy<Value = Condition> {
 fn effect() -> impl Strategy<Value = Effect> {
     prop_oneof![
         3 => Just(Effect::Allow),
-        1 => (0..3_u8, 400..404_u16).prop_map(|(text, status)| Effect::Deny { text: format!("no {text}"), status }),
+        1 => (0..3_u8, 400..404_u16).prop_map(|(text, status)| Effect::Deny { text: format!("no {text}"), status, hold: false }),
+        1 => Just(Effect::Risk { points: 40, why: String::new() }),
+        1 => Just(Effect::Purpose { purpose: "ab".to_owned(), basis: None }),
+        1 => Just(Effect::RequirePurpose(PurposeRequirement {
+            purposes: set(vec!["ab"], vec![]),
+            bases: None,
+            from: vec![SourceKind::Claim, SourceKind::Policy],
+        })),
+        1 => Just(Effect::LimitField { field: IntField::RequestSize, max: 1 }),
         1 => (1..3_u32).prop_map(|by| Effect::RequireApproval(ApprovalRequirement {
-            group: "leads".to_owned(),
+            groups: vec!["leads".to_owned()],
             by,
             within: Duration::from_secs(60),
             valid: Duration::from_secs(60),
@@ -90,8 +98,7 @@ fn effect() -> impl Strategy<Value = Effect> {
 }
 
 fn atom() -> impl Strategy<Value = Atom> {
-    let texts_set = (subsequence(TEXTS.to_vec(), 0..=4), subsequence(GLOBS.to_vec(), 0..=1))
-        .prop_map(|(literals, globs)| set(literals, globs));
+    let texts_set = sets().boxed();
     let literals_only = subsequence(TEXTS.to_vec(), 0..=5).prop_map(|l| set(l, vec![]));
     let models = subsequence((0..150).map(model).collect::<Vec<_>>(), 5..=60)
         .prop_map(|literals| StrSet { literals, globs: Vec::new() });
@@ -118,10 +125,35 @@ fn atom() -> impl Strategy<Value = Atom> {
         1 => select(HEADERS.to_vec()).prop_map(|name| Atom::HeaderPresent(name.to_owned())),
         1 => (select(HEADERS.to_vec()), texts_set)
             .prop_map(|(name, set)| Atom::HeaderIn { name: name.to_owned(), set }),
+        1 => select(IntField::ALL.map(|(field, _)| field).to_vec()).prop_map(Atom::IntPresent),
+        1 => claim_atom(),
+        1 => (select(vec!["site", "nowhere"]), sets()).prop_map(|(name, set)| Atom::EnvIn { name: name.to_owned(), set }),
+        1 => sets().prop_map(Atom::ToolIn),
         1 => text_test().prop_map(Atom::Text),
         1 => select(PATHS.to_vec()).prop_map(|name| Atom::JsonPresent(path(name))),
         2 => (select(PATHS.to_vec()), json_test).prop_map(|(name, test)| Atom::Json { path: path(name), test }),
     ]
+}
+
+fn sets() -> impl Strategy<Value = StrSet> {
+    (subsequence(TEXTS.to_vec(), 0..=4), subsequence(GLOBS.to_vec(), 0..=1))
+        .prop_map(|(literals, globs)| set(literals, globs))
+}
+
+fn claim_atom() -> impl Strategy<Value = Atom> {
+    let op = select(vec![CompareOp::Eq, CompareOp::Lt, CompareOp::Ge]);
+    let test = prop_oneof![
+        any::<bool>().prop_map(ClaimTest::Bool),
+        (op, -2..=2_i64).prop_map(|(op, value)| ClaimTest::Int { op, value }),
+        sets().prop_map(ClaimTest::StrIn),
+        sets().prop_map(ClaimTest::ListIn),
+    ];
+    (select(HEADERS.to_vec()), prop::option::of(claim_value()), prop::option::weighted(0.8, test)).prop_map(
+        |(key, default, test)| match test {
+            Some(test) => Atom::Claim { claim: Claim { name: key.to_owned(), key: key.to_owned(), default }, test },
+            None => Atom::ClaimPresent(key.to_owned()),
+        },
+    )
 }
 
 fn text_test() -> impl Strategy<Value = TextTest> {
@@ -147,14 +179,15 @@ pub(crate) fn path(name: &str) -> JsonPath {
 /// Facts that own what they show.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Call {
-    pub(crate) strings: [String; 11],
-    pub(crate) ints: [Option<i64>; 2],
-    pub(crate) bools: [Option<bool>; 1],
+    pub(crate) strings: [String; StrField::COUNT],
+    pub(crate) ints: [Option<i64>; IntField::COUNT],
+    pub(crate) bools: [Option<bool>; BoolField::COUNT],
     pub(crate) groups: Vec<String>,
     pub(crate) scopes: Vec<String>,
     pub(crate) ip: Option<IpAddr>,
     pub(crate) headers: Vec<(String, String)>,
     pub(crate) body: Body,
+    pub(crate) claims: Vec<(String, ClaimValue)>,
 }
 
 /// A body: `None` cannot be read.
@@ -179,6 +212,9 @@ impl Call {
             headers: self,
             body: &self.body,
             text_engine: engine,
+            claims: self,
+            env: self,
+            ..Facts::empty()
         }
     }
 }
@@ -187,6 +223,18 @@ impl HeaderView for Call {
     fn get(&self, name: &str) -> Option<&str> {
         let found = self.headers.iter().find(|(header, _)| header == name);
         found.map(|(_, value)| value.as_str())
+    }
+}
+
+impl ClaimView for Call {
+    fn claim(&self, key: &str) -> Result<Option<ClaimValue>, Unreadable> {
+        Ok(self.claims.iter().find(|(known, _)| known == key).map(|(_, value)| value.clone()))
+    }
+}
+
+impl EnvView for Call {
+    fn env(&self, name: &str) -> Option<&str> {
+        (name == "site").then_some("ab")
     }
 }
 
@@ -221,16 +269,17 @@ pub(crate) fn calls() -> impl Strategy<Value = Call> {
     let header = (select(HEADERS.to_vec()), select(TEXTS.to_vec()))
         .prop_map(|(name, value)| (name.to_owned(), value.to_owned()));
     (
-        prop::array::uniform11(text),
-        prop::array::uniform2(number),
+        prop::array::uniform15(text),
+        prop::array::uniform9(number),
         any::<Option<bool>>().prop_map(|value| [value]),
         members(),
         members(),
         prop::option::of(select(ADDRESSES.to_vec()).prop_map(|ip| ip.parse().unwrap())),
         prop::collection::vec(header, 0..3),
         prop::option::weighted(0.8, readable()).prop_map(Body),
+        prop::collection::vec((select(HEADERS.to_vec()).prop_map(str::to_owned), claim_value()), 0..3),
     )
-        .prop_map(|(strings, ints, bools, groups, scopes, ip, headers, body)| Call {
+        .prop_map(|(strings, ints, bools, groups, scopes, ip, headers, body, claims)| Call {
             strings,
             ints,
             bools,
@@ -239,7 +288,18 @@ pub(crate) fn calls() -> impl Strategy<Value = Call> {
             ip,
             headers,
             body,
+            claims,
         })
+}
+
+fn claim_value() -> impl Strategy<Value = ClaimValue> {
+    let text = || select(TEXTS.to_vec()).prop_map(str::to_owned);
+    prop_oneof![
+        any::<bool>().prop_map(ClaimValue::Bool),
+        (-2..=2_i64).prop_map(ClaimValue::Int),
+        text().prop_map(ClaimValue::Str),
+        prop::collection::vec(text(), 0..3).prop_map(ClaimValue::List),
+    ]
 }
 
 fn readable() -> impl Strategy<Value = Readable> {

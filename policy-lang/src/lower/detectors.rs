@@ -1,10 +1,11 @@
 //! Detectors: built in, whole families, and those of the policy itself.
 
 use super::Lowerer;
+use crate::catalogue;
 use crate::codes::Code;
 use crate::diagnostic::Diagnostic;
 use crate::program::CustomDetector;
-use crate::schema::{detector_names, family, family_names};
+use crate::schema::detector_names;
 use crate::suggest::did_you_mean;
 use crate::syntax::{DetectorSyntax, Text, Value};
 use std::collections::BTreeSet;
@@ -23,11 +24,11 @@ impl<'s> Lowerer<'s, '_> {
         let mut custom: Vec<CustomDetector> = Vec::new();
         for entry in written {
             match entry {
-                DetectorSyntax::Family(name) => match family(&name.node) {
-                    Some(members) => built_in.extend(members.map(str::to_owned)),
+                DetectorSyntax::Family(name) => match catalogue::family(&name.node) {
+                    Some(members) => built_in.extend(members.iter().map(|member| member.id.to_owned())),
                     None => sound = self.unknown_family(name),
                 },
-                DetectorSyntax::Name(name) if detector_names().any(|known| known == name.node) => {
+                DetectorSyntax::Name(name) if catalogue::detector(&name.node).is_some() => {
                     built_in.insert(name.node.clone());
                 }
                 DetectorSyntax::Name(name) => match self.custom_named(file, name) {
@@ -99,7 +100,7 @@ impl<'s> Lowerer<'s, '_> {
                 names.detectors.keys().map(|name| (*name).to_owned()).chain(imported.flatten()).collect()
             })
             .unwrap_or_default();
-        let is_family = family_names().any(|known| known == name.node);
+        let is_family = catalogue::family(&name.node).is_some();
         let mut candidates: Vec<&str> = detector_names().collect();
         candidates.extend(own.iter().map(String::as_str));
         let help = match is_family {
@@ -118,12 +119,13 @@ impl<'s> Lowerer<'s, '_> {
 
     /// Always false, for the caller to store.
     fn unknown_family(&mut self, name: &Text) -> bool {
-        let all = || family_names().collect::<Vec<_>>().join(", ");
+        let all = || catalogue::families().join(", ");
         self.error(
             Diagnostic::error(Code::UnknownDetector, format!("there is no family of detectors `{}`", name.node))
                 .label(name.span, "")
                 .help(
-                    did_you_mean(&name.node, family_names()).unwrap_or_else(|| format!("the families are {}", all())),
+                    did_you_mean(&name.node, catalogue::families())
+                        .unwrap_or_else(|| format!("the families are {}", all())),
                 ),
         );
         false

@@ -1,10 +1,10 @@
 //! `mask …` and `drop …`
 
 use super::Lowerer;
+use crate::catalogue;
 use crate::codes::Code;
 use crate::diagnostic::Diagnostic;
 use crate::program::{Effect, JsonPath, Mask, Matcher, Selector, Side, Transform};
-use crate::schema::is_open_ended;
 use crate::source::{Span, Spanned};
 use crate::syntax::{MaskClause, MatcherSyntax, Text};
 
@@ -74,7 +74,9 @@ impl<'s> Lowerer<'s, '_> {
             return None;
         }
         let open_ended = matchers.iter().find_map(|matcher| match matcher {
-            Matcher::Detector(name) if is_open_ended(name) => Some(name),
+            Matcher::Detector(name) if catalogue::detector(name).is_some_and(|known| !known.takes_last4()) => {
+                Some(name)
+            }
             _ => None,
         });
         if let (Transform::Last4, Some(name)) = (&written.node, open_ended) {

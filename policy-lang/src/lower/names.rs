@@ -1,9 +1,10 @@
 //! Which names a file knows: its own definitions, and those of imported files under their alias.
 
 use super::{Key, Lowerer};
+use crate::catalogue;
 use crate::codes::Code;
 use crate::diagnostic::Diagnostic;
-use crate::schema::{BoolField, IntField, StrField, detector_names, family_names};
+use crate::schema::{BoolField, IntField, StrField};
 use crate::source::{Sources, Span};
 use crate::suggest::did_you_mean;
 use crate::syntax::{ClaimItem, DetectorItem, ImportItem, Item, LetItem, SetItem};
@@ -110,7 +111,7 @@ fn is_taken(item: &Item, name: &str) -> bool {
         let mut fields = strings.chain(numbers).chain(BoolField::ALL.iter().map(|(_, name)| *name));
         ROOTS.contains(&name) || fields.any(|field| field == name)
     };
-    let is_detector = || detector_names().any(|known| known == name) || family_names().any(|known| known == name);
+    let is_detector = || catalogue::detector(name).is_some() || catalogue::family(name).is_some();
     match item {
         Item::Let(_) => is_field(),
         Item::Detector(_) => is_detector(),

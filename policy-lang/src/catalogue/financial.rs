@@ -1,0 +1,155 @@
+//! Cards, accounts, wallets.
+
+use super::DetectorTier::{Context, Validated};
+use super::{Detector, entry, open_ended};
+
+const F: &[&str] = &["pii", "financial"];
+const CARD: &[&str] = &["pii", "financial", "pci"];
+const CRYPTO: &[&str] = &["financial", "crypto"];
+
+pub(super) const DETECTORS: &[Detector] = &[
+    open_ended(entry(
+        "card_track",
+        "CARD_TRACK",
+        Validated,
+        CARD,
+        [
+            "magnetic stripe of a payment card, track 1 or 2",
+            "start sentinel, card number with Luhn, separator, expiry, end sentinel",
+            "ISO/IEC 7813",
+        ],
+        &[],
+    )),
+    entry(
+        "credit_card",
+        "CREDIT_CARD",
+        Validated,
+        CARD,
+        [
+            "payment card number of 12 to 19 digits, one separator at most between two of them",
+            "range of an issuer (Visa, Mastercard, American Express, Discover, Diners Club, JCB, UnionPay, Maestro, Mir, RuPay, Troy, Verve) and Luhn",
+            "ISO/IEC 7812-1, issuers' published ranges",
+        ],
+        &[],
+    ),
+    open_ended(entry(
+        "card_cvv",
+        "CARD_CVV",
+        Context,
+        CARD,
+        ["card verification value", "3 or 4 digits", "PCI DSS 4.0 §3.3.1"],
+        &["cvv", "cvv2", "cvc", "cvc2", "cid", "csc", "card verification", "security code", "card_cvv", "card_cvc"],
+    )),
+    open_ended(entry(
+        "card_expiry",
+        "CARD_EXPIRY",
+        Context,
+        CARD,
+        ["expiry date of a card", "MM/YY or MM/YYYY with a possible month", "ISO/IEC 7813, PCI DSS 4.0"],
+        &[
+            "exp",
+            "expiry",
+            "expires",
+            "expiration",
+            "exp date",
+            "expiry date",
+            "expiration date",
+            "valid thru",
+            "valid until",
+            "good thru",
+            "exp_date",
+            "card_expiry",
+        ],
+    )),
+    entry(
+        "iban",
+        "IBAN",
+        Validated,
+        F,
+        [
+            "international bank account number, in groups or not",
+            "length of its country and mod 97",
+            "ISO 13616, SWIFT IBAN registry",
+        ],
+        &[],
+    ),
+    entry(
+        "bic",
+        "BIC",
+        Context,
+        F,
+        ["bank identifier code (SWIFT)", "four letters, a country, two or five more", "ISO 9362"],
+        &["bic", "swift", "swift code", "swift/bic", "bic/swift", "bic code", "swiftcode", "bank identifier"],
+    ),
+    entry(
+        "us_aba",
+        "US_ABA",
+        Context,
+        &["pii", "financial", "ids_us"],
+        [
+            "US bank routing number",
+            "9 digits with a Federal Reserve prefix, weights 3-7-1",
+            "ABA routing number policy",
+        ],
+        &[
+            "aba",
+            "routing",
+            "routing number",
+            "routing no",
+            "rtn",
+            "aba number",
+            "transit number",
+            "routing_number",
+            "fedwire",
+            "ach",
+        ],
+    ),
+    entry(
+        "us_bank_account",
+        "US_BANK_ACCOUNT",
+        Context,
+        &["pii", "financial", "ids_us"],
+        ["US bank account number", "8 to 17 digits", "NACHA operating rules, account number field"],
+        &[
+            "account number",
+            "account no",
+            "account #",
+            "acct",
+            "acct no",
+            "acct number",
+            "bank account",
+            "checking account",
+            "savings account",
+            "account_number",
+            "accountnumber",
+        ],
+    ),
+    entry(
+        "uk_sort_code",
+        "UK_SORT_CODE",
+        Context,
+        &["pii", "financial", "ids_gb"],
+        ["UK bank sort code", "three pairs of digits with dashes or blanks, or six digits", "Pay.UK, sorting codes"],
+        &["sort code", "sort-code", "sortcode", "sort_code"],
+    ),
+    entry(
+        "btc_address",
+        "BTC_ADDRESS",
+        Validated,
+        CRYPTO,
+        [
+            "Bitcoin address",
+            "Base58Check with version 0x00 or 0x05, or bech32/bech32m with the prefix bc",
+            "BIP 13, BIP 173, BIP 350",
+        ],
+        &[],
+    ),
+    entry(
+        "eth_address",
+        "ETH_ADDRESS",
+        Validated,
+        CRYPTO,
+        ["Ethereum address", "0x and 40 hexadecimal digits; mixed case must be its checksum", "EIP-55"],
+        &[],
+    ),
+];
