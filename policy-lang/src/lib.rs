@@ -30,7 +30,6 @@ mod codes;
 mod date;
 mod decision;
 mod diagnostic;
-mod display;
 mod facts;
 mod glob;
 mod interpreter;
@@ -39,6 +38,7 @@ mod load;
 mod lower;
 mod needs;
 mod parse;
+mod print;
 mod program;
 pub mod regex;
 mod render;
@@ -62,6 +62,7 @@ pub use facts::{
 pub use glob::glob_match;
 pub use interpreter::{eval_atom, interpret, interpret_response, trace, with_risk};
 pub use load::{Loaded, load_path, load_sources};
+pub use print::print;
 pub use program::{
     ApprovalRequirement, Atom, AtomId, Claim, ClaimTest, ClaimValue, CompareOp, Condition, CustomDetector, Effect,
     Expect, ExpectKind, ExpectedValue, ExpectedVerdict, GrantRequirement, Invariant, InvariantKind, Invariants,

@@ -87,6 +87,12 @@ struct Part {
     except: Vec<Rc<SetValue>>,
 }
 
+impl Part {
+    fn is_empty(&self) -> bool {
+        self.texts.literals.is_empty() && self.texts.globs.is_empty() && self.nets.is_empty()
+    }
+}
+
 impl SetValue {
     fn size(&self) -> usize {
         let size = |part: &Part| part.texts.literals.len() + part.texts.globs.len() + part.nets.len();
@@ -125,8 +131,7 @@ impl SetValue {
                 part.except.push(Rc::clone(other));
             }
         }
-        self.parts
-            .retain(|part| !part.texts.literals.is_empty() || !part.texts.globs.is_empty() || !part.nets.is_empty());
+        self.parts.retain(|part| !part.is_empty());
     }
 
     fn normalize(&mut self) {
@@ -363,6 +368,8 @@ impl<'s> Lowerer<'s, '_> {
         for entry in &braces.entries {
             sound &= self.entry(file, &mut set, entry).is_some();
         }
+        // Where every entry is a set that was cut, the first part stays empty: a leaf that nothing is ever in.
+        set.parts.retain(|part| !part.is_empty());
         set.normalize();
         sound.then_some(set)
     }
