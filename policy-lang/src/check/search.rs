@@ -36,11 +36,19 @@ impl Want {
 /// Whether there is such a call.
 #[derive(Clone, Debug)]
 pub(super) enum Answer {
-    /// By variable of the theory. What is not named may be anything.
-    Yes(Vec<(usize, Value)>),
+    Yes(Model),
     No,
     /// The bound on work was hit.
     Unknown,
+}
+
+/// A call, as far as the question reads it. What is not named may be anything.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Model {
+    /// By variable of the theory.
+    pub(super) values: Vec<(usize, Value)>,
+    /// What was assumed of each atom that was read.
+    pub(super) truths: Vec<(usize, Truths)>,
 }
 
 /// Work of one question.
@@ -195,14 +203,16 @@ impl<'p> Solver<'p> {
         self.theory.value(var, &wanted, &mut self.budget)
     }
 
-    fn model(&mut self) -> Option<Vec<(usize, Value)>> {
-        let mut model = Vec::new();
-        let mut vars: Vec<usize> = self.trail.iter().map(|(atom, _)| self.theory.var_of(*atom)).collect();
+    fn model(&mut self) -> Option<Model> {
+        let mut model = Model::default();
+        let read = self.trail.iter().map(|(atom, _)| *atom);
+        model.truths = read.clone().map(|atom| (atom, self.allowed.get(atom).copied().unwrap_or(ANY))).collect();
+        let mut vars: Vec<usize> = read.map(|atom| self.theory.var_of(atom)).collect();
         vars.sort_unstable();
         vars.dedup();
         for var in vars {
             match self.value(var) {
-                Possible::Yes(value) => model.push((var, value)),
+                Possible::Yes(value) => model.values.push((var, value)),
                 _ => return None,
             }
         }
