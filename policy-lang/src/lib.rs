@@ -26,6 +26,7 @@
 #![forbid(unsafe_code)]
 
 pub mod catalogue;
+mod check;
 mod codes;
 mod date;
 mod decision;
@@ -45,6 +46,7 @@ mod program;
 pub mod regex;
 pub mod register;
 mod render;
+mod sarif;
 mod scanner;
 pub mod schema;
 mod source;
