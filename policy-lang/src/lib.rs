@@ -26,12 +26,14 @@
 #![forbid(unsafe_code)]
 
 pub mod catalogue;
+mod check;
 mod codes;
 mod date;
 mod decision;
 mod diagnostic;
 pub mod explain;
 mod facts;
+mod format;
 mod glob;
 mod interpreter;
 mod limits;
@@ -44,6 +46,7 @@ mod program;
 pub mod regex;
 pub mod register;
 mod render;
+mod sarif;
 mod scanner;
 pub mod schema;
 mod source;
@@ -62,6 +65,7 @@ pub use diagnostic::{Diagnostic, Diagnostics, Label, Patch, Severity as Diagnost
 pub use facts::{
     BodyView, ClaimView, DeclaredPurpose, EnvView, Facts, HeaderView, JsonValue, Nothing, TextEngine, Unreadable,
 };
+pub use format::{format, format_source};
 pub use glob::glob_match;
 pub use interpreter::{eval_atom, interpret, interpret_response, trace, with_risk};
 pub use load::{Loaded, load_path, load_sources};

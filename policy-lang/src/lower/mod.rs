@@ -24,6 +24,7 @@ mod tests_on_content;
 mod tests_on_fields;
 mod usage;
 
+use crate::check::Outline;
 use crate::codes::Code;
 use crate::diagnostic::Diagnostic;
 use crate::limits::{ERRORS_MAX, RULES_MAX};
@@ -43,6 +44,8 @@ pub(crate) struct Checked {
     pub(crate) version: u64,
     pub(crate) docs: String,
     pub(crate) rules: Vec<Rule>,
+    /// In the order of the rules.
+    pub(crate) outlines: Vec<Outline>,
     pub(crate) atoms: Vec<Atom>,
     pub(crate) invariants: Invariants,
     pub(crate) tests: Vec<PolicyTest>,
@@ -67,7 +70,8 @@ pub(crate) fn lower(items: &[(usize, Item)], sources: &Sources, errors: &mut Vec
     let files = names::collect(items, sources, errors);
     let mut lowerer = Lowerer::new(files, errors);
     lowerer.check_definitions();
-    let rules: Vec<Rule> = members.rules.values().map(|rule| lowerer.rule(rule)).collect();
+    let (rules, outlines): (Vec<Rule>, Vec<Outline>) =
+        members.rules.values().map(|rule| lowerer.rule(rule)).unzip();
     let invariants = lowerer.invariants(&members.invariants);
     let ids: BTreeMap<&str, usize> = members.rules.keys().enumerate().map(|(id, name)| (*name, id)).collect();
     let tests = lowerer.tests(&members.tests, &ids);
@@ -89,12 +93,13 @@ pub(crate) fn lower(items: &[(usize, Item)], sources: &Sources, errors: &mut Vec
     }
     let header = members.headers.first().copied();
     warnings.extend(nothing_allowed(&rules, header));
-    let (rules, kept) = prune::prune(rules, &atoms);
+    let (rules, outlines, kept) = prune::prune(rules, outlines, &atoms);
     Checked {
         name: header.map_or_else(String::new, |header| header.name.node.clone()),
         version: header.map_or(0, |header| header.version),
         docs: header.map_or_else(String::new, |header| header.docs.clone()),
         rules,
+        outlines,
         atoms: kept,
         invariants: prune::prune_invariants(invariants, &atoms),
         tests,

@@ -80,8 +80,12 @@ pub(crate) fn parse_item(file_text: &str, raw: RawItem<'_>) -> Parsed<Item> {
 /// The `///` lines right before an item, without the slashes.
 pub(crate) fn docs_before(text: &str, start: usize) -> String {
     let mut lines: Vec<&str> = Vec::new();
-    let before = text.get(..start).unwrap_or("");
+    let before = text.get(..start).unwrap_or("").trim_start_matches('\u{feff}');
     let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
+    // The lines above belong to the item that begins the line.
+    if !before.get(line_start..).unwrap_or("").trim().is_empty() {
+        return String::new();
+    }
     for line in before.get(..line_start).unwrap_or("").lines().rev() {
         let Some(doc) = line.trim_start().strip_prefix("///") else {
             break;

@@ -7,7 +7,7 @@ use policy_lang::testing::{Coverage, percent};
 use serde_json::json;
 
 #[derive(Debug, clap::Args)]
-pub(super) struct Args {
+pub(in crate::cli) struct Args {
     #[command(flatten)]
     paths: Paths,
     #[command(flatten)]

@@ -7,7 +7,7 @@ use policy_lang::register::{Register, html, markdown};
 use std::path::PathBuf;
 
 #[derive(Debug, clap::Args)]
-pub(super) struct Args {
+pub(in crate::cli) struct Args {
     #[command(flatten)]
     paths: Paths,
     /// In which form

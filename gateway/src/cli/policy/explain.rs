@@ -2,8 +2,10 @@
 
 use super::super::Failure;
 use super::set::{Paths, color, print};
+use crate::clock::Clock;
 use clap::ValueEnum;
-use jiff::Zoned;
+use jiff::tz::TimeZone;
+use policy_lang::Date;
 use policy_lang::explain::{explain, to_json, to_text};
 use policy_lang::testing::Call;
 use serde_json::{Value, json};
@@ -14,11 +16,11 @@ use std::path::PathBuf;
 const CALL_BYTES_MAX: u64 = 16 << 20;
 
 #[derive(Debug, clap::Args)]
-pub(super) struct Args {
+pub(in crate::cli) struct Args {
     #[command(flatten)]
     paths: Paths,
     /// The call as JSON: {"identity": …, "request": …, "response": …, "time": …, "env": …} as in a test; `-` reads standard input.
-    /// Without a time it is now
+    /// Without a time it is now, in the zone of this machine
     #[arg(long, value_name = "FILE")]
     request: PathBuf,
     /// How the explanation is printed
@@ -74,11 +76,10 @@ fn read_call(args: &Args) -> Result<Call, Failure> {
     let json: Value = serde_json::from_slice(&bytes).map_err(|error| Failure::usage(format!("{name}: {error}")))?;
     let mut given = Call::parse_parts(&json).map_err(|error| Failure::usage(format!("{name}: {error}")))?;
     if given.time.is_empty() {
-        let now = Zoned::now();
-        let weekday = now.strftime("%a").to_string().to_lowercase();
-        given.time.insert("hour".to_owned(), now.hour().into());
-        given.time.insert("weekday".to_owned(), weekday.into());
-        given.time.insert("date".to_owned(), now.strftime("%Y-%m-%d").to_string().into());
+        let now = Clock::system().moment(&TimeZone::system());
+        given.time.insert("hour".to_owned(), now.hour.into());
+        given.time.insert("weekday".to_owned(), now.weekday.into());
+        given.time.insert("date".to_owned(), Date::from_days(now.date).to_string().into());
     }
     Call::new(&given).map_err(|error| Failure::usage(format!("{name}: {error}")))
 }

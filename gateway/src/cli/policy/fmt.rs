@@ -12,7 +12,7 @@ const INPUT_BYTES_MAX: u64 = 2 << 20;
 const DEPTH_MAX: usize = 16;
 
 #[derive(Debug, clap::Args)]
-pub(super) struct Args {
+pub(in crate::cli) struct Args {
     /// A `.policy` file, a directory of them, or `-` for standard input to standard output
     #[arg(required = true, value_name = "PATH")]
     paths: Vec<PathBuf>,
@@ -114,5 +114,5 @@ fn replace(path: &Path, text: &str) -> std::io::Result<()> {
 
 fn format(name: &str, text: &str) -> Result<String, String> {
     let found = |found: Diagnostics| found.render_all(std::io::stderr().is_terminal());
-    policy_lang::format(&Source { name: name.to_owned(), text: text.to_owned() }).map_err(found)
+    policy_lang::format_source(&Source { name: name.to_owned(), text: text.to_owned() }).map_err(found)
 }

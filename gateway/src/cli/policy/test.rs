@@ -8,7 +8,7 @@ use policy_lang::testing::{junit, to_json, to_text};
 use serde_json::{Value, json};
 
 #[derive(Debug, clap::Args)]
-pub(super) struct Args {
+pub(in crate::cli) struct Args {
     #[command(flatten)]
     paths: Paths,
     /// Runs only tests whose name contains this
