@@ -116,11 +116,11 @@ mod tests {
 
     #[test]
     fn a_fixed_value_is_there_at_once_and_can_be_replaced() {
-        let slot = slot(CredentialSource::Fixed(Secret::new("one".to_owned())));
-        assert_eq!(line(&slot, 0).as_deref(), Some("authorization: Bearer one"));
-        slot.hold(&Secret::new("two".to_owned()), u64::MAX);
-        assert_eq!(line(&slot, 0).as_deref(), Some("authorization: Bearer two"));
-        assert!(!format!("{slot:?}").contains("two") && !format!("{slot:?}").contains("one"));
+        let slot = slot(CredentialSource::Fixed(Secret::new("alpha-1".to_owned())));
+        assert_eq!(line(&slot, 0).as_deref(), Some("authorization: Bearer alpha-1"));
+        slot.hold(&Secret::new("beta-2".to_owned()), u64::MAX);
+        assert_eq!(line(&slot, 0).as_deref(), Some("authorization: Bearer beta-2"));
+        assert!(!format!("{slot:?}").contains("beta-2") && !format!("{slot:?}").contains("alpha-1"));
     }
 
     #[test]

@@ -65,7 +65,7 @@ fn callers_that_cannot_be_identified() {
         format!("{} {challenge} {}", answer.status, answer.text())
     };
     insta::assert_snapshot!(raw(gateway, b"GET /v1/models HTTP/1.1\r\nHost: a\r\n\r\n"), @r#"401 {"error":{"message":"no token was presented; send it as `Authorization: Bearer …`","type":"authentication_error","param":null,"code":"missing_token"}}"#);
-    insta::assert_snapshot!(with("not-a-token"), @r#"401 Bearer realm="sallyport", error="invalid_token", error_description="the token is not a well-formed JWT" {"error":{"message":"the token is not a well-formed JWT","type":"authentication_error","param":null,"code":"invalid_token"}}"#);
+    insta::assert_snapshot!(with("not-a-token"), @r#"401 Bearer realm="sallyport", error="invalid_token", error_description="the token is not well-formed" {"error":{"message":"the token is not well-formed","type":"authentication_error","param":null,"code":"invalid_token"}}"#);
     let mut forged = house.token.clone();
     forged.pop();
     forged.push(if house.token.ends_with('A') { 'B' } else { 'A' });

@@ -206,3 +206,43 @@ path = "policies/"
             .replace("groups = [\"clinicians\"]", "groups = []")
     ));
 }
+
+#[test]
+fn every_configuration_in_the_identity_guide_is_good() {
+    let dir = tempfile::tempdir().unwrap();
+    for name in ["introspection", "console", "vllm", "token", "gw"] {
+        std::fs::write(dir.path().join(name), "s3cret").unwrap();
+    }
+    let guide = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/identity.md")).unwrap();
+    let guide = guide.replace("file:/run/secrets/", &format!("file:{}/", dir.path().display()));
+    let blocks = |fence: &str| -> Vec<String> {
+        let parts = guide.split(fence).skip(1);
+        parts.map(|rest| rest.split("\n```").next().unwrap().to_owned()).collect()
+    };
+    let issuer = GOOD.find("[[issuer]]").unwrap();
+    let upstream = GOOD.find("[[upstream]]").unwrap();
+    let policy = GOOD.find("[policy]").unwrap();
+    let mut issuers = Vec::new();
+    for block in blocks("\n```toml\n") {
+        // What a block does not show is taken from the smallest file.
+        let mut text = GOOD[..issuer].to_owned();
+        if !block.contains("[[issuer]]") {
+            text.push_str(&GOOD[issuer..upstream]);
+        }
+        if !block.contains("[[upstream]]") {
+            text.push_str(&GOOD[upstream..policy]);
+        }
+        text.push_str(&GOOD[policy..]);
+        let config =
+            parse(Path::new("sallyport.toml"), &format!("{text}\n{block}")).unwrap_or_else(|e| panic!("{block}\n{e}"));
+        issuers.push(config.issuers[0].url.clone());
+    }
+    for name in ["keycloak", "microsoftonline", "okta", "accounts.google", "githubusercontent", "kubernetes"] {
+        assert!(issuers.iter().any(|url| url.contains(name)), "{name} has no walkthrough");
+    }
+    let lists = blocks("\n```toml revocation\n");
+    assert!(!lists.is_empty());
+    for list in lists {
+        assert_eq!(crate::identity::Revocations::parse(&list).unwrap().len(), 3);
+    }
+}

@@ -203,6 +203,7 @@ impl IdentityError {
     pub fn code(self) -> &'static str {
         match self {
             Self::Missing => "missing_token",
+            Self::TwoCredentials => "two_credentials",
             Self::Busy => "identity_busy",
             Self::IssuerUnavailable => "issuer_unavailable",
             _ => "invalid_token",

@@ -89,7 +89,7 @@ mod tests {
             let mut first = Box::pin(pool.verify("a.b.c", 0));
             assert!(poll_once(first.as_mut()).await.is_none());
             assert_eq!(pool.verify("a.b.c", 0).await, Err(IdentityError::Busy));
-            drop(waiting);
+            drop(waiting.recv());
             assert_eq!(first.await, Err(IdentityError::Busy));
         });
         let pool = VerifyPool::start(&verifier, 2, 4).unwrap();
