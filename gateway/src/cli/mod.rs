@@ -2,6 +2,7 @@
 
 mod approvals;
 mod audit;
+mod mask;
 mod policy;
 mod quickstart;
 mod run;
@@ -41,6 +42,8 @@ enum Command {
     /// Searches, shows and verifies the evidence
     #[command(subcommand)]
     Audit(audit::Command),
+    /// Masks text, JSON or a stream from standard input as a policy says
+    Mask(mask::Args),
     /// Lists and decides on calls that wait for a person
     #[command(subcommand)]
     Approvals(approvals::Command),
@@ -88,6 +91,7 @@ pub fn main() -> ExitCode {
         Some(Command::Run(args)) => run::run(args),
         Some(Command::Policy(command)) => policy::run(command),
         Some(Command::Audit(command)) => audit::run(command),
+        Some(Command::Mask(args)) => mask::run(&args),
         Some(Command::Approvals(command)) => approvals::run(command),
         Some(Command::Token(args)) => token::run(args),
     };
