@@ -179,6 +179,19 @@ fn responses_streams_repeat_the_masked_text_and_number_on() {
 }
 
 #[test]
+fn items_without_numbers_are_told_apart_by_their_ids() {
+    let event = |name: &str, rest: &str| format!("data: {{\"type\":\"response.{name}\"{rest}}}\n\n");
+    let call = |id: &str| {
+        event("function_call_arguments.delta", &format!(r#","item_id":"{id}","delta":"\"536-22-""#))
+            + &event("function_call_arguments.delta", &format!(r#","item_id":"{id}","delta":"8145\"""#))
+            + &event("output_item.done", &format!(r#","item":{{"id":"{id}","arguments":"\"536-22-8145\""}}"#))
+    };
+    let masked = stream(Operation::Responses, &(call("a") + &call("b")));
+    assert_eq!(masked.matches("[US_SSN]").count(), 4, "{masked}");
+    assert!(!masked.contains("8145"), "{masked}");
+}
+
+#[test]
 fn anthropic_requests() {
     insta::assert_snapshot!(request(Operation::Messages, r#"{"system":[{"type":"text","text":"536-22-8145","cache_control":{"type":"ephemeral"}}],"messages":[
         {"role":"user","content":[{"type":"image","source":{"type":"base64","media_type":"image/png","data":"536-22-8145"}},

@@ -395,13 +395,16 @@ fn streams_mask_like_whole_answers() {
     assert!(changed * 3 > pairs, "the texts must have something to mask");
 }
 
+/// Choice, call, pieces to come, and the text.
+type Queue = (usize, Option<usize>, Vec<Vec<u16>>, String);
+
 #[test]
 fn four_choices_and_three_tools_interleaved() {
     let plan = plans().remove(0);
     for seed in 0..400 {
         let mut numbers = Numbers(seed);
         // Channels: four choices, each with content and three calls.
-        let mut queues: Vec<(usize, Option<usize>, Vec<Vec<u16>>, String)> = Vec::new();
+        let mut queues: Vec<Queue> = Vec::new();
         for choice in 0..4 {
             let content = text(&mut numbers);
             queues.push((choice, None, pieces(&content, &mut numbers), content));

@@ -8,7 +8,7 @@ import sys
 import xllamacpp
 
 
-def main(model, alias):
+def main(model, alias, grammar=""):
     params = xllamacpp.CommonParams()
     params.model.path = model
     params.model_alias = {alias}
@@ -20,6 +20,12 @@ def main(model, alias):
     params.warmup = False
     params.offline = True
     params.ui = False
+    if grammar:
+        # For the APIs that do not pass a request's own grammar on (Anthropic's).
+        default = xllamacpp.CommonGrammar()
+        default.type = xllamacpp.common_grammar_type.COMMON_GRAMMAR_TYPE_USER
+        default.grammar = grammar
+        params.sampling.grammar = default
     server = xllamacpp.Server(params)
     print(server.listening_address, flush=True)
     sys.stdin.read()

@@ -16,13 +16,13 @@ STOP_SECONDS_MAX = 15
 
 
 @contextmanager
-def llama(directory, alias):
-    """llama.cpp's server with the tiny model; yields its URL."""
+def llama(directory, alias, grammar=""):
+    """llama.cpp's server with the tiny model; yields its URL. `grammar`: what it says if a request has none of its own."""
     model = directory / "tiny.gguf"
     subprocess.run([sys.executable, HERE / "tiny_model.py", model], check=True)
     log_path = directory / "llama.log"
     with log_path.open("wb") as log:
-        command = [sys.executable, HERE / "llama_server.py", model, alias]
+        command = [sys.executable, HERE / "llama_server.py", model, alias, grammar]
         server = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log)
         try:
             url = server.stdout.readline().decode().strip()

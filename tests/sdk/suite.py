@@ -1,4 +1,4 @@
-"""The official OpenAI Python SDK, unchanged, through the gateway to a real inference server.
+"""The official OpenAI and Anthropic SDKs, unchanged, through the gateway to a real inference server.
 
 The server is llama.cpp's with a tiny random model. A `grammar` in the request makes it say an exact text, one byte per
 streamed chunk: as badly fragmented as a text can be. The first half runs straight against it and shows that the number
@@ -23,6 +23,7 @@ from pathlib import Path
 
 import openai
 
+import apis
 import servers
 
 HERE = Path(__file__).resolve().parent
@@ -248,7 +249,13 @@ def expect(kind, call):
 
 # ---- the runner
 
-DIRECT = [direct_answer, direct_stream_is_one_byte_per_chunk, direct_models, direct_examples_run]
+DIRECT = [
+    direct_answer,
+    direct_stream_is_one_byte_per_chunk,
+    direct_models,
+    direct_examples_run,
+    *apis.DIRECT,
+]
 AFTERWARDS = [evidence_is_found, evidence_is_sound, no_raw_number_on_disk]
 
 
@@ -256,7 +263,7 @@ def through_gateway():
     """Every case above whose parameter is the gateway, in the order they are written."""
     functions = [f for f in globals().values() if inspect.isfunction(f) and f.__module__ == __name__]
     cases = [f for f in functions if list(inspect.signature(f).parameters) == ["gateway"]]
-    return [case for case in cases if case not in AFTERWARDS]
+    return [case for case in cases if case not in AFTERWARDS] + apis.THROUGH
 
 
 class Score:
@@ -287,7 +294,7 @@ def main():
         policies = directory / "policies"
         policies.mkdir()
         shutil.copy(HERE / "sdk.policy", policies)
-        with servers.llama(directory, MODEL) as llama:
+        with servers.llama(directory, MODEL, GRAMMAR["grammar"]) as llama:
             score.run(DIRECT, llama)
             if not options.direct:
                 with servers.gateway(directory, program, llama, policies) as gateway:

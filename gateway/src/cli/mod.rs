@@ -3,6 +3,7 @@
 mod approvals;
 mod audit;
 mod keys;
+mod mask;
 mod policy;
 mod quickstart;
 mod run;
@@ -42,6 +43,8 @@ enum Command {
     /// Searches, shows and verifies the evidence
     #[command(subcommand)]
     Audit(audit::Command),
+    /// Masks text, JSON or a stream from standard input as a policy says
+    Mask(mask::Args),
     /// Lists and decides on calls that wait for a person
     #[command(subcommand)]
     Approvals(approvals::Command),
@@ -92,6 +95,7 @@ pub fn main() -> ExitCode {
         Some(Command::Run(args)) => run::run(args),
         Some(Command::Policy(command)) => policy::run(command),
         Some(Command::Audit(command)) => audit::run(command),
+        Some(Command::Mask(args)) => mask::run(&args),
         Some(Command::Approvals(command)) => approvals::run(command),
         Some(Command::Keys(command)) => keys::run(command),
         Some(Command::Token(args)) => token::run(args),

@@ -246,3 +246,21 @@ fn every_configuration_in_the_identity_guide_is_good() {
         assert_eq!(crate::identity::Revocations::parse(&list).unwrap().len(), 3);
     }
 }
+
+#[test]
+fn dialects_are_names_or_routes() {
+    let with = |lines: &str| GOOD.replace("match = { path = \"/v1/\" }", lines);
+    let dialect = |lines: &str| parse(Path::new("sallyport.toml"), &with(lines)).unwrap().upstreams.remove(0).dialect;
+    assert_eq!(dialect(""), Dialect::Auto);
+    let anthropic = dialect("dialect = \"anthropic\"");
+    assert!(anthropic.route("POST", "/v1/messages").is_some() && anthropic.route("POST", "/v1/responses").is_none());
+    let own = dialect(
+        "dialect = \"json\"\n[[upstream.route]]\npath = \"/predict/{model}\"\nrequest_text = [\"$.a[*].note\"]\nresponse_text = [\"$.b\"]",
+    );
+    assert!(own.route("POST", "/predict/x").is_some() && own.route("POST", "/v1/messages").is_none());
+    assert_eq!((own.method_of("/predict/x"), own.to_string().as_str()), (Some("POST"), "json"));
+    insta::assert_snapshot!(errors(&with("dialect = \"nonsense\"")));
+    insta::assert_snapshot!(errors(&with("dialect = \"json\"")));
+    insta::assert_snapshot!(errors(&with("[[upstream.route]]\npath = \"/x\"")));
+    insta::assert_snapshot!(errors(&with("dialect = \"json\"\n[[upstream.route]]\npath = \"/x\"\nresponse_text = [\"b\"]")));
+}

@@ -275,7 +275,7 @@ mod tests {
         ] {
             assert!(form(bad).is_err(), "{bad}");
         }
-        assert_eq!(boundary("multipart/form-data; boundary=\"x y\"").is_err(), true);
+        assert!(boundary("multipart/form-data; boundary=\"x y\"").is_err());
         assert_eq!(boundary("multipart/form-data; charset=x; Boundary=\"x.y\"").unwrap(), "x.y");
     }
 

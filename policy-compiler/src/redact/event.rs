@@ -68,10 +68,33 @@ impl Reading {
     }
 }
 
+/// The numbers of items whose server only gives them ids, by first appearance.
+#[derive(Debug, Default)]
+pub(crate) struct Items(Vec<Vec<u8>>);
+
+impl Items {
+    /// The number of the item that an event is about; 0 if it does not say.
+    fn number(&mut self, document: &Document<'_>) -> Result<u32, RedactError> {
+        let at = |names: &[&str]| document.descend(document.root(), names).map_err(|_| RedactError::Duplicate);
+        let id = match at(&["item_id"])? {
+            Some(id) => Some(id),
+            None => at(&["item", "id"])?,
+        };
+        let Some(id) = id.and_then(|id| document.raw_string(id)) else { return Ok(0) };
+        let known = self.0.iter().position(|known| known == id);
+        let number = known.unwrap_or_else(|| {
+            self.0.push(id.to_vec());
+            self.0.len() - 1
+        });
+        u32::try_from(number).ok().filter(|&number| number < CHOICES_MAX).ok_or(RedactError::Member("item_id"))
+    }
+}
+
 /// Reads an event.
 pub(crate) fn read(
     document: &Document<'_>,
     table: &'static StreamTable,
+    items: &mut Items,
     info: &mut AnswerInfo,
 ) -> Result<Reading, RedactError> {
     let mut reading = Reading::default();
@@ -85,7 +108,7 @@ pub(crate) fn read(
         reading.ends.push(Ended::All);
     }
     match table.event(name.as_deref()) {
-        Some(known) => read_known(document, table, known, info, &mut reading)?,
+        Some(known) => read_known(document, table, known, items, info, &mut reading)?,
         // A kind that came after this was written: its strings are looked at, but pieces of a text cannot be.
         None if name.is_some_and(|name| name.ends_with(".delta") || name.ends_with("_delta")) => {
             return Err(RedactError::UnknownPiece);
@@ -104,13 +127,18 @@ fn read_known(
     document: &Document<'_>,
     table: &'static StreamTable,
     (spec, automaton): (&'static EventSpec, &'static Automaton),
+    items: &mut Items,
     info: &mut AnswerInfo,
     reading: &mut Reading,
 ) -> Result<(), RedactError> {
     let root = document.root();
     let mut base = Indices::default();
     for name in spec.indices {
-        base.push(index(document, root, name)?.unwrap_or_default());
+        let number = match index(document, root, name)? {
+            None if *name == "output_index" => items.number(document)?,
+            number => number.unwrap_or_default(),
+        };
+        base.push(number);
     }
     let prefix: Vec<Taken> = base.as_slice().iter().map(|number| Taken::At(*number)).collect();
     let with_base = |found: &Found<'_>| {

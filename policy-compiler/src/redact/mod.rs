@@ -13,6 +13,7 @@ mod document;
 mod edits;
 mod event;
 mod frames;
+mod plain;
 mod plan;
 mod stream;
 mod synthetic;
@@ -25,6 +26,7 @@ mod laws;
 
 pub use body::{redact_answer, redact_answer_as, redact_request, redact_request_as};
 pub use frames::{EVENT_BYTES_MAX, Framing};
+pub use plain::PlainRedactor;
 pub use plan::{MaskPlan, PlanError};
 pub use stream::{HELD_BYTES_MAX, StreamOutput, StreamRedactor};
 

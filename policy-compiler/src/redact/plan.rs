@@ -99,6 +99,18 @@ impl MaskPlan {
         Ok(Self::with(side, planned, true))
     }
 
+    /// The masks of `side` over every string, member name and number of a body, whatever API it is of.
+    ///
+    /// # Errors
+    /// [`PlanError`]
+    pub fn over_everything<'m>(
+        side: Side,
+        masks: impl IntoIterator<Item = (&'m str, &'m Mask)>,
+    ) -> Result<Self, PlanError> {
+        let masks = masks.into_iter().filter(|(_, mask)| !mask.record_only);
+        Ok(Self::with(side, planned(side, masks)?, true))
+    }
+
     /// Masks nothing.
     #[must_use]
     pub fn empty(side: Side) -> Self {

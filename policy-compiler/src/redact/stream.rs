@@ -3,7 +3,7 @@
 use super::body::slots_or_everything;
 use super::document::{Changed, Masker, Part, mask_text, pointer_to};
 use super::edits::Edits;
-use super::event::{self, Reading, StreamChannel};
+use super::event::{self, Items, Reading, StreamChannel};
 use super::frames::{Frame, Framer, Framing, RawEvent};
 use super::plan::MaskPlan;
 use super::synthetic::{self, Pattern};
@@ -45,6 +45,7 @@ pub struct StreamRedactor {
     held: usize,
     head: Vec<u8>,
     numbers: Numbers,
+    items: Items,
     info: AnswerInfo,
     hits: Vec<Hit>,
     /// Places whose hits are known: what repeats them counts once.
@@ -102,6 +103,7 @@ impl StreamRedactor {
             held: 0,
             head: Vec::new(),
             numbers: Numbers::default(),
+            items: Items::default(),
             info: AnswerInfo::default(),
             hits: Vec::new(),
             known: BTreeSet::new(),
@@ -203,7 +205,7 @@ impl StreamRedactor {
             Err(error) => return self.unparsable(event, &data, error, end, out),
         };
         let read = match self.table {
-            Some(table) => event::read(&document, table, &mut self.info),
+            Some(table) => event::read(&document, table, &mut self.items, &mut self.info),
             None if self.plan.is_empty() || self.plan.everywhere() => Ok(Reading::default()),
             None => Err(RedactError::Hidden),
         };
