@@ -3,15 +3,13 @@
 use super::plan::MaskPlan;
 use super::text::{TextHit, TextMasks, TextRedactor};
 use super::{ChannelCoverage, Coverage, Hit, RedactError, Redacted, Tier};
+use crate::detect::NUMBER_BYTES_MIN;
 use crate::dialect::{AnswerInfo, Operation, Slots, TextKind, answer_slots, is_schema_name, prompt_slots};
 use crate::json::{self, Document, JsonError, Kind, NodeId, write_string};
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::Arc;
-
-/// Bytes of the shortest number that a built-in detector takes: a payment card of 12 digits.
-const NUMBER_BYTES_MIN: usize = 12;
 
 /// Masks the body of a request.
 ///
@@ -104,7 +102,17 @@ pub(super) fn mask_text(
     masks: &TextMasks,
     text: &[u8],
 ) -> Result<(Option<Vec<u8>>, Vec<TextHit>), RedactError> {
-    let mut redactor = TextRedactor::new(kind, masks);
+    mask_member(kind, masks, None, text)
+}
+
+/// The same for the value of a member, whose name is context.
+fn mask_member(
+    kind: TextKind,
+    masks: &TextMasks,
+    key: Option<&str>,
+    text: &[u8],
+) -> Result<(Option<Vec<u8>>, Vec<TextHit>), RedactError> {
+    let mut redactor = TextRedactor::of_member(kind, masks, key);
     let mut out = Vec::with_capacity(text.len());
     redactor.push(text, &mut out)?;
     redactor.finish(&mut out)?;
@@ -201,8 +209,9 @@ fn mask_leaf(
     hits: &mut Vec<Hit>,
 ) -> Result<(), RedactError> {
     let text = text_of(document, node);
-    // The built-in detectors find nothing in a number this short.
-    let short_number = document.kind(node) == Kind::Number && text.len() < NUMBER_BYTES_MIN;
+    // Without a name to go by, the built-in detectors find nothing in a number this short.
+    let short_number =
+        document.kind(node) == Kind::Number && text.len() < NUMBER_BYTES_MIN && document.key(node).is_none();
     if short_number && job.masks.is_empty() {
         return Ok(());
     }
@@ -211,7 +220,7 @@ fn mask_leaf(
         return Ok(());
     }
     let kind = job.kind.unwrap_or(TextKind::Plain);
-    let (masked, found) = mask_text(kind, &masks, &text)?;
+    let (masked, found) = mask_member(kind, &masks, enclosing_key(document, node).as_deref(), &text)?;
     if let Some(masked) = masked {
         let mut quoted = Vec::with_capacity(masked.len() + 2);
         write_string(&masked, &mut quoted);
@@ -223,6 +232,17 @@ fn mask_leaf(
         hits.extend(found.into_iter().map(|hit| hit.at(&pointer, channel)));
     }
     Ok(())
+}
+
+/// The name of the member that holds a value, or the array that holds it.
+fn enclosing_key<'b>(document: &'b Document<'_>, node: NodeId) -> Option<Cow<'b, str>> {
+    let mut at = node;
+    loop {
+        if let Some(key) = document.key(at) {
+            return Some(key);
+        }
+        at = document.parent(at)?;
+    }
 }
 
 fn mask_keys(
