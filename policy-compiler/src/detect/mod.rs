@@ -1,20 +1,40 @@
-//! Detectors: what personal data looks like, decided on whole texts and on texts that arrive in pieces.
+//! Detectors: what personal data and secrets look like, decided on whole texts and on texts that arrive in pieces.
 //!
-//! A detector is one or more patterns. A pattern is an anchored automaton with a set of bytes that may not stand before a
-//! match, a set that may not stand behind it, and a check of the matched text (Luhn). Whether an unfinished text could
-//! still become or grow into a match is read off the automaton itself, so the streaming redactor holds back exactly what
-//! it must and no hand-written "safe cut" exists.
+//! How a text is searched: `fold` shows it as detectors see it; `scan` skips what cannot hold anything and asks the recognisers of
+//! `kinds` at each place that can; these read through a `probe` that notes when they need text that has not arrived; `resolve` goes
+//! over what they found from left to right, asks for context words, and unites overlaps. Whether something is undecided is therefore
+//! never said by a detector: it is what its reading shows, so the streaming redactor holds back what it must and no more.
+//!
+//! `ids` and `checksums` hold the identifiers, `automaton` and `pattern` the regexes of policies.
 
 mod automaton;
-mod builtin;
+mod checksums;
+mod classes;
+mod context;
+mod fold;
+mod ids;
+mod kinds;
 mod pattern;
+mod probe;
+mod resolve;
+mod scan;
+mod set;
+
+#[cfg(test)]
+mod tests;
 
 pub use pattern::CEILING;
 
-pub(crate) use builtin::{Builtin, builtin_named, builtins};
-pub(crate) use pattern::{Attempt, CeilingExceeded, Outcome, Pattern, Rules, Window};
+pub(crate) use context::Words;
+pub(crate) use pattern::{Attempt, CeilingExceeded, Outcome, Pattern, Window};
+pub(crate) use resolve::{Behind, Find, Finder, Match, Question, Shown, Span, find as find_spans};
+pub(crate) use set::{DetectorIndex, DetectorSet, index_of};
 
+use policy_lang::catalogue::{self, Detector, DetectorTier};
 use std::ops::Range;
+
+/// Digits of the shortest number that a detector of tier V takes by itself, an American telephone number.
+pub(crate) const NUMBER_BYTES_MIN: usize = 8;
 
 /// One detection in a whole text.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,51 +43,82 @@ pub struct Finding {
     pub detector: &'static str,
     /// Which bytes.
     pub range: Range<usize>,
+    /// How sure it is: of a detector of tier V, what needed a context word counts as tier C.
+    pub tier: DetectorTier,
 }
 
 /// Whether the built-in detector `name` finds anything in the text; `None` if there is no such detector.
 #[must_use]
 pub fn finds(name: &str, text: &str) -> Option<bool> {
-    let builtin = builtin_named(name)?;
-    Some(builtin.patterns.iter().any(|pattern| matches(pattern, text.as_bytes()).next().is_some()))
+    find(name, text).map(|found| !found.is_empty())
 }
 
-/// Everything that the named built-in detector matches, in order of the start. Ranges may overlap; the redactor unites
+/// Everything that the named built-in detector finds, in order of the start. Ranges may overlap; the redactor unites
 /// them. `None` if there is no such detector.
 #[must_use]
 pub fn find(name: &str, text: &str) -> Option<Vec<Finding>> {
-    let builtin = builtin_named(name)?;
-    let mut findings: Vec<Finding> = builtin
-        .patterns
-        .iter()
-        .flat_map(|pattern| matches(pattern, text.as_bytes()))
-        .map(|range| Finding { detector: builtin.name, range })
-        .collect();
-    findings.sort_by_key(|finding| (finding.range.start, finding.range.end));
-    findings.dedup();
-    Some(findings)
+    let set = std::iter::once(index_of(name)?).collect();
+    Some(find_all(&set, text, None))
+}
+
+/// Everything that any detector of tier V finds, in order of the start: what the recorded copy is masked by.
+#[must_use]
+pub fn find_validated(text: &str) -> Vec<Finding> {
+    find_all(&validated(), text, None)
+}
+
+/// As [`find`], for a text that is the value of a JSON member: its name counts as context.
+#[must_use]
+pub fn find_in_member(name: &str, key: &str, text: &str) -> Option<Vec<Finding>> {
+    let set = std::iter::once(index_of(name)?).collect();
+    Some(find_all(&set, text, Some(key)))
 }
 
 /// The names of the built-in detectors.
 pub fn names() -> impl Iterator<Item = &'static str> {
-    builtins().iter().map(|builtin| builtin.name)
+    catalogue::detectors().iter().map(|detector| detector.id)
 }
 
-/// Every match of a built-in pattern in a whole text. Built-in patterns are bounded far below the ceiling.
-fn matches<'t>(pattern: &'t Pattern, text: &'t [u8]) -> impl Iterator<Item = Range<usize>> + 't {
-    let window = Window { text, base: 0, before: None, last: true };
-    let mut from = 0_u64;
-    std::iter::from_fn(move || {
-        loop {
-            let start = pattern.next_start(window, from);
-            if start >= text.len() as u64 {
+/// The detectors of tier V.
+pub(crate) fn validated() -> DetectorSet {
+    let all = catalogue::detectors().iter();
+    all.filter(|detector| detector.tier == DetectorTier::Validated)
+        .filter_map(|detector| index_of(detector.id))
+        .collect()
+}
+
+/// The detector of an index.
+pub(crate) fn detector(index: DetectorIndex) -> Option<&'static Detector> {
+    catalogue::detectors().get(usize::from(index))
+}
+
+/// Placeholders as they are: no part of a span stays.
+struct AllGone;
+
+impl Shown for AllGone {
+    fn kept_from(&self, _: &Span) -> Option<usize> {
+        None
+    }
+}
+
+fn find_all(set: &DetectorSet, text: &str, key: Option<&str>) -> Vec<Finding> {
+    let question = Question { text: text.as_bytes(), behind: [&[], &[]], last: true, set, key, undecided: text.len() };
+    let answer = find_spans(question, &[], &AllGone);
+    let mut findings: Vec<Finding> = answer
+        .spans
+        .iter()
+        .flat_map(|span| &span.finds)
+        .filter_map(|found| {
+            let Finder::Detector(index) = found.by else {
                 return None;
-            }
-            from = start + 1;
-            if let Ok(Outcome::Decided(Some(end))) = pattern.run(window, pattern.attempt(window, start)) {
-                let (start, end) = (usize::try_from(start).ok()?, usize::try_from(end).ok()?);
-                return Some(start..end);
-            }
-        }
-    })
+            };
+            let detector = detector(index)?;
+            let by_context = found.by_context && detector.tier == DetectorTier::Validated;
+            let tier = if by_context { DetectorTier::Context } else { detector.tier };
+            Some(Finding { detector: detector.id, range: found.start..found.end, tier })
+        })
+        .collect();
+    findings.sort_by_key(|finding| (finding.range.start, finding.range.end));
+    findings.dedup();
+    findings
 }

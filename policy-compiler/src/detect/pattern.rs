@@ -1,4 +1,4 @@
-//! One pattern: an automaton, what may stand on either side of a match, and a check of the matched text.
+//! A regex of a policy: an anchored automaton that is tried at each place where it can begin, leftmost and longest.
 
 use super::automaton::{Automaton, Outlook};
 
@@ -10,36 +10,11 @@ pub const CEILING: usize = 16 * 1024;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct CeilingExceeded;
 
-/// A set of bytes.
-pub(crate) type ByteSet = fn(u8) -> bool;
-
 /// A compiled pattern.
 #[derive(Debug)]
 pub(crate) struct Pattern {
     automaton: Automaton,
     first: Box<[bool; 256]>,
-    rules: Rules,
-}
-
-/// What a pattern wants beside its regex.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Rules {
-    /// Bytes that may not stand before a match.
-    pub(crate) not_after: Option<ByteSet>,
-    /// Bytes that may not stand behind a match.
-    pub(crate) not_before: Option<ByteSet>,
-    /// A check of the matched text.
-    pub(crate) valid: Option<fn(&[u8]) -> bool>,
-    /// Every start counts (built-in detectors); otherwise the search goes on behind each match (leftmost-longest).
-    pub(crate) every_start: bool,
-    /// A byte that every match has within so many bytes of its start: text without it is skipped.
-    pub(crate) needs: Option<(u8, usize)>,
-}
-
-impl Rules {
-    /// What a regex of a policy gets.
-    pub(crate) const REGEX: Self =
-        Self { not_after: None, not_before: None, valid: None, every_start: false, needs: None };
 }
 
 /// Text as one attempt sees it: a window whose first byte has the offset `base`.
@@ -96,44 +71,19 @@ impl Pattern {
     ///
     /// # Errors
     /// A text that says what is wrong with the regex.
-    pub(crate) fn new(source: &str, rules: Rules) -> Result<Self, String> {
+    pub(crate) fn new(source: &str) -> Result<Self, String> {
         let automaton = Automaton::new(source)?;
         let first = automaton.first_bytes();
-        Ok(Self { automaton, first, rules })
-    }
-
-    /// Whether every start counts.
-    pub(crate) fn every_start(&self) -> bool {
-        self.rules.every_start
-    }
-
-    /// Whether a match may begin behind this byte.
-    pub(crate) fn may_follow(&self, before: Option<u8>) -> bool {
-        match (self.rules.not_after, before) {
-            (Some(forbidden), Some(byte)) => !forbidden(byte),
-            _ => true,
-        }
+        Ok(Self { automaton, first })
     }
 
     /// The next place at or after `from` where a match may begin, or the end of the window.
     pub(crate) fn next_start(&self, window: Window<'_>, from: u64) -> u64 {
-        let mut index = window.index(from);
-        if let Some((byte, within)) = self.rules.needs {
-            let rest = window.text.get(index..).unwrap_or_default();
-            let reach = memchr::memchr(byte, rest).map_or(window.text.len(), |at| index + at);
-            // An attempt that begins farther away is dead before it gets there.
-            index = index.max(reach.saturating_sub(within));
-        }
-        loop {
-            let rest = window.text.get(index..).unwrap_or_default();
-            let Some(skip) = rest.iter().position(|&byte| self.first.get(usize::from(byte)) == Some(&true)) else {
-                return window.end();
-            };
-            index += skip;
-            if self.may_follow(window.byte_before(index)) {
-                return window.base + index as u64;
-            }
-            index += 1;
+        let index = window.index(from);
+        let rest = window.text.get(index..).unwrap_or_default();
+        match rest.iter().position(|&byte| self.first.get(usize::from(byte)) == Some(&true)) {
+            Some(skip) => window.base + (index + skip) as u64,
+            None => window.end(),
         }
     }
 
@@ -165,16 +115,14 @@ impl Pattern {
                     attempt.state = table.next(attempt.state, byte);
                     let step = table.step(attempt.state);
                     if step.matched {
-                        self.consider(window, start, index, &mut attempt.best);
+                        consider(window, start, index, &mut attempt.best);
                     }
                     match step.outlook {
                         Outlook::Alive => {}
                         Outlook::Dead => return Ok(Outcome::Decided(attempt.best)),
                         Outlook::Settled => {
-                            if self.rules.not_before.is_none() {
-                                self.consider(window, start, index + 1, &mut attempt.best);
-                                return Ok(Outcome::Decided(attempt.best));
-                            }
+                            consider(window, start, index + 1, &mut attempt.best);
+                            return Ok(Outcome::Decided(attempt.best));
                         }
                     }
                 }
@@ -186,7 +134,7 @@ impl Pattern {
                     return Ok(Outcome::Waits(attempt));
                 }
                 if table.matches_at_end(attempt.state) {
-                    self.consider(window, start, window.text.len(), &mut attempt.best);
+                    consider(window, start, window.text.len(), &mut attempt.best);
                 }
                 Ok(Outcome::Decided(attempt.best))
             }
@@ -197,7 +145,7 @@ impl Pattern {
                 let mut best = None;
                 let cut = text.len() > CEILING;
                 let (alive, _) = automaton.run(window.byte_before(start), text, window.last && !cut, |length| {
-                    self.consider(window, start, start + length, &mut best)
+                    consider(window, start, start + length, &mut best)
                 });
                 match (alive, cut) {
                     (false, _) => Ok(Outcome::Decided(best)),
@@ -207,19 +155,11 @@ impl Pattern {
             }
         }
     }
+}
 
-    /// Takes a match as the best so far if its right side and its text pass. Ends come in growing order.
-    fn consider(&self, window: Window<'_>, start: usize, end: usize, best: &mut Option<u64>) {
-        let Some(matched) = window.text.get(start..end).filter(|text| !text.is_empty()) else {
-            return;
-        };
-        if let (Some(forbidden), Some(&next)) = (self.rules.not_before, window.text.get(end))
-            && forbidden(next)
-        {
-            return;
-        }
-        if self.rules.valid.is_none_or(|valid| valid(matched)) {
-            *best = Some(window.base + end as u64);
-        }
+/// Takes a match that is not empty as the best so far. Ends come in growing order.
+fn consider(window: Window<'_>, start: usize, end: usize, best: &mut Option<u64>) {
+    if end > start {
+        *best = Some(window.base + end as u64);
     }
 }

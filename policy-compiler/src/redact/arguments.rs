@@ -6,7 +6,7 @@
 //! where a digit, sign or point is glued to it and quotes would break the number. Text that is not JSON goes through the
 //! same way and is masked too.
 
-use super::channel::{Core, Masked, Sink, Use};
+use super::channel::{Core, Masked, Sink, UseSet};
 use super::text::TextHit;
 use crate::detect::CeilingExceeded;
 use crate::json::write_escaped;
@@ -36,7 +36,7 @@ struct Spelling {
 
 impl Arguments {
     /// The state before the first piece.
-    pub(crate) fn new(uses: Arc<[Use]>) -> Self {
+    pub(crate) fn new(uses: Arc<UseSet>) -> Self {
         let mut core = Core::new(uses);
         core.want_next();
         Self { core, in_string: false, escape: Vec::new(), spelling: Spelling::default() }

@@ -1,32 +1,125 @@
 //! The core: masks one text that arrives in pieces, so that the result does not depend on the pieces (MASKING §1).
 //!
-//! What M(T) is: every pattern yields candidates. A built-in pattern yields, for each start that its left side admits, the
-//! longest match that its right side and its check admit; a regex of a policy yields its leftmost-longest matches.
-//! Overlapping candidates are united into one span; the most destructive transform among them wins (literal, label,
-//! last4), then the earlier start, the longer match, the order of the plan. Two more starts make masking idempotent, since
-//! a replacement shows its neighbours another side than the text it hides: the place right behind a span counts as a start
-//! even where the raw byte before it forbids one, and so does the first character that `last4` keeps.
+//! What M(T) is: [`crate::detect`] says which spans of the text so far are decided, and from where on nothing is. A regex of a policy yields
+//! its leftmost-longest matches. Overlapping finds are united into one span; the most destructive transform among them wins
+//! (literal, label, hash, token, last4), then the earlier start, the longer match, the order of the plan.
 //!
-//! Streaming: each pattern has a cursor that stops at its first undecided attempt. Nothing at or behind the smallest such
-//! start is emitted, and no span that reaches across it. All of this is a function of the text alone.
+//! Streaming: nothing at or behind the first undecided place is emitted, and no span that reaches across it. What is held is searched
+//! again with the next piece; all of this is a function of the text alone.
 
 use super::transform::{Transform, keep_from};
-use crate::detect::{Attempt, CeilingExceeded, Outcome, Pattern, Window};
+use crate::detect::{
+    Attempt, Behind, CeilingExceeded, DetectorIndex, DetectorSet, Finder, Match, Outcome, Pattern, Question, Shown,
+    Span, Window, Words, find_spans,
+};
 use std::sync::Arc;
 
-/// One pattern and what is done with its hits.
+/// Bytes of text that built-in detectors may hold back: their finds are shorter, unless somebody writes them with invisible characters.
+const HELD_MAX: usize = 64 * 1024;
+
+/// What is looked for.
+#[derive(Clone, Debug)]
+pub(crate) enum Wanted {
+    /// What a built-in detector finds.
+    Detector(DetectorIndex),
+    /// The matches of a regex, perhaps only behind a context word.
+    Regex(Arc<Pattern>, Option<Arc<Words>>),
+}
+
+impl Wanted {
+    /// Whether both find the same.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Detector(ours), Self::Detector(theirs)) => ours == theirs,
+            (Self::Regex(ours, near), Self::Regex(theirs, other)) => Arc::ptr_eq(ours, theirs) && near == other,
+            _ => false,
+        }
+    }
+}
+
+/// One thing that is looked for and what is done with its hits.
 #[derive(Clone, Debug)]
 pub(crate) struct Use {
     /// What is looked for.
-    pub(crate) pattern: Arc<Pattern>,
+    pub(crate) wanted: Wanted,
     /// The rule that asked for it.
     pub(crate) rule: Arc<str>,
     /// The detector's name, or `regex`.
     pub(crate) detector: Arc<str>,
-    /// Whether the detector validates.
+    /// How sure it is.
     pub(crate) tier: super::Tier,
     /// What stands in the place of a hit.
     pub(crate) transform: Transform,
+}
+
+/// All that is looked for in one text.
+#[derive(Debug)]
+pub(crate) struct UseSet {
+    uses: Vec<Use>,
+    detectors: DetectorSet,
+    /// The place of a detector among the uses.
+    places: Vec<(DetectorIndex, usize)>,
+    /// The places of the regexes among the uses.
+    regexes: Vec<usize>,
+}
+
+impl UseSet {
+    /// Things to look for. Of two that find the same, the more destructive transform counts.
+    pub(crate) fn new(wanted: impl IntoIterator<Item = Use>) -> Arc<Self> {
+        let mut uses: Vec<Use> = Vec::new();
+        for usage in wanted {
+            match uses.iter_mut().find(|known| known.wanted.is_same(&usage.wanted)) {
+                Some(known) if usage.transform.mildness() < known.transform.mildness() => *known = usage,
+                Some(_) => {}
+                None => uses.push(usage),
+            }
+        }
+        let mut places = Vec::new();
+        let mut regexes = Vec::new();
+        for (place, usage) in uses.iter().enumerate() {
+            match usage.wanted {
+                Wanted::Detector(index) => places.push((index, place)),
+                Wanted::Regex(..) => regexes.push(place),
+            }
+        }
+        places.sort_unstable();
+        let detectors = places.iter().map(|&(index, _)| index).collect();
+        Arc::new(Self { uses, detectors, places, regexes })
+    }
+
+    /// Whether nothing is looked for.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.uses.is_empty()
+    }
+
+    /// Each of them.
+    #[cfg(test)]
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Use> {
+        self.uses.iter()
+    }
+
+    fn place(&self, finder: Finder) -> usize {
+        match finder {
+            Finder::Regex(place) => place,
+            Finder::Detector(index) => self
+                .places
+                .binary_search_by_key(&index, |&(index, _)| index)
+                .ok()
+                .and_then(|at| self.places.get(at))
+                .map_or(usize::MAX, |&(_, place)| place),
+        }
+    }
+
+    /// The find that names a span: its transform, start, length and place decide.
+    fn winner(&self, span: &Span) -> Option<(&Use, bool)> {
+        let rank = |found: &&crate::detect::Find| {
+            let place = self.place(found.by);
+            let mildness = self.uses.get(place).map_or(u8::MAX, |usage| usage.transform.mildness());
+            (mildness, found.start, usize::MAX - (found.end - found.start), place)
+        };
+        let found = span.finds.iter().min_by_key(rank)?;
+        Some((self.uses.get(self.place(found.by))?, found.by_context))
+    }
 }
 
 /// Where the core puts its result.
@@ -46,35 +139,28 @@ pub(crate) struct Masked<'a> {
     pub(crate) offset: u64,
     /// Whose transform it gets.
     pub(crate) by: &'a Use,
+    /// Whether a context word decided.
+    pub(crate) by_context: bool,
     /// The byte before it.
     pub(crate) before: Option<u8>,
     /// The byte behind it, if it is known.
     pub(crate) after: Option<u8>,
 }
 
-/// United candidates.
-#[derive(Clone, Copy, Debug)]
-struct Span {
-    start: u64,
-    end: u64,
-    /// The candidate that names it: index of the use, start, end.
-    winner: (usize, u64, u64),
-}
-
 /// The state of one text.
 #[derive(Debug)]
 pub(crate) struct Core {
-    uses: Arc<[Use]>,
+    uses: Arc<UseSet>,
     text: Vec<u8>,
     base: u64,
     before: Option<u8>,
+    behind: Behind,
+    /// Of each regex.
     cursors: Vec<Cursor>,
-    /// Undecided attempts at starts that only a span made admissible.
-    extras: Vec<(usize, Attempt)>,
-    /// Sorted, disjoint, not yet emitted.
-    spans: Vec<Span>,
-    /// Extra starts below this offset were tried.
-    extras_tried: u64,
+    /// Of regexes, not yet emitted.
+    matches: Vec<(usize, u64, u64)>,
+    /// The name of the JSON member that holds the text.
+    key: Option<Arc<str>>,
     /// A span is only emitted when the byte behind it is known.
     wants_next: bool,
 }
@@ -86,19 +172,33 @@ struct Cursor {
     waits: Option<Attempt>,
 }
 
+/// Which part of a span its transform leaves.
+struct Kept<'a> {
+    uses: &'a UseSet,
+    text: &'a [u8],
+}
+
+impl Shown for Kept<'_> {
+    fn kept_from(&self, span: &Span) -> Option<usize> {
+        let (usage, _) = self.uses.winner(span)?;
+        let text = self.text.get(span.start..span.end)?;
+        matches!(usage.transform, Transform::Last4).then(|| keep_from(text)).flatten().map(|kept| span.start + kept)
+    }
+}
+
 impl Core {
     /// A text without content yet.
-    pub(crate) fn new(uses: Arc<[Use]>) -> Self {
-        let cursors = vec![Cursor::default(); uses.len()];
+    pub(crate) fn new(uses: Arc<UseSet>) -> Self {
+        let cursors = vec![Cursor::default(); uses.regexes.len()];
         Self {
             uses,
             text: Vec::new(),
             base: 0,
             before: None,
+            behind: Behind::default(),
             cursors,
-            extras: Vec::new(),
-            spans: Vec::new(),
-            extras_tried: 0,
+            matches: Vec::new(),
+            key: None,
             wants_next: false,
         }
     }
@@ -108,13 +208,19 @@ impl Core {
         self.wants_next = true;
     }
 
+    /// The name of the JSON member that holds the text, before its first piece: it is context for what needs some.
+    pub(crate) fn set_key(&mut self, key: Option<Arc<str>>) {
+        self.key = key;
+    }
+
     /// Ends the text (everything comes out) and begins another one `gap` bytes further, without left context.
     pub(crate) fn restart(&mut self, gap: u64, wants_next: bool, sink: &mut impl Sink) -> Result<(), CeilingExceeded> {
         self.feed(&[], true, sink)?;
         self.base += gap;
         self.before = None;
-        self.extras.clear();
-        self.extras_tried = self.base;
+        self.behind.clear();
+        self.matches.clear();
+        self.key = None;
         self.wants_next = wants_next;
         let base = self.base;
         for cursor in &mut self.cursors {
@@ -129,189 +235,122 @@ impl Core {
     /// [`CeilingExceeded`]: the text must not be used any further.
     pub(crate) fn feed(&mut self, piece: &[u8], last: bool, sink: &mut impl Sink) -> Result<(), CeilingExceeded> {
         self.text.extend_from_slice(piece);
-        for index in 0..self.uses.len() {
-            self.scan(index, last)?;
+        let mut undecided = self.text.len();
+        for number in 0..self.cursors.len() {
+            self.search(number, last)?;
+            let at = self.cursors.get(number).map_or(0, |cursor| cursor.at);
+            undecided = undecided.min(self.index(at));
         }
-        self.run_extras(last)?;
-        let limit = loop {
-            let limit = self.undecided_from();
-            if !self.try_extra_starts(limit, last)? {
-                break limit;
-            }
+        let uses = Arc::clone(&self.uses);
+        let matches: Vec<Match<'_>> = self
+            .matches
+            .iter()
+            .map(|&(place, start, end)| Match {
+                start: self.index(start),
+                end: self.index(end),
+                regex: place,
+                near: match uses.uses.get(place).map(|usage| &usage.wanted) {
+                    Some(Wanted::Regex(_, near)) => near.as_deref(),
+                    _ => None,
+                },
+            })
+            .collect();
+        let question = Question {
+            text: &self.text,
+            behind: self.behind.views(),
+            last,
+            set: &uses.detectors,
+            key: self.key.as_deref(),
+            undecided,
         };
-        self.emit(limit, last, sink);
+        let answer = find_spans(question, &matches, &Kept { uses: &uses, text: &self.text });
+        self.emit(&answer.spans, answer.undecided, last, sink);
+        if self.text.len() > HELD_MAX {
+            return Err(CeilingExceeded);
+        }
         Ok(())
     }
 
-    /// Moves one pattern's cursor to its first undecided attempt.
-    fn scan(&mut self, index: usize, last: bool) -> Result<(), CeilingExceeded> {
+    /// Moves one regex's cursor to its first undecided attempt.
+    fn search(&mut self, number: usize, last: bool) -> Result<(), CeilingExceeded> {
         let window = Window { text: &self.text, base: self.base, before: self.before, last };
         let end = self.base + self.text.len() as u64;
-        let (Some(usage), Some(cursor)) = (self.uses.get(index), self.cursors.get_mut(index)) else {
+        let place = self.uses.regexes.get(number).copied().unwrap_or_default();
+        let (Some(Use { wanted: Wanted::Regex(pattern, _), .. }), Some(cursor)) =
+            (self.uses.uses.get(place), self.cursors.get_mut(number))
+        else {
             return Ok(());
         };
         loop {
             let attempt = match cursor.waits.take() {
                 Some(attempt) => attempt,
                 None => {
-                    cursor.at = usage.pattern.next_start(window, cursor.at);
+                    cursor.at = pattern.next_start(window, cursor.at);
                     if cursor.at >= end {
                         return Ok(());
                     }
-                    usage.pattern.attempt(window, cursor.at)
+                    pattern.attempt(window, cursor.at)
                 }
             };
-            match usage.pattern.run(window, attempt)? {
+            match pattern.run(window, attempt)? {
                 Outcome::Waits(attempt) => {
                     cursor.waits = Some(attempt);
                     return Ok(());
                 }
                 Outcome::Decided(None) => cursor.at += 1,
                 Outcome::Decided(Some(stop)) => {
-                    unite(&mut self.spans, &self.uses, (index, cursor.at, stop));
-                    cursor.at = if usage.pattern.every_start() { cursor.at + 1 } else { stop };
+                    self.matches.push((place, cursor.at, stop));
+                    cursor.at = stop;
                 }
             }
         }
     }
 
-    fn run_extras(&mut self, last: bool) -> Result<(), CeilingExceeded> {
-        for (index, attempt) in std::mem::take(&mut self.extras) {
-            self.run_extra(index, attempt, last)?;
-        }
-        Ok(())
-    }
-
-    fn run_extra(&mut self, index: usize, attempt: Attempt, last: bool) -> Result<(), CeilingExceeded> {
-        let window = Window { text: &self.text, base: self.base, before: self.before, last };
-        let Some(usage) = self.uses.get(index) else {
-            return Ok(());
-        };
-        match usage.pattern.run(window, attempt)? {
-            Outcome::Waits(attempt) => self.extras.push((index, attempt)),
-            Outcome::Decided(None) => {}
-            Outcome::Decided(Some(stop)) => {
-                unite(&mut self.spans, &self.uses, (index, attempt.start, stop));
-            }
-        }
-        Ok(())
-    }
-
-    /// The first offset about which something is undecided.
-    fn undecided_from(&self) -> u64 {
-        let cursors = self.cursors.iter().map(|cursor| cursor.at);
-        let extras = self.extras.iter().map(|(_, attempt)| attempt.start);
-        cursors
-            .chain(extras)
-            .min()
-            .unwrap_or(self.base + self.text.len() as u64)
-            .min(self.base + self.text.len() as u64)
-    }
-
-    /// Begins the attempts that the first untried decided span makes possible; whether there was one.
-    fn try_extra_starts(&mut self, limit: u64, last: bool) -> Result<bool, CeilingExceeded> {
-        let untried = self.spans.iter().find_map(|span| {
-            let start = self.extra_start(span)?;
-            (span.end <= limit && start >= self.extras_tried).then_some(start)
-        });
-        let Some(start) = untried else {
-            return Ok(false);
-        };
-        self.extras_tried = start + 1;
-        let before = self.byte_before(start);
-        for index in 0..self.uses.len() {
-            let Some(usage) = self.uses.get(index) else {
-                continue;
-            };
-            // Where the raw text admits the start, the cursor was or will be there.
-            if !usage.pattern.every_start() || usage.pattern.may_follow(before) {
-                continue;
-            }
-            let window = Window { text: &self.text, base: self.base, before: self.before, last };
-            let attempt = usage.pattern.attempt(window, start);
-            self.run_extra(index, attempt, last)?;
-        }
-        Ok(true)
-    }
-
-    /// Where a span's replacement opens a start that the raw text does not have: behind it, or where `last4` keeps text.
-    fn extra_start(&self, span: &Span) -> Option<u64> {
-        let usage = self.uses.get(span.winner.0)?;
-        let kept = match usage.transform {
-            Transform::Last4 => keep_from(self.slice(span.start, span.end)),
-            Transform::Label(_) | Transform::Literal(_) => None,
-        };
-        Some(kept.map_or(span.end, |kept| span.start + kept as u64))
-    }
-
-    fn emit(&mut self, limit: u64, last: bool, sink: &mut impl Sink) {
-        let end = self.base + self.text.len() as u64;
-        let mut at = self.base;
+    /// Releases what is decided: everything before `limit` but a span that reaches across it.
+    fn emit(&mut self, spans: &[Span], limit: usize, last: bool, sink: &mut impl Sink) {
+        let mut at = 0;
         let mut stop = limit;
-        let mut done = 0;
-        for span in &self.spans {
-            let next_unknown = self.wants_next && !last && span.end == end;
+        for span in spans {
+            let next_unknown = self.wants_next && !last && span.end == self.text.len();
             if span.start < stop && (span.end > limit || next_unknown) {
                 stop = span.start;
             }
             if span.end > stop {
                 break;
             }
-            done += 1;
-            let Some(usage) = self.uses.get(span.winner.0) else {
+            let Some((usage, by_context)) = self.uses.winner(span) else {
                 continue;
             };
-            sink.keep(self.slice(at, span.start));
+            let kept = self.text.get(at..span.start).unwrap_or_default();
+            sink.keep(kept);
+            self.behind.kept(kept);
             sink.mask(Masked {
-                text: self.slice(span.start, span.end),
-                offset: span.start,
+                text: self.text.get(span.start..span.end).unwrap_or_default(),
+                offset: self.base + span.start as u64,
                 by: usage,
-                before: self.byte_before(span.start),
-                after: self.slice(span.end, end).first().copied(),
+                by_context,
+                before: match span.start.checked_sub(1) {
+                    Some(before) => self.text.get(before).copied(),
+                    None => self.before,
+                },
+                after: self.text.get(span.end).copied(),
             });
+            self.behind.masked();
             at = span.end;
         }
-        sink.keep(self.slice(at, stop));
-        self.spans.drain(..done);
-        if stop > self.base {
-            self.before = self.byte_before(stop);
-            let count = self.slice(self.base, stop).len();
-            self.text.drain(..count);
-            self.base = stop;
+        let kept = self.text.get(at..stop).unwrap_or_default();
+        sink.keep(kept);
+        self.behind.kept(kept);
+        if stop > 0 {
+            self.before = self.text.get(stop - 1).copied();
+            self.text.drain(..stop);
+            self.base += stop as u64;
+            let base = self.base;
+            self.matches.retain(|&(_, start, _)| start >= base);
         }
     }
 
-    fn slice(&self, start: u64, end: u64) -> &[u8] {
-        let index = |offset: u64| usize::try_from(offset.saturating_sub(self.base)).unwrap_or(usize::MAX);
-        self.text.get(index(start)..index(end)).unwrap_or_default()
+    fn index(&self, offset: u64) -> usize {
+        usize::try_from(offset.saturating_sub(self.base)).unwrap_or(usize::MAX)
     }
-
-    fn byte_before(&self, offset: u64) -> Option<u8> {
-        if offset <= self.base {
-            return self.before;
-        }
-        self.slice(offset - 1, offset).first().copied()
-    }
-}
-
-/// Adds a candidate to the disjoint sorted spans.
-fn unite(spans: &mut Vec<Span>, uses: &[Use], candidate: (usize, u64, u64)) {
-    let (_, start, end) = candidate;
-    let first = spans.partition_point(|span| span.end <= start);
-    let behind = spans.partition_point(|span| span.start < end);
-    let mut united = Span { start, end, winner: candidate };
-    for span in spans.get(first..behind).unwrap_or_default() {
-        united.start = united.start.min(span.start);
-        united.end = united.end.max(span.end);
-        if rank(uses, span.winner) < rank(uses, united.winner) {
-            united.winner = span.winner;
-        }
-    }
-    spans.splice(first..behind.max(first), [united]);
-}
-
-/// The candidate with the smallest rank names a span.
-fn rank(uses: &[Use], (index, start, end): (usize, u64, u64)) -> (u8, u64, u64, usize) {
-    let mildness = uses.get(index).map_or(u8::MAX, |usage| usage.transform.mildness());
-    (mildness, start, u64::MAX - (end - start), index)
 }

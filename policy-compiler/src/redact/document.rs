@@ -4,14 +4,12 @@ use super::edits::Edits;
 use super::plan::MaskPlan;
 use super::text::{TextHit, TextMasks, TextRedactor};
 use super::{Hit, RedactError, Tier};
+use crate::detect::NUMBER_BYTES_MIN;
 use crate::dialect::{Operation, SlotForm, Slots, Taken, TextKind};
 use crate::json::{self, Document, Kind, NodeId, write_string};
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-
-/// Bytes of the shortest number that a built-in detector takes: a payment card of 12 digits.
-const NUMBER_BYTES_MIN: usize = 12;
 
 /// Choices and items whose text was changed; `None` is what belongs to no single one.
 pub(super) type Changed = BTreeSet<Option<u32>>;
@@ -252,8 +250,10 @@ impl<'a, 'b> Masker<'a, 'b> {
             SlotForm::Tree => Cow::Borrowed(self.document.raw(node)),
             _ => text_of(self.document, node),
         };
-        // The built-in detectors find nothing in a number this short.
-        let short_number = self.document.kind(node) == Kind::Number && text.len() < NUMBER_BYTES_MIN;
+        // Without a name to go by, the built-in detectors find nothing in a number this short.
+        let short_number = self.document.kind(node) == Kind::Number
+            && text.len() < NUMBER_BYTES_MIN
+            && self.document.key(node).is_none();
         if short_number && job.masks.is_empty() {
             return Ok(());
         }
@@ -261,7 +261,7 @@ impl<'a, 'b> Masker<'a, 'b> {
         if masks.is_empty() {
             return Ok(());
         }
-        let (masked, found) = mask_text(kind, &masks, &text)?;
+        let (masked, found) = mask_member(kind, &masks, enclosing_key(self.document, node).as_deref(), &text)?;
         if let Some(masked) = masked {
             changed.insert(job.group);
             if job.form == SlotForm::Tree {
@@ -428,13 +428,34 @@ pub(super) fn mask_text(
     masks: &TextMasks,
     text: &[u8],
 ) -> Result<(Option<Vec<u8>>, Vec<TextHit>), RedactError> {
-    let mut redactor = TextRedactor::new(kind, masks);
+    mask_member(kind, masks, None, text)
+}
+
+/// The same for the value of a member, whose name is context.
+fn mask_member(
+    kind: TextKind,
+    masks: &TextMasks,
+    key: Option<&str>,
+    text: &[u8],
+) -> Result<(Option<Vec<u8>>, Vec<TextHit>), RedactError> {
+    let mut redactor = TextRedactor::of_member(kind, masks, key);
     let mut out = Vec::with_capacity(text.len());
     redactor.push(text, &mut out)?;
     redactor.finish(&mut out)?;
     let hits = redactor.take_hits();
     let changed = !hits.is_empty() && out != text;
     Ok((changed.then_some(out), hits))
+}
+
+/// The name of the member that holds a value, or the array that holds it.
+fn enclosing_key<'b>(document: &'b Document<'_>, node: NodeId) -> Option<Cow<'b, str>> {
+    let mut at = node;
+    loop {
+        if let Some(key) = document.key(at) {
+            return Some(key);
+        }
+        at = document.parent(at)?;
+    }
 }
 
 /// The text of a string, the spelling of anything else.

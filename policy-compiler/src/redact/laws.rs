@@ -2,11 +2,11 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use super::Tier;
-use super::channel::Use;
-use super::plan::uses_of;
+use super::channel::{Use, UseSet, Wanted as Sought};
+use super::plan::use_of;
 use super::text::{TextMasks, TextRedactor};
 use super::transform::Transform;
-use crate::detect::{Pattern, Rules, builtins};
+use crate::detect::{Pattern, index_of};
 use crate::dialect::TextKind;
 use policy_lang::Transform as Wanted;
 use proptest::prelude::*;
@@ -22,18 +22,20 @@ fn cases(usual: u32) -> ProptestConfig {
 }
 
 fn masks(transform: &Wanted, regexes: &[&str]) -> TextMasks {
-    let mut uses: Vec<Use> =
-        builtins().iter().flat_map(|builtin| uses_of(builtin, &Arc::from("r"), transform)).collect();
+    let mut uses: Vec<Use> = policy_lang::catalogue::detectors()
+        .iter()
+        .filter_map(|detector| use_of(index_of(detector.id)?, &Arc::from("r"), transform))
+        .collect();
     for regex in regexes {
         uses.push(Use {
-            pattern: Arc::new(Pattern::new(regex, Rules::REGEX).unwrap()),
+            wanted: Sought::Regex(Arc::new(Pattern::new(regex).unwrap()), None),
             rule: Arc::from("r"),
             detector: Arc::from("regex"),
             tier: Tier::Custom,
             transform: Transform::Label("[MASKED]"),
         });
     }
-    TextMasks { uses: uses.into(), whole: None }
+    TextMasks { uses: UseSet::new(uses), whole: None }
 }
 
 /// Masks a text that arrives in these pieces; what came out after each, the end last.
@@ -200,7 +202,7 @@ fn hold_back_is_as_short_as_it_can_be() {
     assert_eq!(released("id 536-22-81"), "id ");
     // A match that nothing can change goes out at once.
     assert_eq!(released("id 536-22-8145,"), "id [US_SSN],");
-    let secret = TextMasks { uses: masks.uses.iter().rev().take(1).cloned().collect(), whole: None };
+    let secret = TextMasks { uses: UseSet::new(masks.uses.iter().last().cloned()), whole: None };
     let released = |text: &str| run(TextKind::Plain, &secret, [text.as_bytes()]).remove(0);
     assert_eq!(released("a secret"), "a [MASKED]");
     assert_eq!(released("a secre"), "a ");

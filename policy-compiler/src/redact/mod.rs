@@ -41,12 +41,26 @@ use std::sync::Arc;
 /// How sure a detector is (MASKING §5).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Tier {
-    /// A built-in detector that validates what it finds.
+    /// V: a built-in detector that validates what it finds.
     Validated,
+    /// C: a built-in detector found it behind a context word, or in a member named like one.
+    Context,
+    /// O: a built-in detector that a policy asked for by name.
+    OptIn,
     /// A regex of the policy.
     Custom,
     /// A whole value at a path of the policy.
     Path,
+}
+
+impl Tier {
+    /// The tier of a hit: what a context word decided is of tier C, even if the detector is of tier V.
+    fn shown(self, by_context: bool) -> Self {
+        match self {
+            Self::Validated if by_context => Self::Context,
+            other => other,
+        }
+    }
 }
 
 /// One replacement. It never carries the value.

@@ -1,13 +1,14 @@
 //! Which masks meet which text.
 
 use super::Tier;
-use super::channel::Use;
+use super::channel::{Use, UseSet, Wanted};
 use super::document::Part;
 use super::text::{TextMasks, WholeMask};
 use super::transform::Transform;
-use crate::detect::{Builtin, Pattern, Rules, builtin_named, builtins};
+use crate::detect::{DetectorIndex, Pattern, Words, detector, index_of};
 use crate::dialect::{Operation, Step, Taken, WalkError, steps};
 use crate::json::{Document, NodeId};
+use policy_lang::catalogue::{DetectorTier, detectors};
 use policy_lang::{JsonPath, Mask, Matcher, PathSegment, Selector, Side, Transform as MaskTransform};
 use std::sync::Arc;
 
@@ -93,7 +94,11 @@ impl MaskPlan {
         planned.push(PlannedMask {
             rule: Arc::clone(&rule),
             path: None,
-            uses: builtins().iter().flat_map(|builtin| uses_of(builtin, &rule, &MaskTransform::Label)).collect(),
+            uses: detectors()
+                .iter()
+                .filter(|detector| detector.tier == DetectorTier::Validated)
+                .filter_map(|detector| use_of(index_of(detector.id)?, &rule, &MaskTransform::Label))
+                .collect(),
             whole: None,
         });
         Ok(Self::with(side, planned, true))
@@ -245,18 +250,16 @@ fn plan_mask(rule: &str, mask: &Mask) -> Result<PlannedMask, PlanError> {
     for matcher in &mask.matchers {
         match matcher {
             Matcher::Detector(detector) => {
-                let builtin = builtin_named(detector)
-                    .ok_or_else(|| PlanError::Detector { rule: rule.to_owned(), name: detector.clone() })?;
-                uses.extend(uses_of(builtin, &name, &mask.transform));
+                let usage = index_of(detector).and_then(|index| use_of(index, &name, &mask.transform));
+                uses.push(usage.ok_or_else(|| PlanError::Detector { rule: rule.to_owned(), name: detector.clone() })?);
             }
             Matcher::Custom(detector) => {
-                if !detector.near.is_empty() {
-                    return Err(not_yet("`near`"));
-                }
-                let pattern = Pattern::new(&detector.regex, Rules::REGEX)
+                let pattern = Pattern::new(&detector.regex)
                     .map_err(|message| PlanError::Regex { rule: rule.to_owned(), message })?;
+                let near = (!detector.near.is_empty())
+                    .then(|| Arc::new(Words::near(detector.near.iter().map(String::as_str))));
                 uses.push(Use {
-                    pattern: Arc::new(pattern),
+                    wanted: Wanted::Regex(Arc::new(pattern), near),
                     rule: Arc::clone(&name),
                     detector: Arc::from(detector.name.as_str()),
                     tier: Tier::Custom,
@@ -269,10 +272,10 @@ fn plan_mask(rule: &str, mask: &Mask) -> Result<PlannedMask, PlanError> {
                 });
             }
             Matcher::Regex(source) => {
-                let pattern = Pattern::new(source, Rules::REGEX)
-                    .map_err(|message| PlanError::Regex { rule: rule.to_owned(), message })?;
+                let pattern =
+                    Pattern::new(source).map_err(|message| PlanError::Regex { rule: rule.to_owned(), message })?;
                 uses.push(Use {
-                    pattern: Arc::new(pattern),
+                    wanted: Wanted::Regex(Arc::new(pattern), None),
                     rule: Arc::clone(&name),
                     detector: Arc::from("regex"),
                     tier: Tier::Custom,
@@ -296,23 +299,24 @@ fn plan_mask(rule: &str, mask: &Mask) -> Result<PlannedMask, PlanError> {
     })
 }
 
-/// The patterns of a detector. `last4` of a kind that it does not hide is carried out as the more destructive label.
-pub(super) fn uses_of(builtin: &Builtin, rule: &Arc<str>, wanted: &MaskTransform) -> Vec<Use> {
-    let detector: Arc<str> = Arc::from(builtin.name);
-    builtin
-        .patterns
-        .iter()
-        .map(|pattern| Use {
-            pattern: Arc::clone(pattern),
-            rule: Arc::clone(rule),
-            detector: Arc::clone(&detector),
-            tier: Tier::Validated,
-            transform: match wanted {
-                MaskTransform::Last4 if !builtin.takes_last4 => Transform::Label(builtin.label),
-                wanted => transform(wanted, builtin.label),
-            },
-        })
-        .collect()
+/// A built-in detector in use. `last4` of a kind that it does not hide is carried out as the more destructive label.
+pub(super) fn use_of(index: DetectorIndex, rule: &Arc<str>, wanted: &MaskTransform) -> Option<Use> {
+    let detector = detector(index)?;
+    let label = super::transform::label_of(index);
+    Some(Use {
+        wanted: Wanted::Detector(index),
+        rule: Arc::clone(rule),
+        detector: Arc::from(detector.id),
+        tier: match detector.tier {
+            DetectorTier::Validated => Tier::Validated,
+            DetectorTier::Context => Tier::Context,
+            DetectorTier::OptIn => Tier::OptIn,
+        },
+        transform: match wanted {
+            MaskTransform::Last4 if !detector.takes_last4() => Transform::Label(label),
+            wanted => transform(wanted, label),
+        },
+    })
 }
 
 fn transform(wanted: &MaskTransform, label: &'static str) -> Transform {
@@ -325,25 +329,17 @@ fn transform(wanted: &MaskTransform, label: &'static str) -> Transform {
     }
 }
 
-/// Several masks on one text. A pattern that two of them ask for runs once, with the more destructive transform.
+/// Several masks on one text.
 fn combine<'m>(masks: impl Iterator<Item = &'m PlannedMask>) -> TextMasks {
     let mut uses: Vec<Use> = Vec::new();
     let mut whole: Option<WholeMask> = None;
     for mask in masks {
-        for usage in &mask.uses {
-            match uses.iter_mut().find(|known| Arc::ptr_eq(&known.pattern, &usage.pattern)) {
-                Some(known) if usage.transform.mildness() < known.transform.mildness() => {
-                    *known = usage.clone();
-                }
-                Some(_) => {}
-                None => uses.push(usage.clone()),
-            }
-        }
+        uses.extend(mask.uses.iter().cloned());
         if let Some(candidate) = &mask.whole
             && whole.as_ref().is_none_or(|known| candidate.transform.mildness() < known.transform.mildness())
         {
             whole = Some(candidate.clone());
         }
     }
-    TextMasks { uses: uses.into(), whole }
+    TextMasks { uses: UseSet::new(uses), whole }
 }

@@ -1,7 +1,7 @@
 //! A text channel: the core behind the form that its text has.
 
 use super::arguments::Arguments;
-use super::channel::{Core, Masked, Sink, Use};
+use super::channel::{Core, Masked, Sink, UseSet};
 use super::transform::Transform;
 use super::{Hit, Tier};
 use crate::detect::{CEILING, CeilingExceeded};
@@ -12,7 +12,7 @@ use std::sync::Arc;
 #[derive(Clone, Debug)]
 pub(crate) struct TextMasks {
     /// What is looked for in it.
-    pub(crate) uses: Arc<[Use]>,
+    pub(crate) uses: Arc<UseSet>,
     /// What replaces it altogether.
     pub(crate) whole: Option<WholeMask>,
 }
@@ -50,7 +50,7 @@ impl TextHit {
         Self {
             rule: Arc::clone(&masked.by.rule),
             detector: Arc::clone(&masked.by.detector),
-            tier: masked.by.tier,
+            tier: masked.by.tier.shown(masked.by_context),
             offset: masked.offset,
             length: u32::try_from(masked.text.len()).unwrap_or(u32::MAX),
             action: masked.by.transform.name(),
@@ -96,7 +96,7 @@ struct Whole {
     length: u64,
     /// What `last4` needs to see to the end, and what else is looked for in it.
     held: Vec<u8>,
-    inside: Arc<[Use]>,
+    inside: Arc<UseSet>,
 }
 
 impl TextRedactor {
@@ -115,6 +115,15 @@ impl TextRedactor {
             (None, TextKind::Json) => Form::Json(Arguments::new(Arc::clone(&masks.uses))),
         };
         Self { form, hits: Vec::new() }
+    }
+
+    /// The same, for the value of a JSON member: its name is context for what needs some.
+    pub(crate) fn of_member(kind: TextKind, masks: &TextMasks, key: Option<&str>) -> Self {
+        let mut redactor = Self::new(kind, masks);
+        if let Form::Plain(core) = &mut redactor.form {
+            core.set_key(key.map(Arc::from));
+        }
+        redactor
     }
 
     /// Takes a piece and appends what can be released.

@@ -1,12 +1,21 @@
 //! What stands in the place of a hit.
 
+use crate::detect::DetectorIndex;
+use policy_lang::catalogue::detectors;
 use std::borrow::Cow;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 /// Letters and digits that `last4` keeps.
 const KEPT: usize = 4;
 /// Texts with fewer letters and digits than this are starred out whole by `last4`.
 const KEEPS_FROM: usize = 2 * KEPT;
+
+/// The label of a detector in its brackets: `[US_SSN]`.
+pub(crate) fn label_of(index: DetectorIndex) -> &'static str {
+    static LABELS: LazyLock<Vec<String>> =
+        LazyLock::new(|| detectors().iter().map(|detector| format!("[{}]", detector.label)).collect());
+    LABELS.get(usize::from(index)).map_or("[MASKED]", String::as_str)
+}
 
 /// A transform, ready to be written.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,0 +1,82 @@
+//! What a recogniser reads text through: it notes when one reads beyond what has arrived.
+//!
+//! A recogniser is a function of the bytes that it reads. One that never read past the end of what has arrived says the same for every
+//! continuation; one that did must be asked again. That is all that prefix safety and invariance need, whatever the
+//! recogniser does, and its hold-back is as short as its reading is lazy.
+
+use super::classes::is_boundary;
+use std::cell::Cell;
+
+/// Text from a place onwards, and whether more will come.
+#[derive(Debug)]
+pub(super) struct Probe<'a> {
+    text: &'a [u8],
+    /// What was there before `text`, masked spans as [`super::classes::MASKED_SPAN`].
+    behind: &'a [u8],
+    last: bool,
+    starved: Cell<bool>,
+}
+
+impl<'a> Probe<'a> {
+    /// A view of `text`; `last` says that no more will come.
+    pub(super) fn new(text: &'a [u8], behind: &'a [u8], last: bool) -> Self {
+        Self { text, behind, last, starved: Cell::new(false) }
+    }
+
+    /// The byte at a place; 0 behind the end.
+    #[inline]
+    pub(super) fn at(&self, place: usize) -> u8 {
+        match self.text.get(place) {
+            Some(&byte) => byte,
+            None => {
+                if !self.last {
+                    self.starved.set(true);
+                }
+                0
+            }
+        }
+    }
+
+    /// The byte before a place; 0 before the beginning of the text. Never starves.
+    pub(super) fn before(&self, place: usize) -> u8 {
+        match place.checked_sub(1) {
+            Some(at) => self.text.get(at).copied().unwrap_or_default(),
+            None => self.behind.last().copied().unwrap_or_default(),
+        }
+    }
+
+    /// The bytes before a place, nearest first, over at most `reach` bytes.
+    pub(super) fn leftwards(&self, place: usize, reach: usize) -> impl Iterator<Item = u8> + '_ {
+        let near = self.text.get(..place).unwrap_or(self.text);
+        near.iter().rev().chain(self.behind.iter().rev()).copied().take(reach)
+    }
+
+    /// Whether the text so far was read past its end, since the last call.
+    pub(super) fn take_starved(&self) -> bool {
+        self.starved.take()
+    }
+
+    /// The bytes of a range that was read.
+    pub(super) fn slice(&self, start: usize, end: usize) -> &'a [u8] {
+        self.text.get(start..end).unwrap_or_default()
+    }
+
+    /// Whether a match of digits and letters may end here.
+    pub(super) fn ends(&self, end: usize) -> bool {
+        is_boundary(self.before(end), self.at(end))
+    }
+
+    /// Whether the text goes on with `word` here, in any ASCII case.
+    pub(super) fn starts_with(&self, place: usize, word: &str) -> bool {
+        word.bytes().enumerate().all(|(offset, byte)| self.at(place + offset).eq_ignore_ascii_case(&byte))
+    }
+
+    /// The first place at or after `from`, at most `most` further, whose byte is not of the set.
+    pub(super) fn run(&self, from: usize, most: usize, set: impl Fn(u8) -> bool) -> usize {
+        let mut at = from;
+        while at < from + most && set(self.at(at)) {
+            at += 1;
+        }
+        at
+    }
+}

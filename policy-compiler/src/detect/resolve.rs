@@ -1,0 +1,522 @@
+//! From candidates to spans: context words, what only looks like a value, overlaps, and starts that a span opens.
+//!
+//! Everything here goes from left to right, since what stands before a value may be masked: a masked span and a placeholder count as
+//! nothing between a context word and a value, so that masking twice is masking once.
+
+use super::classes::MASKED_SPAN;
+use super::context::{Words, is_placeholder, words_of};
+use super::fold::View;
+use super::ids::Form;
+use super::kinds::Candidate;
+use super::scan::{behind_span, scan};
+use super::set::{DetectorIndex, DetectorSet, KNOWN};
+use std::collections::VecDeque;
+
+/// Bytes of text that is remembered of what was released.
+pub(crate) const BEHIND_MAX: usize = 320;
+/// Bytes of the longest placeholder.
+const PLACEHOLDER_MAX: usize = 64;
+/// Bytes that a hexadecimal text has at least to count as a digest.
+const DIGEST_MIN: usize = 32;
+/// Bytes that are looked at on each side for a digest or a UUID.
+const DIGEST_REACH: usize = 64;
+
+/// What a text is searched for, beside what regexes found.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Question<'a> {
+    /// The text that is not released yet.
+    pub(crate) text: &'a [u8],
+    /// What stood before it, as the first and the second view show it, masked spans as one byte.
+    pub(crate) behind: [&'a [u8]; 2],
+    /// No more will come.
+    pub(crate) last: bool,
+    /// Which detectors run.
+    pub(crate) set: &'a DetectorSet,
+    /// The name of the JSON member that holds the text.
+    pub(crate) key: Option<&'a str>,
+    /// Regexes are undecided from here on.
+    pub(crate) undecided: usize,
+}
+
+/// A match of a regex.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Match<'a> {
+    /// The first byte.
+    pub(crate) start: usize,
+    /// The byte behind the last.
+    pub(crate) end: usize,
+    /// Its number among the uses.
+    pub(crate) regex: usize,
+    /// Words of which one must stand before it.
+    pub(crate) near: Option<&'a Words>,
+}
+
+/// Who found something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Finder {
+    /// A built-in detector.
+    Detector(DetectorIndex),
+    /// A regex, by its number.
+    Regex(usize),
+}
+
+/// Something found, with its place in the text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Find {
+    /// The first byte.
+    pub(crate) start: usize,
+    /// The byte behind the last.
+    pub(crate) end: usize,
+    /// Who found it.
+    pub(crate) by: Finder,
+    /// Whether a context word was needed.
+    pub(crate) by_context: bool,
+}
+
+/// United finds.
+#[derive(Clone, Debug)]
+pub(crate) struct Span {
+    /// The first byte.
+    pub(crate) start: usize,
+    /// The byte behind the last.
+    pub(crate) end: usize,
+    /// All that it unites, in the order in which they were accepted.
+    pub(crate) finds: Vec<Find>,
+    finished: bool,
+}
+
+/// How a span will be shown, as far as that matters for what follows it.
+pub(crate) trait Shown {
+    /// Where the part begins that stays, if one does (`last4`).
+    fn kept_from(&self, span: &Span) -> Option<usize>;
+}
+
+/// What was found.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    /// Disjoint, in order.
+    pub(crate) spans: Vec<Span>,
+    /// What begins here or behind it may depend on text that has not arrived.
+    pub(crate) undecided: usize,
+}
+
+/// Finds what is decided about a text.
+pub(crate) fn find(question: Question<'_>, matches: &[Match<'_>], shown: &impl Shown) -> Answer {
+    let mut views = vec![View::folded(question.text, question.last)];
+    views.extend(View::decoded(question.text, question.last));
+    Resolver::new(question, &views, matches).run(shown)
+}
+
+/// What stood before a text, as each view shows it.
+#[derive(Debug, Default)]
+pub(crate) struct Behind {
+    views: [Vec<u8>; 2],
+}
+
+/// Bytes that are folded again to remember the last [`BEHIND_MAX`] of them.
+const REFOLDED: usize = 4 * BEHIND_MAX;
+
+impl Behind {
+    /// Both views.
+    pub(crate) fn views(&self) -> [&[u8]; 2] {
+        let [first, second] = &self.views;
+        [first, second]
+    }
+
+    /// Text that was released as it is.
+    pub(crate) fn kept(&mut self, text: &[u8]) {
+        let from = text.len().saturating_sub(REFOLDED);
+        // Not from within a character.
+        let from = (from..text.len()).find(|&at| !matches!(text.get(at), Some(0x80..=0xBF))).unwrap_or(text.len());
+        let text = text.get(from..).unwrap_or_default();
+        let folded = View::folded(text, true);
+        let decoded = View::decoded(text, true);
+        self.push([&folded.text, decoded.as_ref().map_or(&folded.text, |view| &view.text)]);
+    }
+
+    /// A span that was masked.
+    pub(crate) fn masked(&mut self) {
+        self.push([&[MASKED_SPAN], &[MASKED_SPAN]]);
+    }
+
+    /// Nothing stands before it.
+    pub(crate) fn clear(&mut self) {
+        self.views = Default::default();
+    }
+
+    fn push(&mut self, texts: [&[u8]; 2]) {
+        for (view, text) in self.views.iter_mut().zip(texts) {
+            view.extend_from_slice(text);
+            let surplus = view.len().saturating_sub(BEHIND_MAX);
+            view.drain(..surplus);
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Item<'a> {
+    find: Find,
+    view: usize,
+    place: usize,
+    place_end: usize,
+    form: Form,
+    near: Option<&'a Words>,
+}
+
+struct Resolver<'a> {
+    question: Question<'a>,
+    views: &'a [View<'a>],
+    items: VecDeque<Item<'a>>,
+    spans: Vec<Span>,
+    undecided: usize,
+}
+
+enum Verdict {
+    Yes {
+        by_context: bool,
+    },
+    No,
+    /// It depends on text that has not arrived.
+    Unknown,
+}
+
+impl<'a> Resolver<'a> {
+    fn new(question: Question<'a>, views: &'a [View<'a>], matches: &[Match<'a>]) -> Self {
+        let mut undecided = question.undecided.min(question.text.len());
+        let mut items = Vec::new();
+        for (number, view) in views.iter().enumerate() {
+            let last = question.last && view.complete == question.text.len();
+            let found = if question.set.is_empty() {
+                super::scan::Scan { candidates: Vec::new(), undecided: view.text.len() }
+            } else {
+                scan(&view.text, behind(question, number), last, question.set)
+            };
+            undecided = undecided.min(view.raw_start(found.undecided));
+            items.extend(found.candidates.iter().filter_map(|candidate| item(view, number, candidate)));
+        }
+        if let Some(view) = views.first() {
+            items.extend(matches.iter().map(|found| Item {
+                find: Find {
+                    start: found.start,
+                    end: found.end,
+                    by: Finder::Regex(found.regex),
+                    by_context: found.near.is_some(),
+                },
+                view: 0,
+                place: view.place_of(found.start),
+                place_end: view.place_of(found.end),
+                form: if found.near.is_some() { Form::Context } else { Form::Sure },
+                near: found.near,
+            }));
+        }
+        items.sort_by_key(|item| (item.find.start, item.find.by, item.find.end));
+        Self { question, views, items: items.into(), spans: Vec::new(), undecided }
+    }
+
+    fn run(mut self, shown: &impl Shown) -> Answer {
+        loop {
+            let next = self.items.front().map(|item| item.find.start).filter(|&start| start < self.undecided);
+            if let Some(span) = self.spans.last_mut()
+                && !span.finished
+                && span.end <= self.undecided
+                && next.is_none_or(|start| start >= span.end)
+            {
+                span.finished = true;
+                let opened = shown.kept_from(span).unwrap_or(span.end);
+                self.open(opened);
+                continue;
+            }
+            if next.is_none() {
+                break;
+            }
+            let Some(item) = self.items.pop_front() else {
+                break;
+            };
+            match self.judge(&item) {
+                Verdict::Yes { by_context } => self.unite(Find { by_context, ..item.find }),
+                Verdict::No => {}
+                Verdict::Unknown => self.undecided = self.undecided.min(item.find.start),
+            }
+        }
+        // A decoded character is released as a whole, else the rest of it would mean something else.
+        let undecided = self.views.iter().fold(self.undecided, |at, view| view.before_decoded(at));
+        self.spans.retain(|span| span.start < undecided);
+        Answer { spans: self.spans, undecided }
+    }
+
+    /// Tries the start that a span opens: its replacement shows what follows another left side than the text it hides.
+    fn open(&mut self, raw: usize) {
+        if raw >= self.undecided || self.question.set.is_empty() {
+            return;
+        }
+        for (number, view) in self.views.iter().enumerate() {
+            let place = view.place_of(raw);
+            let last = self.question.last && view.complete == self.question.text.len();
+            let Some(candidates) = behind_span(&view.text, place, last, self.question.set) else {
+                self.undecided = self.undecided.min(view.raw_start(place));
+                continue;
+            };
+            for candidate in &candidates {
+                let Some(item) = item(view, number, candidate) else {
+                    continue;
+                };
+                let known = self.items.iter().any(|other| other.find == item.find);
+                if !known {
+                    let at = self.items.partition_point(|other| other.find.start < item.find.start);
+                    self.items.insert(at, item);
+                }
+            }
+        }
+    }
+
+    fn unite(&mut self, find: Find) {
+        // Starts come in order, but the part that `last4` keeps lies inside the span before.
+        let mut united = Span { start: find.start, end: find.end, finds: vec![find], finished: false };
+        while let Some(span) = self.spans.pop_if(|span| span.end > united.start) {
+            let mut finds = span.finds;
+            let grew = united.end > span.end || united.start < span.start;
+            finds.append(&mut united.finds);
+            united = Span {
+                start: span.start.min(united.start),
+                end: span.end.max(united.end),
+                finds,
+                finished: span.finished && !grew,
+            };
+        }
+        self.spans.push(united);
+    }
+
+    fn judge(&self, item: &Item<'_>) -> Verdict {
+        match self.is_inside_placeholder(item) {
+            None => return Verdict::Unknown,
+            Some(true) => return Verdict::No,
+            Some(false) => {}
+        }
+        let mut form = item.form;
+        if let Finder::Detector(detector) = item.find.by {
+            match self.fits_left(item, detector) {
+                None => return Verdict::No,
+                Some(true) => {}
+                Some(false) => form = Form::Context,
+            }
+            match self.is_part_of_digest(item) {
+                None => return Verdict::Unknown,
+                Some(true) => return Verdict::No,
+                Some(false) => {}
+            }
+        }
+        if form == Form::Sure {
+            return Verdict::Yes { by_context: false };
+        }
+        let words = match item.find.by {
+            Finder::Detector(detector) => words_of(detector),
+            Finder::Regex(_) => item.near,
+        };
+        match words {
+            Some(words) if self.has_context(item, words) => Verdict::Yes { by_context: true },
+            _ => Verdict::No,
+        }
+    }
+
+    fn has_context(&self, item: &Item<'_>, words: &Words) -> bool {
+        self.question.key.is_some_and(|key| words.are_in(key)) || words.are_in(&self.text_before(item, words.reach))
+    }
+
+    /// The bytes before a find, nearest first; a masked span is one byte.
+    fn leftwards<'s>(&'s self, item: &Item<'_>) -> impl Iterator<Item = u8> + use<'s, 'a> {
+        let view = self.views.get(item.view);
+        let (number, start, mut place) = (item.view, item.find.start, item.place);
+        let mut spans = self.spans.iter().rev().skip_while(move |span| span.end > start).peekable();
+        let near = std::iter::from_fn(move || {
+            let view = view?;
+            let before = place.checked_sub(1)?;
+            let raw = view.raw_start(before);
+            if let Some(span) = spans.peek()
+                && raw < span.end
+            {
+                place = view.place_of(span.start);
+                spans.next();
+                return Some(MASKED_SPAN);
+            }
+            place = before;
+            view.text.get(before).copied()
+        });
+        near.chain(behind(self.question, number).iter().rev().copied())
+    }
+
+    /// So many characters before a find, without masked spans and placeholders.
+    fn text_before(&self, item: &Item<'_>, reach: usize) -> String {
+        let bytes: Vec<u8> = self.leftwards(item).take(BEHIND_MAX).collect();
+        let mut kept = Vec::with_capacity(reach);
+        let mut count = 0;
+        let mut at = 0;
+        while let Some(&byte) = bytes.get(at) {
+            if matches!(byte, b']' | b'>')
+                && let Some(length) = placeholder_leftwards(bytes.get(at..).unwrap_or_default())
+            {
+                at += length;
+                continue;
+            }
+            at += 1;
+            if byte == MASKED_SPAN {
+                continue;
+            }
+            kept.push(byte);
+            if !matches!(byte, 0x80..=0xBF) {
+                count += 1;
+                if count == reach {
+                    break;
+                }
+            }
+        }
+        kept.reverse();
+        String::from_utf8_lossy(&kept).into_owned()
+    }
+
+    /// Whether what stands before a find leaves it what it is: `Some(false)` if it needs a context word then, `None` if it is nothing.
+    fn fits_left(&self, item: &Item<'_>, detector: DetectorIndex) -> Option<bool> {
+        let mut left = self.leftwards(item);
+        let before = left.next();
+        let second = left.next();
+        let known = &*KNOWN;
+        if detector == known.ipv4 {
+            let longer = before == Some(b'.') && second.is_some_and(|byte| byte.is_ascii_digit());
+            let version = before.is_some_and(|byte| byte.eq_ignore_ascii_case(&b'v'));
+            return (!longer).then_some(!version);
+        }
+        if detector == known.ipv6 {
+            return (!matches!(before, Some(b':' | b'_' | b'.'))).then_some(true);
+        }
+        if detector == known.mac_address {
+            return (!matches!(before, Some(b':' | b'-'))).then_some(true);
+        }
+        if detector == known.password || detector == known.azure_storage_key || detector == known.http_authorization {
+            // The name must still be there.
+            return (!matches!((before, second), (Some(MASKED_SPAN), _) | (_, Some(MASKED_SPAN)))).then_some(true);
+        }
+        // The decimals of a fraction below one.
+        let text = self.view_text(item);
+        let fraction = before == Some(b'.')
+            && second == Some(b'0')
+            && !left.next().is_some_and(|byte| byte.is_ascii_alphanumeric())
+            && text.iter().all(u8::is_ascii_digit);
+        (!fraction).then_some(true)
+    }
+
+    fn view_text(&self, item: &Item<'_>) -> &[u8] {
+        self.views.get(item.view).and_then(|view| view.text.get(item.place..item.place_end)).unwrap_or_default()
+    }
+
+    /// Whether digits are a part of a UUID or of a hexadecimal digest. `None`: that depends on text that has not arrived.
+    fn is_part_of_digest(&self, item: &Item<'_>) -> Option<bool> {
+        let text = self.view_text(item);
+        let part = |byte: u8| byte.is_ascii_hexdigit() || byte == b'-';
+        if !text.iter().all(|&byte| byte.is_ascii_digit() || byte == b'-') {
+            return Some(false);
+        }
+        let before: Vec<u8> = self.leftwards(item).take(DIGEST_REACH).take_while(|&byte| part(byte)).collect();
+        let view = self.views.get(item.view)?;
+        let behind = view.text.get(item.place_end..).unwrap_or_default();
+        let glued = |byte: Option<&u8>| byte.is_some_and(|byte| byte.is_ascii_hexdigit() || *byte == b'-');
+        if before.is_empty() && !glued(behind.first()) && (!behind.is_empty() || self.question.last) {
+            return Some(false);
+        }
+        let right = behind.iter().take(DIGEST_REACH).take_while(|&&byte| part(byte)).count();
+        if right == behind.len() && right < DIGEST_REACH && !self.question.last {
+            // Whether it is one could still change, unless it is too short and too far to become one.
+            return None;
+        }
+        let start = before.len();
+        let mut token: Vec<u8> = before.into_iter().rev().collect();
+        token.extend_from_slice(text);
+        token.extend(behind.iter().take(right));
+        Some(is_in_digest(&token, start, start + text.len()))
+    }
+
+    /// Whether a find lies inside one of our placeholders. `None`: that depends on text that has not arrived.
+    fn is_inside_placeholder(&self, item: &Item<'_>) -> Option<bool> {
+        let inner = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+        let mut inside: Vec<u8> = Vec::new();
+        let mut opened = None;
+        for byte in self.leftwards(item).take(PLACEHOLDER_MAX) {
+            if matches!(byte, b'[' | b'<') {
+                opened = Some(byte);
+                break;
+            }
+            if !inner(byte) {
+                break;
+            }
+            inside.push(byte);
+        }
+        let Some(opened) = opened else {
+            return Some(false);
+        };
+        inside.reverse();
+        let view = self.views.get(item.view)?;
+        let rest = view.text.get(item.place..).unwrap_or_default();
+        let length = rest.iter().take(PLACEHOLDER_MAX).take_while(|&&byte| inner(byte)).count();
+        inside.extend(rest.iter().take(length));
+        match rest.get(length) {
+            None if length < PLACEHOLDER_MAX && !self.question.last => None,
+            Some(b']') if opened == b'[' => Some(is_placeholder(&inside)),
+            Some(b'>') if opened == b'<' => Some(is_placeholder(&inside)),
+            _ => Some(false),
+        }
+    }
+}
+
+fn behind(question: Question<'_>, view: usize) -> &[u8] {
+    question.behind.get(view).copied().unwrap_or_default()
+}
+
+fn item<'a>(view: &View<'_>, number: usize, candidate: &Candidate) -> Option<Item<'a>> {
+    let (start, end) = (view.raw_start(candidate.start), view.raw_end(candidate.end));
+    // What holds nothing decoded, the first view finds too.
+    if number > 0 && !view.has_decoded(start, end) {
+        return None;
+    }
+    let find =
+        Find { start, end, by: Finder::Detector(candidate.detector), by_context: candidate.form == Form::Context };
+    Some(Item {
+        find,
+        view: number,
+        place: candidate.start,
+        place_end: candidate.end,
+        form: candidate.form,
+        near: None,
+    })
+}
+
+/// How many bytes a placeholder takes that ends here, given from its end.
+fn placeholder_leftwards(bytes: &[u8]) -> Option<usize> {
+    let open = if bytes.first() == Some(&b']') { b'[' } else { b'<' };
+    let length = bytes.iter().take(PLACEHOLDER_MAX).position(|&byte| byte == open)?;
+    let mut inside = bytes.get(1..length).unwrap_or_default().to_vec();
+    inside.reverse();
+    is_placeholder(&inside).then_some(length + 1)
+}
+
+/// Whether a range lies in a UUID, or in a run of hexadecimal digits as long as a digest and with a letter in it.
+fn is_in_digest(token: &[u8], start: usize, end: usize) -> bool {
+    const UUID: [usize; 5] = [8, 4, 4, 4, 12];
+    let is_uuid = |from: usize| {
+        let mut at = from;
+        UUID.iter().enumerate().all(|(number, &size)| {
+            let dashed = number == 0 || token.get(at) == Some(&b'-');
+            at += usize::from(number > 0);
+            let good = token.get(at..at + size).is_some_and(|group| group.iter().all(u8::is_ascii_hexdigit));
+            at += size;
+            dashed && good
+        }) && !token.get(at).is_some_and(u8::is_ascii_hexdigit)
+            && (from == 0 || !token.get(from - 1).is_some_and(u8::is_ascii_hexdigit))
+    };
+    let uuid_bytes = 36;
+    let from = end.saturating_sub(uuid_bytes);
+    if (from..=start).any(|from| from + uuid_bytes >= end && is_uuid(from)) {
+        return true;
+    }
+    let run_start = token.iter().take(start).rposition(|&byte| byte == b'-').map_or(0, |dash| dash + 1);
+    let run_end = token.iter().skip(end).position(|&byte| byte == b'-').map_or(token.len(), |dash| end + dash);
+    let run = token.get(run_start..run_end).unwrap_or_default();
+    run.len() >= DIGEST_MIN && run.iter().any(u8::is_ascii_alphabetic) && !run.contains(&b'-')
+}

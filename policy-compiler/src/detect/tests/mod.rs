@@ -1,0 +1,61 @@
+//! The laws of scanning, on texts made of values, near misses and what glues them.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use super::scan::{scan, scan_everywhere};
+use super::set::{DetectorSet, index_of};
+use policy_lang::catalogue::detectors;
+use proptest::prelude::*;
+
+fn all() -> DetectorSet {
+    detectors().iter().filter_map(|detector| index_of(detector.id)).collect()
+}
+
+/// Values of every kind, and parts of them.
+pub(crate) const VALUES: &[&str] = include!("values.in");
+
+fn fragment() -> impl Strategy<Value = String> {
+    prop_oneof![
+        6 => proptest::sample::select(VALUES).prop_map(str::to_owned),
+        2 => proptest::sample::select(VALUES).prop_flat_map(|value| {
+            let ends: Vec<usize> = value.char_indices().map(|(at, _)| at).collect();
+            (proptest::sample::select(ends.clone()), proptest::sample::select(ends)).prop_map(move |(a, b)| value[a.min(b)..a.max(b)].to_owned())
+        }),
+        4 => proptest::sample::select(vec![
+            " ", " ", "-", ".", "/", ":", "=", "@", "+", "(", ")", ",", "x", "A", "é", "谢", "\n", "_", "'", "\"", "[US_SSN]", "<EMAIL_1_k7>",
+            "ssn ", "password: ", "born ", "the ", "\u{200b}", "%", "&", "\\", "%34", "&#52;", "４",
+        ]).prop_map(str::to_owned),
+        1 => "[0-9]{1,6}",
+        1 => "[A-Za-z0-9.@ -]{0,6}",
+    ]
+}
+
+pub(crate) fn text() -> impl Strategy<Value = String> {
+    proptest::collection::vec(fragment(), 0..6).prop_map(|parts| parts.concat())
+}
+
+/// Cases of a property here, unless `PROPTEST_CASES` says more or less.
+pub(crate) fn cases(usual: u32) -> ProptestConfig {
+    let mut config = ProptestConfig::default();
+    if std::env::var_os("PROPTEST_CASES").is_none() {
+        config.cases = usual;
+    }
+    config
+}
+
+proptest! {
+    #![proptest_config(cases(400))]
+
+    #[test]
+    fn skipping_clean_text_misses_nothing(text in text()) {
+        let set = all();
+        let folded = super::fold::View::folded(text.as_bytes(), true).text;
+        let (fast, slow) = (scan(&folded, &[], true, &set), scan_everywhere(&folded, &[], true, &set));
+        prop_assert_eq!(fast.candidates, slow.candidates);
+        for cut in 0..folded.len() {
+            let prefix = &folded[..cut];
+            let (fast, slow) = (scan(prefix, &[], false, &set), scan_everywhere(prefix, &[], false, &set));
+            prop_assert_eq!(fast.undecided, slow.undecided, "after {:?}", String::from_utf8_lossy(prefix));
+            prop_assert_eq!(fast.candidates, slow.candidates);
+        }
+    }
+}
