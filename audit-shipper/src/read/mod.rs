@@ -1,9 +1,12 @@
 //! Reading a log: search, show, verify. Works beside a running gateway, up to what is durable.
 
+mod calls;
 mod erased;
+mod export;
 pub(crate) mod findings;
 mod proof;
 mod query;
+mod recorded;
 mod records;
 mod rows;
 mod search;
@@ -14,8 +17,10 @@ mod text;
 mod tlog;
 mod verify;
 
+pub use export::{ExportFormat, export};
 pub use proof::{Proof, prove};
 pub use query::Query;
+pub use recorded::{Recorded, dsar, recorded, unsealed};
 pub use search::{SearchOptions, search};
 pub use show::show;
 pub use source::Source;

@@ -14,6 +14,7 @@ use crate::wal::format::{Entries, EntryKind};
 use crate::wal::scan::{Found, Scanner};
 
 /// A record.
+#[derive(Debug)]
 pub(super) struct Record {
     /// Its index in the tree.
     pub(super) index: u64,

@@ -1,15 +1,14 @@
 //! Finding records: one pass over the log, one row per call.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::io::Write;
 
+use super::calls::{Keys, for_each_call};
 use super::query::Query;
-use super::records;
 use super::rows::Row;
 use super::source::Source;
 use super::text::{harmless, line};
 use crate::error::EvidenceError;
-use crate::leaf::rfc3339;
 
 /// Widest column of the table, in characters.
 const MAX_COLUMN_CHARS: usize = 40;
@@ -42,25 +41,13 @@ pub fn search(
     let log = source.locate()?;
     let (keys, no_keys) = match source.subject_keys(&log) {
         Ok(keys) => (keys, None),
-        Err(error) => (HashMap::new(), Some(error)),
+        Err(error) => (Keys::new(), Some(error)),
     };
     let mut found = Newest { limit: options.limit, rows: VecDeque::new(), cut: false };
-    let since = if query.since_us == 0 { String::new() } else { rfc3339(query.since_us) };
-    let mut open: HashMap<String, Row> = HashMap::new();
-    let damaged = records::for_each(&log, |record| match record.kind() {
-        "payload" => {}
-        "intent" => {
-            open.insert(record.id().to_owned(), Row::begin(&record, &record.envelope(&keys)));
-        }
-        "outcome" | "abort" => {
-            if let Some(mut row) = open.remove(record.text("call")) {
-                row.end(&record, &record.envelope(&keys));
-                found.offer(row, query, &since);
-            }
-        }
-        _ => found.offer(Row::begin(&record, &record.envelope(&keys)), query, &since),
+    let damaged = for_each_call(&log, &keys, query, false, &mut |call| {
+        found.offer(call.row.clone());
+        Ok(())
     })?;
-    open.into_values().for_each(|row| found.offer(row, query, &since));
     let mut rows: Vec<Row> = found.rows.into();
     rows.sort_by_key(|row| row.index);
     if options.json {
@@ -91,10 +78,7 @@ struct Newest {
 }
 
 impl Newest {
-    fn offer(&mut self, row: Row, query: &Query, since: &str) {
-        if !row.matches(query, since) {
-            return;
-        }
+    fn offer(&mut self, row: Row) {
         self.rows.push_back(row);
         if self.rows.len() > self.limit {
             self.rows.pop_front();

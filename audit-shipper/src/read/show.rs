@@ -1,26 +1,21 @@
 //! Everything about one call, on one page.
 
-use std::collections::HashMap;
 use std::io::Write;
 
 use serde_json::Value;
 
+use super::calls::{Keys, Payload};
 use super::records::{self, Record};
 use super::source::{Log, Source};
 use super::text::{count, harmless, harmless_lines, line};
-use crate::chunk;
-use crate::crypto::KEY_BYTES;
 use crate::error::EvidenceError;
 use crate::id::RecordId;
-use crate::keystore::KeyId;
-use crate::model::{Frame, Role};
+use crate::model::Role;
 
 /// Most payload printed in one direction, in bytes.
 const MAX_PRINTED_BYTES: usize = 256 << 10;
 /// Most mask hits printed.
 const MAX_PRINTED_MASKS: usize = 100;
-
-type Keys = HashMap<KeyId, [u8; KEY_BYTES]>;
 
 /// Prints everything about one call (or refusal, or note); returns whether it was found. The id of any record of a call
 /// finds the call.
@@ -246,33 +241,19 @@ impl Page<'_> {
     }
 
     fn payload(&mut self, title: &str, role: Role, records: &[Record]) -> Result<(), EvidenceError> {
-        let mut bytes = Vec::new();
-        let (mut frames, mut chunks, mut media_type, mut unreadable) = (0, 0, String::new(), None);
+        let mut all = Payload::default();
+        let mut chunks = 0;
         for record in records.iter().filter(|record| record.text("role") == crate::leaf::role_word(role)) {
             chunks += 1;
-            let opened = record.open(self.keys).and_then(|opened| {
-                let chunk = chunk::unpack(&opened.text, role)?;
-                let parts: Vec<&[u8]> = chunk.frames.iter().map(|frame| frame.bytes.as_slice()).collect();
-                if hex::encode(opened.commitment("payload", &parts)) == record.text("mac") {
-                    return Ok(chunk);
-                }
-                Err(EvidenceError::Damaged("the text is not the one that the record commits to".to_owned()))
-            });
-            match opened {
-                Ok(chunk) => {
-                    frames += chunk.frames.len() as u64;
-                    media_type = chunk.media_type;
-                    bytes.extend(chunk.frames.into_iter().flat_map(|Frame { bytes, .. }| bytes));
-                }
-                Err(error) => unreadable = Some(error),
-            }
+            all.add(record, role, self.keys);
         }
+        let (bytes, frames, media_type) = (all.bytes(), all.frames.len() as u64, &all.media_type);
         if chunks == 0 {
             return Ok(());
         }
         let size = format!("{}, {}", count(bytes.len() as u64, "byte"), count(frames, "event"));
-        line(self.out, &format!("  {title} ({}, {size}, {})", harmless(&media_type), count(chunks, "record")))?;
-        if let Some(error) = unreadable {
+        line(self.out, &format!("  {title} ({}, {size}, {})", harmless(media_type), count(chunks, "record")))?;
+        if let Some(error) = &all.unreadable {
             line(self.out, &format!("    not all of it can be read: {error}"))?;
         }
         let shown = bytes.get(..bytes.len().min(MAX_PRINTED_BYTES)).unwrap_or_default();

@@ -4,7 +4,9 @@
 mod campaign;
 mod committing;
 mod erasing;
+mod exporting;
 mod guarding;
+mod keys;
 mod reading;
 mod records;
 mod recovering;

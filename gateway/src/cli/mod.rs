@@ -2,6 +2,7 @@
 
 mod approvals;
 mod audit;
+mod keys;
 mod policy;
 mod quickstart;
 mod run;
@@ -41,6 +42,9 @@ enum Command {
     /// Searches, shows and verifies the evidence
     #[command(subcommand)]
     Audit(audit::Command),
+    /// Shows and rotates the key that signs the evidence
+    #[command(subcommand)]
+    Keys(keys::Command),
     /// Lists and decides on calls that wait for a person
     #[command(subcommand)]
     Approvals(approvals::Command),
@@ -88,6 +92,7 @@ pub fn main() -> ExitCode {
         Some(Command::Run(args)) => run::run(args),
         Some(Command::Policy(command)) => policy::run(command),
         Some(Command::Audit(command)) => audit::run(command),
+        Some(Command::Keys(command)) => keys::run(command),
         Some(Command::Approvals(command)) => approvals::run(command),
         Some(Command::Token(args)) => token::run(args),
     };
