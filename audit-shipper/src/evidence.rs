@@ -261,6 +261,12 @@ impl Evidence {
         producers.get_mut(number)?.take()
     }
 
+    /// Whether records can be written. Cheaper than [`Self::status`].
+    #[must_use]
+    pub fn is_healthy(&self) -> bool {
+        self.shared.poisoned().is_none()
+    }
+
     /// How the log is. Cheap.
     #[must_use]
     pub fn status(&self) -> Status {

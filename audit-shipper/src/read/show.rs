@@ -5,7 +5,8 @@ use std::io::Write;
 use serde_json::Value;
 
 use super::calls::{Keys, Payload};
-use super::records::{self, Record};
+use super::ids;
+use super::records::Record;
 use super::source::{Log, Source};
 use super::text::{count, harmless, harmless_lines, line};
 use crate::error::EvidenceError;
@@ -48,19 +49,13 @@ struct Story {
 
 impl Story {
     fn read(log: &Log, id: &str) -> Result<Option<Self>, EvidenceError> {
-        let mut subject = None;
-        records::for_each(log, |record| {
-            if record.id() == id {
-                let call = record.text("call");
-                subject = Some(if call.is_empty() { id.to_owned() } else { call.to_owned() });
-            }
-        })?;
-        let Some(subject) = subject else {
+        let Some(named) = ids::records_of(log, id)?.into_iter().find(|record| record.id() == id) else {
             return Ok(None);
         };
+        let subject = if named.text("call").is_empty() { id } else { named.text("call") };
         let (mut first, mut end, mut payload, mut notes) = (None, None, Vec::new(), Vec::new());
         let mut approval = String::new();
-        records::for_each(log, |record| {
+        for record in ids::records_of(log, subject)? {
             if record.id() == subject {
                 approval = record.text("approval").to_owned();
                 first = Some(record);
@@ -72,15 +67,15 @@ impl Story {
             } else if record.text("about") == subject {
                 notes.push(record);
             }
-        })?;
+        }
         if !approval.is_empty() {
             // Asked, decided: what names the approval or is it.
-            records::for_each(log, |record| {
+            for record in ids::records_of(log, &approval)? {
                 let known = notes.iter().any(|note| note.index == record.index);
                 if !known && (record.id() == approval || record.text("about") == approval) {
                     notes.push(record);
                 }
-            })?;
+            }
         }
         notes.sort_by_key(|note| note.index);
         Ok(first.map(|first| Self { first, end, payload, notes }))

@@ -6,6 +6,7 @@ mod committing;
 mod erasing;
 mod exporting;
 mod guarding;
+mod indexing;
 mod keys;
 mod reading;
 mod records;

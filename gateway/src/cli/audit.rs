@@ -6,11 +6,14 @@ mod change;
 mod replay;
 
 use super::{DataArg, Failure};
-use audit_shipper::read::{self, ExportFormat, Progress, Query, SearchOptions, Source, Verdict};
+use audit_shipper::read::{self, ExportFormat, Follower, Progress, Query, SearchOptions, Source, Verdict};
 use audit_shipper::{Evidence, RecordId};
 use clap::Subcommand;
 use std::io::{BufWriter, IsTerminal as _, Write as _};
 use std::path::PathBuf;
+
+/// How often a followed log is looked at.
+const FOLLOW_EVERY: std::time::Duration = std::time::Duration::from_millis(300);
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -25,6 +28,12 @@ pub(super) enum Command {
         /// At most so many records, the newest ones
         #[arg(long, value_name = "N", default_value_t = 50)]
         limit: usize,
+        /// Only records before this tree index: the page before
+        #[arg(long, value_name = "INDEX")]
+        before: Option<u64>,
+        /// Go on printing what matches as it ends, until interrupted
+        #[arg(long)]
+        follow: bool,
         #[command(flatten)]
         place: Place,
     },
@@ -86,7 +95,7 @@ pub(super) enum Command {
         #[command(flatten)]
         place: Place,
     },
-    /// Makes what is derived from the log again: tiles (no gateway may be running)
+    /// Makes what is derived from the log again: tiles, search index (no gateway may be running)
     Rebuild {
         #[command(flatten)]
         place: Place,
@@ -147,10 +156,19 @@ impl From<Place> for Source {
 pub(super) fn run(command: Command) -> Result<(), Failure> {
     let mut out = BufWriter::new(std::io::stdout().lock());
     let done = match command {
-        Command::Search { terms, json, limit, place } => {
+        Command::Search { terms, json, limit, before, follow, place } => {
             let query = Query::parse(&terms.join(" ")).map_err(Failure::usage)?;
+            let source = Source::from(place);
+            // Made first: what ends between the two is printed twice rather than never.
+            let follower = follow.then(|| Follower::new(&source, &query)).transpose().map_err(Failure::usage)?;
             let rows =
-                read::search(&place.into(), &query, SearchOptions { json, limit }, &mut out).map_err(cannot_tell)?;
+                read::search(&source, &query, SearchOptions { json, limit, before }, &mut out).map_err(cannot_tell)?;
+            if let Some(mut follower) = follower {
+                loop {
+                    follower.poll(json, &mut out).map_err(cannot_tell)?;
+                    std::thread::sleep(FOLLOW_EVERY);
+                }
+            }
             if rows == 0 && !json { Err(Failure { code: 0, message: "no record matches".to_owned() }) } else { Ok(()) }
         }
         Command::Show { id, place } => {
@@ -187,10 +205,12 @@ pub(super) fn run(command: Command) -> Result<(), Failure> {
         }
         Command::Replay { id, speed, to, place } => replay::run(&id, speed, to, place, &mut out),
         Command::Rebuild { place } => {
-            let options = Source::from(place).options().map_err(cannot_tell)?;
+            let source = Source::from(place);
+            let options = source.options().map_err(cannot_tell)?;
             // A start makes whatever is missing or wrong.
             let evidence = Evidence::open(options).map_err(Failure::bad)?;
             evidence.close().map_err(Failure::bad)?;
+            read::drop_index(&source).and_then(|()| read::update_index(&source)).map_err(Failure::bad)?;
             let _ = writeln!(out, "{} records", evidence.status().tree_size);
             Ok(())
         }

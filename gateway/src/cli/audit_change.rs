@@ -89,9 +89,11 @@ pub(super) fn expire(args: Expire, out: &mut dyn Write) -> Result<(), Failure> {
 }
 
 fn destroy(what: &Erasure, by: &Accountable, place: Place, out: &mut dyn Write) -> Result<(), Failure> {
-    let keys = with_log(&place.into(), |evidence, producer| {
+    let source = Source::from(place);
+    let keys = with_log(&source, |evidence, producer| {
         evidence.erase(producer, what, &by.actor(), &by.basis).map_err(Failure::bad)
     })?;
+    read::drop_index(&source).map_err(Failure::bad)?;
     let _ = match keys {
         0 => writeln!(out, "there was nothing to erase"),
         1 => writeln!(out, "erased: 1 key destroyed; `audit verify` tells that it is proved"),

@@ -59,13 +59,14 @@ pub(super) fn router(control: Arc<Control>) -> Router {
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(ready))
         .route("/metrics", get(metrics))
-        .nest("/api/v1", api)
+        .nest("/api/v1", api.merge(super::evidence::routes()))
+        .merge(super::evidence::log_routes())
         .fallback(|| async { ApiError::new(StatusCode::NOT_FOUND, "not_found", "there is nothing at this path") })
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .with_state(control)
 }
 
-type Shared = State<Arc<Control>>;
+pub(super) type Shared = State<Arc<Control>>;
 
 /// Whether calls are served, and what speaks against it. Why a policy set was refused is only told to verified callers,
 /// since it shows the policy's text.
@@ -222,7 +223,7 @@ async fn show_config(State(control): Shared, _: Caller) -> Json<Value> {
 }
 
 /// A verified caller of the admin API.
-struct Caller(Identity);
+pub(super) struct Caller(pub(super) Identity);
 
 impl FromRequestParts<Arc<Control>> for Caller {
     type Rejection = ApiError;
@@ -243,14 +244,14 @@ fn presented(headers: &HeaderMap) -> Option<&str> {
 }
 
 /// An error as the admin API tells it: `{"error":{"code":…,"message":…}}`.
-struct ApiError {
+pub(super) struct ApiError {
     status: StatusCode,
     code: &'static str,
     message: String,
 }
 
 impl ApiError {
-    fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
+    pub(super) fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
         Self { status, code, message: message.into() }
     }
 }

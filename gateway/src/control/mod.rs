@@ -1,11 +1,12 @@
 //! The control plane: one thread with everything that is not on the way of a call.
 //!
 //! * [`api`]: the admin port. * [`keys`]: issuers' keys. * [`policy`]: watching and reloading policy files.
-//! * [`journal`]: its own notes in the evidence: policy activations, approvals asked for and decided.
+//! * [`evidence`]: searching, proving, exporting and erasing evidence. * [`journal`]: its own notes in the evidence: policy activations, approvals asked for and decided.
 //!
 //! It ends when the data plane has drained, so that health and approvals are there to the last call.
 
 mod api;
+mod evidence;
 mod journal;
 mod keys;
 mod policy;
@@ -136,6 +137,7 @@ async fn run(
     tokio::spawn(keys.run());
     tokio::spawn(policy::watch(Arc::clone(&control)));
     tokio::spawn(sweep(Arc::clone(&shared)));
+    tokio::spawn(evidence::keep_index(Arc::clone(&shared)));
     let approvals = tokio::spawn(journal::record_approvals(Arc::clone(&control), own.events));
     api::serve(control, listener).await;
     approvals.abort();
