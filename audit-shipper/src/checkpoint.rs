@@ -116,7 +116,8 @@ impl VerifierKey {
     /// Reads a file that holds a verifier key or a signer key.
     pub(crate) fn load(path: &Path) -> Result<Self, EvidenceError> {
         let text = std::fs::read_to_string(path).map_err(|e| EvidenceError::io("read", path, &e))?;
-        let text = text.trim();
+        // Of several keys, as a log keeps them, the newest stands last.
+        let text = text.trim().lines().last().unwrap_or_default();
         if text.starts_with(SIGNER_PREFIX) { SigningKey::parse(text).map(|key| key.verifier) } else { text.parse() }
     }
 }
@@ -134,6 +135,14 @@ impl FromStr for VerifierKey {
         let (name, public) = parse_key(text)?;
         let key = Self { name, public };
         if key.to_string() == text { Ok(key) } else { Err(not_a_key()) }
+    }
+}
+
+impl VerifierKey {
+    /// All keys of a file, the newest last. Lines that are none are left out.
+    pub(crate) fn load_all(path: &Path) -> Result<Vec<Self>, EvidenceError> {
+        let text = layout::read_if_there(path)?.unwrap_or_default();
+        Ok(String::from_utf8_lossy(&text).lines().filter_map(|line| line.trim().parse().ok()).collect())
     }
 }
 
@@ -186,13 +195,13 @@ impl SigningKey {
         if key.encode()? == format!("{text}\n") { Ok(key) } else { Err(not_a_key()) }
     }
 
-    fn from_seed(name: String, seed: &[u8; 32]) -> Result<Self, EvidenceError> {
+    pub(crate) fn from_seed(name: String, seed: &[u8; 32]) -> Result<Self, EvidenceError> {
         let pair = Ed25519KeyPair::from_seed_unchecked(seed).map_err(|_| not_a_key())?;
         let public = pair.public_key().as_ref().try_into().map_err(|_| not_a_key())?;
         Ok(Self { verifier: VerifierKey { name, public }, pair })
     }
 
-    fn encode(&self) -> Result<String, EvidenceError> {
+    pub(crate) fn encode(&self) -> Result<String, EvidenceError> {
         let seed = self.pair.seed().map_err(|_| not_a_key())?;
         let seed = aws_lc_rs::encoding::AsBigEndian::<aws_lc_rs::encoding::Curve25519SeedBin<'_>>::as_be_bytes(&seed)
             .map_err(|_| not_a_key())?;

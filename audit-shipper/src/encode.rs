@@ -76,6 +76,8 @@ impl Tally {
 pub(crate) struct Tallies {
     pub(crate) request: Tally,
     pub(crate) response: Tally,
+    /// What lies beside the call and is not referred to by its end: sealed originals.
+    pub(crate) beside: Tally,
 }
 
 impl Tallies {

@@ -23,6 +23,7 @@ use crate::layout::{self, Layout};
 use crate::merkle::Tree;
 use crate::producer::Producer;
 use crate::recovery::{self, Recovered};
+use crate::rotation;
 use crate::shared::{Lane, Shared};
 use crate::wal::disk::Disk;
 use crate::wal::format::{BLOCK_ALIGN, MIN_SEGMENT_BYTES};
@@ -153,11 +154,12 @@ impl Evidence {
         layout::make_directory(&layout.wal())?;
         layout::make_directory(&layout.keys)?;
         let lock = lock(&layout.lock())?;
+        rotation::finish(&layout, &options.log_key)?;
         let is_new = disk.segments()?.is_empty();
         let was_signed = layout.checkpoint().exists() || layout.last_signed().exists();
         let key = SigningKey::load_or_create(&options.log_key, &options.origin, is_new && !was_signed)?;
         let keystore = Keystore::open(&layout.keystore(), &options.keystore, is_new)?;
-        layout::replace(&layout.verifier_key(), format!("{}\n", key.verifier).as_bytes())?;
+        rotation::remember_key(&layout, &key.verifier)?;
         let recovered = recovery::recover(&layout, &disk, &key.verifier)?;
         if is_new {
             disk.create(recovered.position.segment, options.segment_bytes)?;
@@ -257,6 +259,12 @@ impl Evidence {
     pub fn producer(&self, number: usize) -> Option<Producer> {
         let mut producers = self.producers.lock().unwrap_or_else(PoisonError::into_inner);
         producers.get_mut(number)?.take()
+    }
+
+    /// Whether records can be written. Cheaper than [`Self::status`].
+    #[must_use]
+    pub fn is_healthy(&self) -> bool {
+        self.shared.poisoned().is_none()
     }
 
     /// How the log is. Cheap.
@@ -373,7 +381,7 @@ fn check(options: &Options, layout: &Layout) -> Result<(), EvidenceError> {
 }
 
 /// There is one writer. A reader that looks whether there is one holds the lock for a moment, hence the second tries.
-fn lock(path: &Path) -> Result<File, EvidenceError> {
+pub(crate) fn lock(path: &Path) -> Result<File, EvidenceError> {
     let file = File::options()
         .write(true)
         .create(true)

@@ -33,6 +33,11 @@ impl Layout {
         self.log.join("tiles")
     }
 
+    /// Derived, like the tiles.
+    pub(crate) fn index(&self) -> PathBuf {
+        self.log.join("index")
+    }
+
     pub(crate) fn checkpoint(&self) -> PathBuf {
         self.log.join("checkpoint")
     }

@@ -329,6 +329,7 @@ pub(crate) fn role_word(role: Role) -> &'static str {
         Role::Request => "request",
         Role::Response => "response",
         Role::Attachment => "attachment",
+        Role::Sealed => "sealed",
     }
 }
 

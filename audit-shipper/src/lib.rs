@@ -35,6 +35,8 @@ mod model;
 mod producer;
 pub mod read;
 mod recovery;
+mod rotation;
+mod seal;
 mod shared;
 #[cfg(test)]
 mod tests;
@@ -50,6 +52,8 @@ pub use model::{
     Outcome, PayloadChunk, PolicyRef, Refusal, RequestBody, RequestInfo, Role, Said, Usage,
 };
 pub use producer::{Permit, Producer, Receipt};
+pub use rotation::{Rotation, rotate_key, verifier_keys};
+pub use seal::{Sealer, Unsealer};
 
 /// Most text that one [`PayloadChunk`] may hold, in bytes.
 pub const MAX_CHUNK_BYTES: usize = 64 << 10;

@@ -389,6 +389,8 @@ pub enum Role {
     Response,
     /// Belongs to a note: a policy's text, a configuration.
     Attachment,
+    /// An unmasked original, sealed by a [`crate::Sealer`] to keys that the gateway does not have.
+    Sealed,
 }
 
 /// One event on the wire.

@@ -223,7 +223,8 @@ impl Producer {
         };
         let tally = match chunk.role {
             Role::Response => &mut permit.tallies.response,
-            Role::Request | Role::Attachment => &mut permit.tallies.request,
+            Role::Request => &mut permit.tallies.request,
+            Role::Attachment | Role::Sealed => &mut permit.tallies.beside,
         };
         let written = self.write_chunk(permit.id, &scope, tally.chunks(), chunk)?;
         if let Some((bytes, digest)) = written.tallied {

@@ -90,6 +90,12 @@ impl LeafLinks {
         keys.into_iter().flatten().filter_map(|key| hex::decode(key.as_str()?).ok()?.try_into().ok())
     }
 
+    /// The digests of the old and the new key that a key record names.
+    pub(crate) fn rotated_keys(&self) -> Option<(Digest32, Digest32)> {
+        let digest = |name| hex::decode(self.details.get(name)?.as_str()?).ok()?.try_into().ok();
+        if self.t == "key" { Some((digest("old")?, digest("new")?)) } else { None }
+    }
+
     /// The blob's digest.
     pub(crate) fn blob_sha256(&self) -> Option<Digest32> {
         hex::decode(&self.blob.as_ref()?.sha256).ok()?.try_into().ok()
@@ -213,10 +219,10 @@ fn follow(links: &LeafLinks, open: &mut HashMap<RecordId, Tallies>) {
             if let Some(tallies) = links.call().and_then(|call| open.get_mut(&call))
                 && let Some(digest) = links.blob_sha256()
             {
-                let tally = if links.role.as_deref() == Some("response") {
-                    &mut tallies.response
-                } else {
-                    &mut tallies.request
+                let tally = match links.role.as_deref() {
+                    Some("response") => &mut tallies.response,
+                    Some("request") => &mut tallies.request,
+                    _ => &mut tallies.beside,
                 };
                 tally.add(links.len.unwrap_or(0), &digest);
             }

@@ -1,9 +1,14 @@
 //! Reading a log: search, show, verify. Works beside a running gateway, up to what is durable.
 
+mod calls;
 mod erased;
+mod export;
 pub(crate) mod findings;
+mod ids;
+mod index;
 mod proof;
 mod query;
+mod recorded;
 mod records;
 mod rows;
 mod search;
@@ -13,10 +18,14 @@ mod source;
 mod text;
 mod tlog;
 mod verify;
+mod walk;
 
+pub use export::{ExportFormat, export};
+pub use index::{drop_index, update_index};
 pub use proof::{Proof, prove};
 pub use query::Query;
-pub use search::{SearchOptions, search};
+pub use recorded::{Recorded, dsar, recorded, unsealed};
+pub use search::{Follower, SearchOptions, search};
 pub use show::show;
 pub use source::Source;
 pub use tlog::export_tlog;

@@ -1,11 +1,13 @@
 //! The words of a search.
 
 use crate::error::EvidenceError;
+use crate::id::RecordId;
 use crate::model::Moment;
 
 /// Longest query, in bytes.
 const MAX_QUERY_BYTES: usize = 4096;
-const FIELDS: &str = "subject: model: decision: kind: status: since: rule: masked: id: trace:";
+const FIELDS: &str =
+    "subject: tenant: model: operation: decision: kind: status: since: until: rule: masked: id: trace: text:";
 
 /// What to look for: all terms must hold.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -13,6 +15,8 @@ pub struct Query {
     pub(super) terms: Vec<Term>,
     /// Nothing older than this, in µs since 1970.
     pub(super) since_us: u64,
+    /// Nothing newer than this, in µs since 1970; 0 if it does not matter.
+    pub(super) until_us: u64,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,7 +29,9 @@ pub(super) struct Term {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Field {
     Subject,
+    Tenant,
     Model,
+    Operation,
     Decision,
     Kind,
     Status,
@@ -33,12 +39,15 @@ pub(super) enum Field {
     Masked,
     Id,
     Trace,
+    /// Stands in the masked payload.
+    Text,
 }
 
 impl Query {
-    /// Reads terms separated by spaces: `subject: model: decision: kind: status: since: rule: masked: id: trace:`. All must
-    /// hold. A last `*` stands for anything, `status:4xx` for a class, `since:` takes `90s 30m 2h 7d` or an RFC 3339 time.
-    /// A value with spaces is put into double quotes.
+    /// Reads terms separated by spaces: `subject: tenant: model: operation: decision: kind: status: since: until: rule: masked:
+    /// id: trace: text:`. All must hold. A last `*` stands for anything, `status:4xx` for a class, `since:` and `until:` take
+    /// `90s 30m 2h 7d` (ago) or an RFC 3339 time, `text:` stands anywhere in the masked payload. A value with spaces is put
+    /// into double quotes.
     ///
     /// # Errors
     /// [`EvidenceError::Malformed`] naming the term and what would be right.
@@ -57,10 +66,17 @@ impl Query {
             })?;
             let field = match name {
                 "since" => {
-                    query.since_us = query.since_us.max(since(value, now_us)?);
+                    query.since_us = query.since_us.max(time(name, value, now_us)?);
+                    continue;
+                }
+                "until" => {
+                    query.until_us = time(name, value, now_us)?.max(1);
                     continue;
                 }
                 "subject" => Field::Subject,
+                "tenant" => Field::Tenant,
+                "operation" => Field::Operation,
+                "text" => Field::Text,
                 "model" => Field::Model,
                 "decision" => Field::Decision,
                 "kind" => Field::Kind,
@@ -76,6 +92,20 @@ impl Query {
             query.terms.push(Term { field, value: value.to_lowercase() });
         }
         Ok(query)
+    }
+
+    /// Everything about one call.
+    pub(super) fn for_id(id: RecordId) -> Self {
+        Self { terms: vec![Term { field: Field::Id, value: id.to_string() }], ..Self::default() }
+    }
+
+    pub(super) fn asks_for_text(&self) -> bool {
+        self.texts().next().is_some()
+    }
+
+    /// What must stand in the payload.
+    pub(super) fn texts(&self) -> impl Iterator<Item = &str> {
+        self.terms.iter().filter(|term| term.field == Field::Text).map(|term| term.value.as_str())
     }
 }
 
@@ -113,9 +143,9 @@ fn words(text: &str) -> Result<Vec<String>, EvidenceError> {
     Ok(words)
 }
 
-fn since(value: &str, now_us: u64) -> Result<u64, EvidenceError> {
+fn time(name: &str, value: &str, now_us: u64) -> Result<u64, EvidenceError> {
     let malformed = || {
-        EvidenceError::Malformed(format!("since:{value} is not a time; use 90s, 30m, 2h, 7d or 2026-11-21T09:00:00Z"))
+        EvidenceError::Malformed(format!("{name}:{value} is not a time; use 90s, 30m, 2h, 7d or 2026-11-21T09:00:00Z"))
     };
     for (unit, seconds) in [('s', 1), ('m', 60), ('h', 3600), ('d', 86_400)] {
         if let Some(number) = value.strip_suffix(unit).and_then(|number| number.parse::<u64>().ok()) {
@@ -147,8 +177,8 @@ mod tests {
     #[test]
     fn what_is_not_a_query_is_explained() {
         let error = |text| Query::parse(text).unwrap_err().to_string();
-        insta::assert_snapshot!(error("alice"), @r#""alice" is not a term; use field:value with one of subject: model: decision: kind: status: since: rule: masked: id: trace:"#);
-        insta::assert_snapshot!(error("user:alice"), @r#"there is no field "user"; there are subject: model: decision: kind: status: since: rule: masked: id: trace:"#);
+        insta::assert_snapshot!(error("alice"), @r#""alice" is not a term; use field:value with one of subject: tenant: model: operation: decision: kind: status: since: until: rule: masked: id: trace: text:"#);
+        insta::assert_snapshot!(error("user:alice"), @r#"there is no field "user"; there are subject: tenant: model: operation: decision: kind: status: since: until: rule: masked: id: trace: text:"#);
         insta::assert_snapshot!(error("since:tomorrow"), @"since:tomorrow is not a time; use 90s, 30m, 2h, 7d or 2026-11-21T09:00:00Z");
         insta::assert_snapshot!(error("subject:\"a b"), @"a double quote is not closed");
     }

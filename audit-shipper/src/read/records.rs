@@ -5,15 +5,19 @@ use std::collections::HashMap;
 use serde_json::Value;
 
 use super::source::Log;
+use super::walk::Spot;
 use crate::blob::{self, Opened};
 use crate::crypto::KEY_BYTES;
 use crate::error::EvidenceError;
 use crate::id::RecordId;
 use crate::keystore::KeyId;
-use crate::wal::format::{Entries, EntryKind};
+use crate::wal::disk::Disk;
+use crate::wal::format::{BlockHeader, Entries, EntryKind, HEADER_BYTES};
 use crate::wal::scan::{Found, Scanner};
+use crate::wal::segment::Files;
 
 /// A record.
+#[derive(Debug)]
 pub(super) struct Record {
     /// Its index in the tree.
     pub(super) index: u64,
@@ -76,28 +80,48 @@ pub(super) fn for_each(log: &Log, mut each: impl FnMut(Record)) -> Result<bool, 
             }
             Found::End(_) => return Ok(damaged),
         };
-        let mut pending: Option<Record> = None;
-        let mut index = first_index;
-        for entry in Entries::new(&payload) {
-            match entry.kind {
-                EntryKind::Leaf => {
-                    if let Some(record) = pending.take() {
-                        each(record);
-                    }
-                    let leaf = serde_json::from_slice(entry.data).ok().filter(|_| entry.intact);
-                    pending = leaf.map(|leaf| Record { index, leaf, blob: None });
-                    damaged |= pending.is_none();
-                    index += 1;
-                }
-                EntryKind::Blob => {
-                    if let Some(record) = &mut pending {
-                        record.blob = Some(entry.data.to_vec());
-                    }
+        let (records, whole) = take_apart(first_index, &payload);
+        damaged |= !whole;
+        records.into_iter().for_each(&mut each);
+    }
+}
+
+/// The records of a block that can be read.
+pub(super) fn of_block(first_index: u64, payload: &[u8]) -> Vec<Record> {
+    take_apart(first_index, payload).0
+}
+
+/// And whether that is all of them.
+fn take_apart(first_index: u64, payload: &[u8]) -> (Vec<Record>, bool) {
+    let (mut records, mut whole, mut index) = (Vec::new(), true, first_index);
+    // Whether the last leaf could be read: else its blob belongs to nothing.
+    let mut readable = false;
+    for entry in Entries::new(payload) {
+        match entry.kind {
+            EntryKind::Leaf => {
+                let leaf = serde_json::from_slice(entry.data).ok().filter(|_| entry.intact);
+                readable = leaf.is_some();
+                whole &= readable;
+                records.extend(leaf.map(|leaf| Record { index, leaf, blob: None }));
+                index += 1;
+            }
+            EntryKind::Blob if readable => {
+                if let Some(record) = records.last_mut() {
+                    record.blob = Some(entry.data.to_vec());
                 }
             }
-        }
-        if let Some(record) = pending.take() {
-            each(record);
+            EntryKind::Blob => {}
         }
     }
+    (records, whole)
+}
+
+/// The record at a place; none if there is another now.
+pub(super) fn at(log: &Log, spot: Spot) -> Result<Option<Record>, EvidenceError> {
+    let Some(reader) = Files::new(&log.layout.wal()).reader(spot.segment)? else { return Ok(None) };
+    let head = reader.read(spot.offset, HEADER_BYTES)?;
+    let Some(header) = BlockHeader::decode(&head) else { return Ok(None) };
+    let payload = reader.read(spot.offset + HEADER_BYTES as u64, header.payload_len as usize)?;
+    let records = of_block(header.first_index, &payload);
+    Ok(records.into_iter().find(|record| record.index == spot.index))
 }

@@ -5,6 +5,7 @@ use serde_json::Value;
 
 use super::query::{Field, Query};
 use super::records::Record;
+use crate::leaf::rfc3339;
 
 /// A row.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -72,8 +73,13 @@ impl Row {
 
     pub(super) fn matches(&self, query: &Query, since: &str) -> bool {
         self.time.as_str() >= since
+            && (query.until_us == 0 || self.time <= rfc3339(query.until_us))
             && query.terms.iter().all(|term| match term.field {
                 Field::Subject => term.matches(&self.subject),
+                Field::Tenant => term.matches(if self.tenant.is_empty() { "default" } else { &self.tenant }),
+                Field::Operation => term.matches(&self.operation),
+                // Looked for in the payload, by whoever has it.
+                Field::Text => true,
                 Field::Model => term.matches(&self.model),
                 Field::Decision => term.matches(&self.decision),
                 Field::Kind => term.matches(&self.kind),

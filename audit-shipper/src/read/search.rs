@@ -1,31 +1,37 @@
-//! Finding records: one pass over the log, one row per call.
+//! Finding records: one row per call, newest first, by the index and the log behind it.
 
-use std::collections::{HashMap, VecDeque};
 use std::io::Write;
 
+use super::calls::{Keys, for_each_call};
+use super::index;
 use super::query::Query;
-use super::records;
 use super::rows::Row;
-use super::source::Source;
+use super::source::{Log, Source};
 use super::text::{harmless, line};
+use super::walk::Walk;
 use crate::error::EvidenceError;
 use crate::leaf::rfc3339;
 
 /// Widest column of the table, in characters.
 const MAX_COLUMN_CHARS: usize = 40;
 
-/// How to print.
+/// Rows kept at least while scanning, so that sorting is rare.
+const MIN_KEPT: usize = 1000;
+
+/// How to search and print.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SearchOptions {
     /// One JSON object per line instead of a table.
     pub json: bool,
     /// At most this many rows, the newest ones.
     pub limit: usize,
+    /// Only rows whose tree index is below this: the cursor for the next page is the smallest index of this one.
+    pub before: Option<u64>,
 }
 
 impl Default for SearchOptions {
     fn default() -> Self {
-        Self { json: false, limit: 50 }
+        Self { json: false, limit: 50, before: None }
     }
 }
 
@@ -42,27 +48,18 @@ pub fn search(
     let log = source.locate()?;
     let (keys, no_keys) = match source.subject_keys(&log) {
         Ok(keys) => (keys, None),
-        Err(error) => (HashMap::new(), Some(error)),
+        Err(error) => (Keys::new(), Some(error)),
     };
-    let mut found = Newest { limit: options.limit, rows: VecDeque::new(), cut: false };
-    let since = if query.since_us == 0 { String::new() } else { rfc3339(query.since_us) };
-    let mut open: HashMap<String, Row> = HashMap::new();
-    let damaged = records::for_each(&log, |record| match record.kind() {
-        "payload" => {}
-        "intent" => {
-            open.insert(record.id().to_owned(), Row::begin(&record, &record.envelope(&keys)));
-        }
-        "outcome" | "abort" => {
-            if let Some(mut row) = open.remove(record.text("call")) {
-                row.end(&record, &record.envelope(&keys));
-                found.offer(row, query, &since);
-            }
-        }
-        _ => found.offer(Row::begin(&record, &record.envelope(&keys)), query, &since),
-    })?;
-    open.into_values().for_each(|row| found.offer(row, query, &since));
-    let mut rows: Vec<Row> = found.rows.into();
-    rows.sort_by_key(|row| row.index);
+    let before = options.before.unwrap_or(u64::MAX);
+    let (mut rows, damaged) = match query.asks_for_text() {
+        // What was said is not indexed.
+        true => scan(&log, &keys, query, before, options.limit)?,
+        false => look_up(source, &log, &keys, query, before, options.limit)?,
+    };
+    rows.sort_by_key(|row| std::cmp::Reverse(row.index));
+    let cut = rows.len() > options.limit;
+    rows.truncate(options.limit);
+    rows.reverse();
     if options.json {
         for row in &rows {
             let text = serde_json::to_string(row).map_err(|e| EvidenceError::Malformed(e.to_string()))?;
@@ -71,8 +68,8 @@ pub fn search(
         return Ok(rows.len());
     }
     print_table(&rows, out)?;
-    if found.cut {
-        line(out, &format!("(the newest {} rows; --limit shows more)", rows.len()))?;
+    if let (true, Some(oldest)) = (cut, rows.first()) {
+        line(out, &format!("(the newest {} rows; --before {} shows older ones)", rows.len(), oldest.index))?;
     }
     if let Some(error) = no_keys {
         line(out, &format!("(encrypted fields stay empty: {error})"))?;
@@ -83,23 +80,108 @@ pub fn search(
     Ok(rows.len())
 }
 
-/// The newest matching rows, no more than asked for.
-struct Newest {
-    limit: usize,
-    rows: VecDeque<Row>,
-    cut: bool,
+/// The newest matching rows, from the whole log; one more than the limit, if there are more.
+fn scan(log: &Log, keys: &Keys, query: &Query, before: u64, limit: usize) -> Result<(Vec<Row>, bool), EvidenceError> {
+    let mut rows: Vec<Row> = Vec::new();
+    let damaged = for_each_call(log, keys, query, false, &mut |call| {
+        if call.row.index < before {
+            rows.push(call.row.clone());
+        }
+        if rows.len() > 2 * (limit + MIN_KEPT) {
+            rows.sort_by_key(|row| std::cmp::Reverse(row.index));
+            rows.truncate(limit + 1);
+        }
+        Ok(())
+    })?;
+    Ok((rows, damaged))
 }
 
-impl Newest {
-    fn offer(&mut self, row: Row, query: &Query, since: &str) {
-        if !row.matches(query, since) {
-            return;
+/// At least the newest matching rows: what is behind the index from the log, what is before from the index. One more than the
+/// limit, if there are more.
+fn look_up(
+    source: &Source,
+    log: &Log,
+    keys: &Keys,
+    query: &Query,
+    before: u64,
+    limit: usize,
+) -> Result<(Vec<Row>, bool), EvidenceError> {
+    let place = index::stored_place(&log.layout.index());
+    if place.segment == 0 {
+        return scan(log, keys, query, before, limit);
+    }
+    let since = if query.since_us == 0 { String::new() } else { rfc3339(query.since_us) };
+    let matches = |row: &Row| row.index < before && row.matches(query, &since);
+    let mut rows = Vec::new();
+    let mut walk = Walk::from(&place, log, keys)?;
+    let whole = walk.go_on(log, keys, u32::MAX, &mut |_, _| {}, &mut |ended| {
+        if matches(&ended.row) {
+            rows.push(ended.row);
         }
-        self.rows.push_back(row);
-        if self.rows.len() > self.limit {
-            self.rows.pop_front();
-            self.cut = true;
+    })?;
+    rows.extend(walk.open_rows().filter(|row| matches(row)).cloned());
+    match index::newest(source, log, keys, query, before, limit + 1, &matches) {
+        Ok(older) => rows.extend(older),
+        Err(error) => {
+            tracing::warn!(%error, "searching without the index");
+            return scan(log, keys, query, before, limit);
         }
+    }
+    // A call that ended behind the index may stand in it as well if it was made anew meanwhile.
+    rows.sort_by_key(|row| row.index);
+    rows.dedup_by_key(|row| row.index);
+    Ok((rows, !whole))
+}
+
+/// Follows a log: prints what matches as it ends.
+pub struct Follower {
+    source: Source,
+    query: Query,
+    walk: Walk,
+}
+
+impl std::fmt::Debug for Follower {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Follower({})", self.source.dir.display())
+    }
+}
+
+impl Follower {
+    /// Begins at the end of the log.
+    ///
+    /// # Errors
+    /// [`EvidenceError`] if the log cannot be read, or the query asks for text.
+    pub fn new(source: &Source, query: &Query) -> Result<Self, EvidenceError> {
+        if query.asks_for_text() {
+            return Err(EvidenceError::Malformed("text: cannot be followed".to_owned()));
+        }
+        let log = source.locate()?;
+        let keys = source.subject_keys(&log).unwrap_or_default();
+        let mut walk = Walk::from(&index::stored_place(&log.layout.index()), &log, &keys)?;
+        walk.go_on(&log, &keys, u32::MAX, &mut |_, _| {}, &mut |_| {})?;
+        Ok(Self { source: source.clone(), query: query.clone(), walk })
+    }
+
+    /// Prints what has ended since the last time, one line each; returns how many.
+    ///
+    /// # Errors
+    /// [`EvidenceError`] if the log cannot be read or the output not be written.
+    pub fn poll(&mut self, json: bool, out: &mut dyn Write) -> Result<usize, EvidenceError> {
+        let log = self.source.locate()?;
+        // Read again each time: new people have new keys.
+        let keys = self.source.subject_keys(&log).unwrap_or_default();
+        let mut rows = Vec::new();
+        self.walk.go_on(&log, &keys, u32::MAX, &mut |_, _| {}, &mut |ended| rows.push(ended.row))?;
+        rows.retain(|row| row.matches(&self.query, ""));
+        for row in &rows {
+            let text = match json {
+                true => serde_json::to_string(row).map_err(|e| EvidenceError::Malformed(e.to_string()))?,
+                false => cells(row).join("  "),
+            };
+            line(out, &text)?;
+        }
+        out.flush().map_err(|error| EvidenceError::io("write", std::path::Path::new("the output"), &error))?;
+        Ok(rows.len())
     }
 }
 

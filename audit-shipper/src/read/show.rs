@@ -1,26 +1,22 @@
 //! Everything about one call, on one page.
 
-use std::collections::HashMap;
 use std::io::Write;
 
 use serde_json::Value;
 
-use super::records::{self, Record};
+use super::calls::{Keys, Payload};
+use super::ids;
+use super::records::Record;
 use super::source::{Log, Source};
 use super::text::{count, harmless, harmless_lines, line};
-use crate::chunk;
-use crate::crypto::KEY_BYTES;
 use crate::error::EvidenceError;
 use crate::id::RecordId;
-use crate::keystore::KeyId;
-use crate::model::{Frame, Role};
+use crate::model::Role;
 
 /// Most payload printed in one direction, in bytes.
 const MAX_PRINTED_BYTES: usize = 256 << 10;
 /// Most mask hits printed.
 const MAX_PRINTED_MASKS: usize = 100;
-
-type Keys = HashMap<KeyId, [u8; KEY_BYTES]>;
 
 /// Prints everything about one call (or refusal, or note); returns whether it was found. The id of any record of a call
 /// finds the call.
@@ -53,19 +49,13 @@ struct Story {
 
 impl Story {
     fn read(log: &Log, id: &str) -> Result<Option<Self>, EvidenceError> {
-        let mut subject = None;
-        records::for_each(log, |record| {
-            if record.id() == id {
-                let call = record.text("call");
-                subject = Some(if call.is_empty() { id.to_owned() } else { call.to_owned() });
-            }
-        })?;
-        let Some(subject) = subject else {
+        let Some(named) = ids::records_of(log, id)?.into_iter().find(|record| record.id() == id) else {
             return Ok(None);
         };
+        let subject = if named.text("call").is_empty() { id } else { named.text("call") };
         let (mut first, mut end, mut payload, mut notes) = (None, None, Vec::new(), Vec::new());
         let mut approval = String::new();
-        records::for_each(log, |record| {
+        for record in ids::records_of(log, subject)? {
             if record.id() == subject {
                 approval = record.text("approval").to_owned();
                 first = Some(record);
@@ -77,15 +67,15 @@ impl Story {
             } else if record.text("about") == subject {
                 notes.push(record);
             }
-        })?;
+        }
         if !approval.is_empty() {
             // Asked, decided: what names the approval or is it.
-            records::for_each(log, |record| {
+            for record in ids::records_of(log, &approval)? {
                 let known = notes.iter().any(|note| note.index == record.index);
                 if !known && (record.id() == approval || record.text("about") == approval) {
                     notes.push(record);
                 }
-            })?;
+            }
         }
         notes.sort_by_key(|note| note.index);
         Ok(first.map(|first| Self { first, end, payload, notes }))
@@ -252,33 +242,19 @@ impl Page<'_> {
     }
 
     fn payload(&mut self, title: &str, role: Role, records: &[Record]) -> Result<(), EvidenceError> {
-        let mut bytes = Vec::new();
-        let (mut frames, mut chunks, mut media_type, mut unreadable) = (0, 0, String::new(), None);
+        let mut all = Payload::default();
+        let mut chunks = 0;
         for record in records.iter().filter(|record| record.text("role") == crate::leaf::role_word(role)) {
             chunks += 1;
-            let opened = record.open(self.keys).and_then(|opened| {
-                let chunk = chunk::unpack(&opened.text, role)?;
-                let parts: Vec<&[u8]> = chunk.frames.iter().map(|frame| frame.bytes.as_slice()).collect();
-                if hex::encode(opened.commitment("payload", &parts)) == record.text("mac") {
-                    return Ok(chunk);
-                }
-                Err(EvidenceError::Damaged("the text is not the one that the record commits to".to_owned()))
-            });
-            match opened {
-                Ok(chunk) => {
-                    frames += chunk.frames.len() as u64;
-                    media_type = chunk.media_type;
-                    bytes.extend(chunk.frames.into_iter().flat_map(|Frame { bytes, .. }| bytes));
-                }
-                Err(error) => unreadable = Some(error),
-            }
+            all.add(record, role, self.keys);
         }
+        let (bytes, frames, media_type) = (all.bytes(), all.frames.len() as u64, &all.media_type);
         if chunks == 0 {
             return Ok(());
         }
         let size = format!("{}, {}", count(bytes.len() as u64, "byte"), count(frames, "event"));
-        line(self.out, &format!("  {title} ({}, {size}, {})", harmless(&media_type), count(chunks, "record")))?;
-        if let Some(error) = unreadable {
+        line(self.out, &format!("  {title} ({}, {size}, {})", harmless(media_type), count(chunks, "record")))?;
+        if let Some(error) = &all.unreadable {
             line(self.out, &format!("    not all of it can be read: {error}"))?;
         }
         let shown = bytes.get(..bytes.len().min(MAX_PRINTED_BYTES)).unwrap_or_default();

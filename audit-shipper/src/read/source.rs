@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use crate::checkpoint::VerifierKey;
 use crate::crypto::KEY_BYTES;
 use crate::error::EvidenceError;
+use crate::evidence::Options;
 use crate::keystore::{self, KeyId};
 use crate::layout::{self, Layout};
 
@@ -28,6 +29,19 @@ impl Source {
     #[must_use]
     pub fn new(dir: impl Into<PathBuf>) -> Self {
         Self { dir: dir.into(), origin: None, keystore: None, log_key: None }
+    }
+
+    /// How the log would be opened for writing to it.
+    ///
+    /// # Errors
+    /// [`EvidenceError`] if there is no log, or several and none is named.
+    pub fn options(&self) -> Result<Options, EvidenceError> {
+        let mut options = Options::new(&self.dir, self.locate()?.origin);
+        options.keystore = self.master_path();
+        if let Some(key) = &self.log_key {
+            options.log_key.clone_from(key);
+        }
+        Ok(options)
     }
 
     /// Finds the log.
@@ -65,8 +79,12 @@ impl Source {
 
     /// The keys that open blobs, or why there are none.
     pub(super) fn subject_keys(&self, log: &Log) -> Result<HashMap<KeyId, [u8; KEY_BYTES]>, EvidenceError> {
-        let master = self.keystore.clone().unwrap_or_else(|| self.dir.join("keys").join("keystore.key"));
-        keystore::load_for_reading(&log.layout.keystore(), &master)
+        keystore::load_for_reading(&log.layout.keystore(), &self.master_path())
+    }
+
+    /// Where the keystore's master key is.
+    pub(super) fn master_path(&self) -> PathBuf {
+        self.keystore.clone().unwrap_or_else(|| self.dir.join("keys").join("keystore.key"))
     }
 
     /// The key that checkpoints are checked with, and whether it came from the log itself (and so proves less).

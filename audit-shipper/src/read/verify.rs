@@ -291,9 +291,10 @@ impl Check {
 
     fn compare_roots(&mut self, tree: &Tree) {
         let size = tree.size();
-        for root in self.signed.roots_at(size) {
+        for (root, key) in self.signed.roots_at(size) {
             if root == tree.root() {
                 self.agreed = size;
+                self.signed.agrees(key, size);
             } else if self.first_wrong.is_none() {
                 self.first_wrong = Some((size, self.agreed));
             }
@@ -349,6 +350,7 @@ impl Check {
             "payload" => self.follow_payload(place, links),
             "gap" => self.lost += links.count.unwrap_or(0),
             "erasure" => self.keys.erasure(links),
+            "key" => self.signed.rotation(links, place.index),
             "boot" => {
                 let left: Vec<Place> = self.open.drain().map(|(_, (place, _))| place).collect();
                 for place in left {
@@ -368,8 +370,11 @@ impl Check {
             self.contradictions.push(format!("{}: payload of a call that is not open", place.name()));
             return;
         };
-        let response = links.role.as_deref() == Some("response");
-        let tally: &mut Tally = if response { &mut tallies.response } else { &mut tallies.request };
+        let tally: &mut Tally = match links.role.as_deref() {
+            Some("response") => &mut tallies.response,
+            Some("request") => &mut tallies.request,
+            _ => &mut tallies.beside,
+        };
         let in_order = links.n == Some(tally.chunks());
         tally.add(links.len.unwrap_or(0), &links.blob_sha256().unwrap_or_default());
         if !in_order {

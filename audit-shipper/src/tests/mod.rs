@@ -4,7 +4,10 @@
 mod campaign;
 mod committing;
 mod erasing;
+mod exporting;
 mod guarding;
+mod indexing;
+mod keys;
 mod reading;
 mod records;
 mod recovering;

@@ -67,7 +67,7 @@ fn all_kinds() -> Vec<Item> {
 fn tallies() -> Tallies {
     let mut request = Tally::default();
     request.add(10, &[1; 32]);
-    Tallies { request, response: Tally::default() }
+    Tallies { request, ..Tallies::default() }
 }
 
 #[test]

@@ -59,7 +59,7 @@ impl Bench {
     pub(super) fn search(&self, query: &str, json: bool) -> String {
         let mut out = Vec::new();
         let query = Query::parse(query).unwrap();
-        read::search(&self.source(), &query, SearchOptions { json, limit: 50 }, &mut out).unwrap();
+        read::search(&self.source(), &query, SearchOptions { json, ..SearchOptions::default() }, &mut out).unwrap();
         String::from_utf8(out).unwrap()
     }
 

@@ -14,6 +14,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::crypto::Digest32;
 use crate::error::EvidenceError;
 use crate::wal::disk::{Disk, ReadSegment};
@@ -73,8 +75,22 @@ pub(crate) struct End {
     pub(crate) torn_bytes: u64,
 }
 
+/// Where a reader goes on later.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Resume {
+    pub(crate) segment: u32,
+    pub(crate) offset: u64,
+    expected: Expected,
+}
+
+impl Default for Resume {
+    fn default() -> Self {
+        Self { segment: 1, offset: 0, expected: Expected::default() }
+    }
+}
+
 /// What the next block must continue.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Expected {
     pub(crate) epoch: u32,
     pub(crate) sequence: u64,
@@ -129,6 +145,16 @@ impl Scanner {
             next_segment: None,
             given_up: 0,
         }
+    }
+
+    /// Goes on where another one was.
+    pub(crate) fn resume(wal: &Path, from: &Resume) -> Self {
+        Self { segment: from.segment, offset: from.offset, expected: from.expected.clone(), ..Self::new(wal) }
+    }
+
+    /// Where it is.
+    pub(crate) fn place(&self) -> Resume {
+        Resume { segment: self.segment, offset: self.offset, expected: self.expected.clone() }
     }
 
     /// Failed writes that were given up, so far.

@@ -1,11 +1,19 @@
 //! `sallyport audit`: reads the evidence of a data directory, also beside a running gateway.
 
+#[path = "audit_change.rs"]
+mod change;
+#[path = "audit_replay.rs"]
+mod replay;
+
 use super::{DataArg, Failure};
-use audit_shipper::RecordId;
-use audit_shipper::read::{self, Progress, Query, SearchOptions, Source, Verdict};
+use audit_shipper::read::{self, ExportFormat, Follower, Progress, Query, SearchOptions, Source, Verdict};
+use audit_shipper::{Evidence, RecordId};
 use clap::Subcommand;
 use std::io::{BufWriter, IsTerminal as _, Write as _};
 use std::path::PathBuf;
+
+/// How often a followed log is looked at.
+const FOLLOW_EVERY: std::time::Duration = std::time::Duration::from_millis(300);
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -20,6 +28,12 @@ pub(super) enum Command {
         /// At most so many records, the newest ones
         #[arg(long, value_name = "N", default_value_t = 50)]
         limit: usize,
+        /// Only records before this tree index: the page before
+        #[arg(long, value_name = "INDEX")]
+        before: Option<u64>,
+        /// Go on printing what matches as it ends, until interrupted
+        #[arg(long)]
+        follow: bool,
         #[command(flatten)]
         place: Place,
     },
@@ -42,22 +56,73 @@ pub(super) enum Command {
         #[command(flatten)]
         place: Place,
     },
-    /// Writes the log in a form that others can read
+    /// Writes what matches in a form that others can read
     Export {
+        /// Terms that must all hold, as for search
+        #[arg(value_name = "TERM")]
+        terms: Vec<String>,
         /// Which form
-        #[arg(long, value_enum, default_value_t = Format::Tlog)]
+        #[arg(long, value_enum, default_value_t = Format::Jsonl)]
         format: Format,
-        /// The directory to make
-        #[arg(long, value_name = "DIR")]
-        to: PathBuf,
+        /// The file to write, or the directory to make (tlog); without it: standard output
+        #[arg(long, value_name = "PATH")]
+        to: Option<PathBuf>,
         #[command(flatten)]
         place: Place,
     },
+    /// Writes everything that is recorded about a person, one JSON object per line (GDPR Art. 15)
+    Dsar {
+        /// The `sub` claim
+        #[arg(long, value_name = "SUB")]
+        subject: String,
+        /// The tenant
+        #[arg(long, value_name = "TENANT", default_value = "default")]
+        tenant: String,
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Emits the recorded answer with its original timing
+    Replay {
+        /// The id of a call
+        id: String,
+        /// So many times as fast; 0 for all at once
+        #[arg(long, value_name = "N", default_value_t = 1.0)]
+        speed: f64,
+        /// Send the recorded (masked) request to this server instead, and compare its answer with the recorded one: exit
+        /// code 0 the same, 1 not
+        #[arg(long, value_name = "URL")]
+        to: Option<String>,
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Makes what is derived from the log again: tiles, search index (no gateway may be running)
+    Rebuild {
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Destroys the keys of a person's records, for good; proofs stay valid (no gateway may be running)
+    Erase(change::Erase),
+    /// Begins or ends a legal hold on a person's records (no gateway may be running)
+    Hold(change::Hold),
+    /// Destroys the keys of all months that ended so long ago, but for those on legal hold (no gateway may be running)
+    Expire(change::Expire),
+    /// Breaks the glass: opens the sealed originals of a call with the private key, and records that (no gateway may be running)
+    Unseal(change::Unseal),
 }
 
 /// Forms of an export.
-#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub(super) enum Format {
+    /// JSON Lines: everything
+    Jsonl,
+    /// OCSF API Activity
+    Ocsf,
+    /// Elastic Common Schema
+    Ecs,
+    /// ArcSight Common Event Format
+    Cef,
+    /// HTTP Archive
+    Har,
     /// A C2SP tlog-tiles directory: leaves, tiles, checkpoint, key
     Tlog,
 }
@@ -91,10 +156,19 @@ impl From<Place> for Source {
 pub(super) fn run(command: Command) -> Result<(), Failure> {
     let mut out = BufWriter::new(std::io::stdout().lock());
     let done = match command {
-        Command::Search { terms, json, limit, place } => {
+        Command::Search { terms, json, limit, before, follow, place } => {
             let query = Query::parse(&terms.join(" ")).map_err(Failure::usage)?;
+            let source = Source::from(place);
+            // Made first: what ends between the two is printed twice rather than never.
+            let follower = follow.then(|| Follower::new(&source, &query)).transpose().map_err(Failure::usage)?;
             let rows =
-                read::search(&place.into(), &query, SearchOptions { json, limit }, &mut out).map_err(cannot_tell)?;
+                read::search(&source, &query, SearchOptions { json, limit, before }, &mut out).map_err(cannot_tell)?;
+            if let Some(mut follower) = follower {
+                loop {
+                    follower.poll(json, &mut out).map_err(cannot_tell)?;
+                    std::thread::sleep(FOLLOW_EVERY);
+                }
+            }
             if rows == 0 && !json { Err(Failure { code: 0, message: "no record matches".to_owned() }) } else { Ok(()) }
         }
         Command::Show { id, place } => {
@@ -122,15 +196,74 @@ pub(super) fn run(command: Command) -> Result<(), Failure> {
                 false => Ok(()),
             }
         }
-        Command::Export { format: Format::Tlog, to, place } => {
-            let leaves = read::export_tlog(&place.into(), &to).map_err(cannot_tell)?;
-            let _ = writeln!(out, "{}: {leaves} leaves", to.display());
+        Command::Export { terms, format, to, place } => export(&terms, format, to, place, &mut out),
+        Command::Dsar { subject, tenant, place } => {
+            let written = read::dsar(&place.into(), &tenant, &subject, &mut out).map_err(cannot_tell)?;
+            not_recorded();
+            eprintln!("sallyport: {written} calls, refusals and notes");
             Ok(())
         }
+        Command::Replay { id, speed, to, place } => replay::run(&id, speed, to, place, &mut out),
+        Command::Rebuild { place } => {
+            let source = Source::from(place);
+            let options = source.options().map_err(cannot_tell)?;
+            // A start makes whatever is missing or wrong.
+            let evidence = Evidence::open(options).map_err(Failure::bad)?;
+            evidence.close().map_err(Failure::bad)?;
+            read::drop_index(&source).and_then(|()| read::update_index(&source)).map_err(Failure::bad)?;
+            let _ = writeln!(out, "{} records", evidence.status().tree_size);
+            Ok(())
+        }
+        Command::Erase(args) => change::erase(args, &mut out),
+        Command::Hold(args) => change::hold(args, &mut out),
+        Command::Expire(args) => change::expire(args, &mut out),
+        Command::Unseal(args) => change::unseal(args, &mut out),
     };
     // A reader that stopped reading (`| head`) is no failure of ours.
     let _ = out.flush();
     done
+}
+
+fn export(
+    terms: &[String],
+    format: Format,
+    to: Option<PathBuf>,
+    place: Place,
+    out: &mut dyn std::io::Write,
+) -> Result<(), Failure> {
+    let source = Source::from(place);
+    let form = match format {
+        Format::Jsonl => ExportFormat::JsonLines,
+        Format::Ocsf => ExportFormat::Ocsf,
+        Format::Ecs => ExportFormat::Ecs,
+        Format::Cef => ExportFormat::Cef,
+        Format::Har => ExportFormat::Har,
+        Format::Tlog => {
+            let to = to.ok_or_else(|| Failure::usage("--format tlog needs --to DIR"))?;
+            let leaves = read::export_tlog(&source, &to).map_err(cannot_tell)?;
+            let _ = writeln!(out, "{}: {leaves} leaves", to.display());
+            return Ok(());
+        }
+    };
+    let query = Query::parse(&terms.join(" ")).map_err(Failure::usage)?;
+    not_recorded();
+    match to {
+        None => read::export(&source, &query, form, out).map(drop).map_err(cannot_tell),
+        Some(to) => {
+            let file = std::fs::File::create_new(&to)
+                .map_err(|error| Failure::bad(format!("cannot make {}: {error}", to.display())))?;
+            let mut file = BufWriter::new(file);
+            let written = read::export(&source, &query, form, &mut file).map_err(cannot_tell)?;
+            file.flush().map_err(|error| Failure::bad(format!("cannot write {}: {error}", to.display())))?;
+            let _ = writeln!(out, "{}: {written}", to.display());
+            Ok(())
+        }
+    }
+}
+
+/// Reading files leaves no trace in the log; whoever needs one reads by the admin API.
+fn not_recorded() {
+    eprintln!("sallyport: read from the files; access not recorded");
 }
 
 /// Shows on a terminal how far it is; elsewhere it would only be noise.

@@ -63,9 +63,26 @@ pub(super) struct Viewer(pub(super) Identity);
 /// Someone who may decide on approvals.
 pub(super) struct Approver(pub(super) Identity);
 /// Someone who may read evidence and configuration.
-pub(super) struct Auditor;
+pub(super) struct Auditor(pub(super) Identity);
 /// Someone who may change what is active.
 pub(super) struct Admin(pub(super) Identity);
+
+/// Anyone whose identity is verified, whatever their roles.
+pub(super) struct Verified(pub(super) Identity);
+
+impl FromRequestParts<Arc<Control>> for Verified {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, control: &Arc<Control>) -> Result<Self, ApiError> {
+        match authenticated(parts, control).await {
+            Ok(identity) => Ok(Self(identity)),
+            Err(error) => {
+                control.record_admin_refusal(None, peer(parts), parts.uri.path(), &error).await;
+                Err(error)
+            }
+        }
+    }
+}
 
 macro_rules! extracts {
     ($kind:ident, $role:expr, $identity:ident => $made:expr) => {
@@ -82,7 +99,7 @@ macro_rules! extracts {
 
 extracts!(Viewer, Role::Viewer, identity => Self(identity));
 extracts!(Approver, Role::Approver, identity => Self(identity));
-extracts!(Auditor, Role::Auditor, _identity => Self);
+extracts!(Auditor, Role::Auditor, identity => Self(identity));
 extracts!(Admin, Role::Admin, identity => Self(identity));
 
 /// The caller, if the role is theirs; a refusal is written down.

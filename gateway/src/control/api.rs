@@ -63,14 +63,15 @@ pub(super) fn router(control: Arc<Control>) -> Router {
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(ready))
         .route("/metrics", get(metrics))
-        .nest("/api/v1", api)
+        .nest("/api/v1", api.merge(super::evidence::routes()))
+        .merge(super::evidence::log_routes())
         .merge(login::routes())
         .fallback(|| async { ApiError::new(StatusCode::NOT_FOUND, "not_found", "there is nothing at this path") })
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .with_state(control)
 }
 
-type Shared = State<Arc<Control>>;
+pub(super) type Shared = State<Arc<Control>>;
 
 /// Whether calls are served, and what speaks against it. Why a policy set was refused is only told to verified callers,
 /// since it shows the policy's text.

@@ -66,6 +66,11 @@ impl Journal {
         receipt.commit.await.map(drop)
     }
 
+    /// Writes a note; resolves when it is durable.
+    pub(super) async fn plain(&self, note: &Note) -> Result<RecordId, EvidenceError> {
+        self.note(note, Vec::new()).await
+    }
+
     fn with<T>(&self, write: impl FnOnce(&mut Producer) -> T) -> T {
         write(&mut self.producer.lock().unwrap_or_else(PoisonError::into_inner))
     }

@@ -4,6 +4,7 @@
 //! * [`keys`], [`introspection`], [`identity_files`]: what callers are checked against. [`credentials`]: what model servers get.
 //! * [`policy`]: watching and reloading policy files.
 //! * [`journal`]: its own notes in the evidence: policy activations, approvals asked for and decided.
+//! * [`evidence`]: searching, proving, exporting and erasing evidence.
 //!
 //! It ends when the data plane has drained, so that health and approvals are there to the last call.
 
@@ -12,6 +13,7 @@ mod api;
 mod cookies;
 mod credentials;
 mod error;
+mod evidence;
 mod http;
 mod identity_files;
 mod introspection;
@@ -184,6 +186,7 @@ async fn run(
     tokio::spawn(files.watch(Arc::clone(&control)));
     tokio::spawn(policy::watch(Arc::clone(&control)));
     tokio::spawn(sweep(Arc::clone(&control)));
+    tokio::spawn(evidence::keep_index(Arc::clone(&shared)));
     let approvals = tokio::spawn(journal::record_approvals(Arc::clone(&control), own.events));
     api::serve(Arc::clone(&control), listener).await;
     approvals.abort();

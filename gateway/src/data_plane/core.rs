@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use audit_shipper::Producer;
 
+use super::flood::Flood;
 use super::plans::PlanCache;
 use super::rt::Watchdog;
 use super::upstream::{Pool, Route};
@@ -23,6 +24,7 @@ pub(crate) struct Core {
     pub(crate) tokens: RefCell<TokenCache>,
     pub(crate) producer: RefCell<Producer>,
     pub(crate) plans: RefCell<PlanCache>,
+    pub(super) flood: RefCell<Flood>,
     policy: RefCell<Arc<ActivePolicy>>,
     connections: Cell<usize>,
 }
@@ -37,6 +39,7 @@ impl Core {
             tokens: RefCell::new(TokenCache::new()),
             producer: RefCell::new(producer),
             plans: RefCell::default(),
+            flood: RefCell::default(),
             policy: RefCell::new(policy),
             connections: Cell::new(0),
             shared,

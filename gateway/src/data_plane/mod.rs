@@ -11,6 +11,7 @@ mod core;
 mod deliver;
 mod error;
 mod exchange;
+mod flood;
 mod forward;
 mod http;
 mod judge;
@@ -121,12 +122,14 @@ async fn run(core: Rc<Core>, listener: Listener) {
     let alive = Rc::new(std::cell::Cell::new(true));
     let beating = Rc::clone(&alive);
     rt::spawn(Rc::clone(&core.watchdog).run(move || beating.get()));
+    rt::spawn(record::sum_up(Rc::clone(&core), Rc::clone(&alive)));
     accept_until_drain(&core, listener).await;
     core.watchdog.close_idle();
     self::core::quiet(&core, core.shared.config.listen.limits.drain).await;
     core.watchdog.close_all();
     self::core::quiet(&core, LAST_WORDS).await;
     alive.set(false);
+    record::sum_up_now(&core, true).await;
 }
 
 async fn accept_until_drain(core: &Rc<Core>, listener: Listener) {

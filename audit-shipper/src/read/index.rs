@@ -1,0 +1,322 @@
+//! The search index: tantivy, one shard per day. Derived: it can be deleted at any time.
+//!
+//! It holds no text. What is searched for are blind tokens, HMACs of field and value under a key derived from the keystore's,
+//! so that the index tells nothing to whoever has no keys; rows are read from the log and opened with the keys. It covers the
+//! log up to a stored place; the rest, some seconds, is read from the log itself, so that a record is found as soon as it is
+//! acknowledged.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use tantivy::collector::TopDocs;
+use tantivy::query::{AllQuery, BooleanQuery, Occur, Query as TantivyQuery, RangeQuery, TermQuery};
+use tantivy::schema::{FAST, Field as TantivyField, INDEXED, IndexRecordOption, STRING, Schema};
+use tantivy::{Index, IndexWriter, Order, TantivyDocument, Term as TantivyTerm};
+
+use super::calls::Keys;
+use super::ids::IdList;
+use super::query::{Field, Query};
+use super::rows::Row;
+use super::source::{Log, Source};
+use super::walk::{Ended, Place, Spot, Walk, row_at};
+use crate::crypto;
+use crate::error::EvidenceError;
+use crate::keystore;
+use crate::layout;
+use crate::wal::disk::Disk;
+use crate::wal::format::{BlockHeader, HEADER_BYTES};
+use crate::wal::segment::Files;
+
+/// Memory of a shard's writer, in bytes: tantivy's least.
+const WRITER_BYTES: usize = 15_000_000;
+/// Candidates read from a shard at once.
+const BATCH: usize = 200;
+/// A row without an end, where an index is wanted.
+const NO_END: u64 = u64::MAX;
+const DAY_US: u64 = 86_400_000_000;
+
+struct Fields {
+    token: TantivyField,
+    index: TantivyField,
+    time_us: TantivyField,
+    segment: TantivyField,
+    offset: TantivyField,
+    end_segment: TantivyField,
+    end_offset: TantivyField,
+    end_index: TantivyField,
+}
+
+fn schema() -> (Schema, Fields) {
+    let mut schema = Schema::builder();
+    let fields = Fields {
+        token: schema.add_text_field("token", STRING),
+        index: schema.add_u64_field("index", FAST | INDEXED),
+        time_us: schema.add_u64_field("time_us", FAST | INDEXED),
+        segment: schema.add_u64_field("segment", FAST),
+        offset: schema.add_u64_field("offset", FAST),
+        end_segment: schema.add_u64_field("end_segment", FAST),
+        end_offset: schema.add_u64_field("end_offset", FAST),
+        end_index: schema.add_u64_field("end_index", FAST),
+    };
+    (schema.build(), fields)
+}
+
+/// Makes blind tokens.
+struct Blind([u8; 32]);
+
+impl Blind {
+    fn of(source: &Source) -> Result<Self, EvidenceError> {
+        keystore::mac_for_reading(&source.master_path(), "index", &[]).map(Self)
+    }
+
+    fn token(&self, field: &str, value: &str) -> String {
+        let digest = crypto::mac(&self.0, &[field.as_bytes(), value.to_lowercase().as_bytes()]);
+        hex::encode(digest.get(..10).unwrap_or_default())
+    }
+
+    fn tokens(&self, row: &Row) -> Vec<String> {
+        let status = row.status.map(|status| status.to_string()).unwrap_or_default();
+        let class = status.get(..1).map(|class| format!("{class}xx")).unwrap_or_default();
+        let tenant = if row.tenant.is_empty() { "default" } else { &row.tenant };
+        let single = [
+            ("subject", row.subject.as_str()),
+            ("tenant", tenant),
+            ("model", &row.model),
+            ("operation", &row.operation),
+            ("decision", &row.decision),
+            ("kind", &row.kind),
+            ("status", &status),
+            ("status", &class),
+            ("id", &row.id),
+            ("trace", &row.trace),
+        ];
+        let rules = row.rules.iter().map(|rule| ("rule", rule.as_str()));
+        let masks = row.masks.iter().map(|mask| ("masked", mask.as_str()));
+        let all = single.into_iter().chain(rules).chain(masks).filter(|(_, value)| !value.is_empty());
+        all.map(|(field, value)| self.token(field, value)).collect()
+    }
+}
+
+/// Brings the index up to the newest segment that is full; returns how many rows were added. One at a time per log.
+///
+/// # Errors
+/// [`EvidenceError`] if the log or the keystore cannot be read, or the index not be written.
+pub fn update_index(source: &Source) -> Result<u64, EvidenceError> {
+    let log = source.locate()?;
+    let full = newest_segment(&log)?.saturating_sub(1);
+    let directory = log.layout.index();
+    let mut place = stored_place(&directory);
+    if place.segment >= full {
+        return Ok(0);
+    }
+    let keys: Keys = source.subject_keys(&log)?;
+    let blind = Blind::of(source)?;
+    let mut added = 0;
+    while place.segment < full {
+        let segment = place.segment + 1;
+        let mut walk = Walk::from(&place, &log, &keys)?;
+        let mut shards = Shards { directory: directory.clone(), writers: BTreeMap::new() };
+        let (mut ids, mut failed) = (IdList::default(), None);
+        walk.go_on(&log, &keys, segment, &mut |record, spot| ids.add(record, spot), &mut |ended| {
+            added += 1;
+            failed = failed.take().or_else(|| shards.add(&blind, &ended).err());
+        })?;
+        if let Some(error) = failed {
+            return Err(error);
+        }
+        shards.commit()?;
+        ids.write(&log, segment)?;
+        place = walk.place(segment);
+        let text = serde_json::to_vec(&place).map_err(|e| EvidenceError::Malformed(e.to_string()))?;
+        layout::replace(&directory.join("place"), &text)?;
+    }
+    Ok(added)
+}
+
+/// Removes everything that is indexed: after an erasure nothing of it may be left, not even blind. It is made again from
+/// what can still be read.
+///
+/// # Errors
+/// [`EvidenceError`] if files cannot be removed.
+pub fn drop_index(source: &Source) -> Result<(), EvidenceError> {
+    let directory = source.locate()?.layout.index();
+    match std::fs::remove_dir_all(&directory) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(EvidenceError::io("remove", &directory, &error))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// How far the index is; the beginning if there is none.
+pub(super) fn stored_place(directory: &Path) -> Place {
+    let stored = layout::read_if_there(&directory.join("place")).ok().flatten();
+    stored.and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default()
+}
+
+/// The newest segment that something was written to.
+fn newest_segment(log: &Log) -> Result<u32, EvidenceError> {
+    let files = Files::new(&log.layout.wal());
+    for number in files.segments()?.into_iter().rev() {
+        let first = files.reader(number)?.map(|reader| reader.read(0, HEADER_BYTES)).transpose()?;
+        if first.is_some_and(|first| BlockHeader::decode(&first).is_some()) {
+            return Ok(number);
+        }
+    }
+    Ok(0)
+}
+
+/// The writers of the days that a segment touches.
+struct Shards {
+    directory: PathBuf,
+    writers: BTreeMap<u64, (IndexWriter, Fields)>,
+}
+
+impl Shards {
+    fn add(&mut self, blind: &Blind, ended: &Ended) -> Result<(), EvidenceError> {
+        let time_us = unix_us(&ended.row);
+        let day = time_us / DAY_US;
+        if !self.writers.contains_key(&day) {
+            let shard = open_shard(&self.directory.join(day.to_string()), true)?;
+            let writer = shard.writer_with_num_threads(1, WRITER_BYTES).map_err(index_error)?;
+            self.writers.insert(day, (writer, schema().1));
+        }
+        let Some((writer, fields)) = self.writers.get(&day) else { return Ok(()) };
+        let mut document = TantivyDocument::new();
+        for token in blind.tokens(&ended.row) {
+            document.add_text(fields.token, token);
+        }
+        let end = ended.end.unwrap_or(Spot { index: NO_END, ..Spot::default() });
+        for (field, number) in [
+            (fields.index, ended.first.index),
+            (fields.time_us, time_us),
+            (fields.segment, u64::from(ended.first.segment)),
+            (fields.offset, ended.first.offset),
+            (fields.end_segment, u64::from(end.segment)),
+            (fields.end_offset, end.offset),
+            (fields.end_index, end.index),
+        ] {
+            document.add_u64(field, number);
+        }
+        writer.add_document(document).map(drop).map_err(index_error)
+    }
+
+    fn commit(self) -> Result<(), EvidenceError> {
+        for (mut writer, _) in self.writers.into_values() {
+            writer.commit().map_err(index_error)?;
+            writer.wait_merging_threads().map_err(index_error)?;
+        }
+        Ok(())
+    }
+}
+
+fn unix_us(row: &Row) -> u64 {
+    let time = row.time.parse::<jiff::Timestamp>().map_or(0, jiff::Timestamp::as_microsecond);
+    u64::try_from(time).unwrap_or(0)
+}
+
+fn open_shard(directory: &Path, make: bool) -> Result<Index, EvidenceError> {
+    if make && !directory.join("meta.json").exists() {
+        layout::make_directory(directory)?;
+        return Index::create_in_dir(directory, schema().0).map_err(index_error);
+    }
+    Index::open_in_dir(directory).map_err(index_error)
+}
+
+fn index_error(error: impl std::fmt::Display) -> EvidenceError {
+    EvidenceError::Malformed(format!("the search index: {error}; it can be deleted and is made again"))
+}
+
+/// The newest rows of the indexed part that match and whose index is below `before`, newest first. None if the query asks for
+/// what is not indexed.
+pub(super) fn newest(
+    source: &Source,
+    log: &Log,
+    keys: &Keys,
+    query: &Query,
+    before: u64,
+    limit: usize,
+    matches: &dyn Fn(&Row) -> bool,
+) -> Result<Vec<Row>, EvidenceError> {
+    let directory = log.layout.index();
+    let blind = Blind::of(source)?;
+    let mut days: Vec<u64> = Vec::new();
+    if let Ok(entries) = std::fs::read_dir(&directory) {
+        days.extend(entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<u64>().ok()));
+    }
+    days.sort_unstable();
+    let until_us = if query.until_us == 0 { u64::MAX } else { query.until_us };
+    let mut rows: BTreeMap<u64, Row> = BTreeMap::new();
+    for day in days.into_iter().rev().filter(|day| (query.since_us / DAY_US..=until_us / DAY_US).contains(day)) {
+        let shard = open_shard(&directory.join(day.to_string()), false)?;
+        let searcher = shard.reader().map_err(index_error)?.searcher();
+        let mut before = before;
+        loop {
+            let asked = terms(&blind, query, before);
+            let top = TopDocs::with_limit(BATCH).order_by_fast_field::<u64>("index", Order::Desc);
+            let found = searcher.search(&asked, &top).map_err(index_error)?;
+            let number = found.len();
+            for (index, address) in found {
+                before = before.min(index.unwrap_or(0));
+                let spots = spots(searcher.segment_reader(address.segment_ord), address.doc_id)?;
+                if let Some(row) = row_at(log, keys, spots.0, spots.1)?
+                    && matches(&row)
+                {
+                    rows.insert(row.index, row);
+                }
+                if rows.len() >= limit {
+                    break;
+                }
+            }
+            if number < BATCH || rows.len() >= limit {
+                break;
+            }
+        }
+        if rows.len() >= limit {
+            break;
+        }
+    }
+    Ok(rows.into_values().rev().collect())
+}
+
+fn terms(blind: &Blind, query: &Query, before: u64) -> BooleanQuery {
+    let (_, fields) = schema();
+    let mut parts: Vec<(Occur, Box<dyn TantivyQuery>)> = vec![(Occur::Must, Box::new(AllQuery))];
+    let below = std::ops::Bound::Excluded(TantivyTerm::from_field_u64(fields.index, before));
+    parts.push((Occur::Must, Box::new(RangeQuery::new(std::ops::Bound::Unbounded, below))));
+    for term in query.terms.iter().filter(|term| term.field != Field::Text && !term.value.ends_with('*')) {
+        let token = blind.token(field_name(term.field), &term.value);
+        let term = TantivyTerm::from_field_text(fields.token, &token);
+        parts.push((Occur::Must, Box::new(TermQuery::new(term, IndexRecordOption::Basic))));
+    }
+    BooleanQuery::new(parts)
+}
+
+fn field_name(field: Field) -> &'static str {
+    match field {
+        Field::Subject => "subject",
+        Field::Tenant => "tenant",
+        Field::Model => "model",
+        Field::Operation => "operation",
+        Field::Decision => "decision",
+        Field::Kind => "kind",
+        Field::Status => "status",
+        Field::Rule => "rule",
+        Field::Masked => "masked",
+        Field::Id => "id",
+        Field::Trace => "trace",
+        Field::Text => "text",
+    }
+}
+
+fn spots(segment: &tantivy::SegmentReader, document: tantivy::DocId) -> Result<(Spot, Option<Spot>), EvidenceError> {
+    let number = |field: &str| {
+        let column = segment.fast_fields().u64(field).map_err(index_error)?;
+        Ok::<u64, EvidenceError>(column.first(document).unwrap_or(0))
+    };
+    let segment_number = |field| Ok::<u32, EvidenceError>(u32::try_from(number(field)?).unwrap_or(0));
+    let first = Spot { segment: segment_number("segment")?, offset: number("offset")?, index: number("index")? };
+    let end_index = number("end_index")?;
+    let end = Spot { segment: segment_number("end_segment")?, offset: number("end_offset")?, index: end_index };
+    Ok((first, (end_index != NO_END).then_some(end)))
+}

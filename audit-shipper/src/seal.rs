@@ -1,0 +1,136 @@
+//! Sealing an original to keys whose private halves the gateway never has (age, X25519: <https://age-encryption.org/v1>), and
+//! breaking the glass.
+
+use std::fmt;
+use std::io::{Read, Write};
+use std::str::FromStr;
+
+use crate::error::EvidenceError;
+
+/// Bytes of a sealed original that go into one record.
+const PIECE_BYTES: usize = 60 << 10;
+
+/// The public keys that originals are sealed to.
+#[derive(Clone)]
+pub struct Sealer(Vec<age::x25519::Recipient>);
+
+impl fmt::Debug for Sealer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Sealer({} keys)", self.0.len())
+    }
+}
+
+impl Sealer {
+    /// Reads recipients of the form `age1…`; any one of them can open.
+    ///
+    /// # Errors
+    /// [`EvidenceError::Setting`] naming the one that is none, or if there is none at all.
+    pub fn new<'k>(recipients: impl IntoIterator<Item = &'k str>) -> Result<Self, EvidenceError> {
+        let parse = |text: &str| {
+            age::x25519::Recipient::from_str(text).map_err(|why| EvidenceError::Setting {
+                what: "seal_to",
+                why: format!("{text:?} is not an age recipient (age1…): {why}"),
+            })
+        };
+        let recipients: Vec<_> = recipients.into_iter().map(parse).collect::<Result<_, _>>()?;
+        if recipients.is_empty() {
+            return Err(EvidenceError::Setting {
+                what: "seal_to",
+                why: "no key is given; `age-keygen` makes one".to_owned(),
+            });
+        }
+        Ok(Self(recipients))
+    }
+
+    /// Seals a text; the result is cut into pieces that fit into one payload record each.
+    ///
+    /// # Errors
+    /// [`EvidenceError::Keys`] if encryption fails.
+    pub fn seal(&self, text: &[u8]) -> Result<Vec<Vec<u8>>, EvidenceError> {
+        let failed = |why: &dyn fmt::Display| EvidenceError::Keys(format!("sealing failed: {why}"));
+        let recipients = self.0.iter().map(|recipient| recipient as &dyn age::Recipient);
+        let encryptor = age::Encryptor::with_recipients(recipients).map_err(|e| failed(&e))?;
+        let mut sealed = Vec::new();
+        let mut writer = encryptor.wrap_output(&mut sealed).map_err(|e| failed(&e))?;
+        writer.write_all(text).map_err(|e| failed(&e))?;
+        writer.finish().map_err(|e| failed(&e))?;
+        Ok(sealed.chunks(PIECE_BYTES).map(<[u8]>::to_vec).collect())
+    }
+}
+
+/// The private half, as `age-keygen` writes it.
+pub struct Unsealer(age::x25519::Identity);
+
+impl fmt::Debug for Unsealer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Unsealer")
+    }
+}
+
+impl FromStr for Unsealer {
+    type Err = EvidenceError;
+
+    /// Reads an identity file: the first line that is no comment.
+    ///
+    /// # Errors
+    /// [`EvidenceError::Keys`] if there is none.
+    fn from_str(text: &str) -> Result<Self, EvidenceError> {
+        let line = text.lines().map(str::trim).find(|line| !line.is_empty() && !line.starts_with('#'));
+        let identity = line.and_then(|line| age::x25519::Identity::from_str(line).ok());
+        identity
+            .map(Self)
+            .ok_or_else(|| EvidenceError::Keys("this is not an age identity (AGE-SECRET-KEY-1…)".to_owned()))
+    }
+}
+
+impl Unsealer {
+    /// Opens what [`Sealer::seal`] made, its pieces put together.
+    ///
+    /// # Errors
+    /// [`EvidenceError::Keys`] if it was sealed to other keys or changed.
+    pub fn open(&self, sealed: &[u8]) -> Result<Vec<u8>, EvidenceError> {
+        let failed = |why: &dyn fmt::Display| EvidenceError::Keys(format!("it cannot be unsealed: {why}"));
+        let decryptor = age::Decryptor::new(sealed).map_err(|e| failed(&e))?;
+        let identity: &dyn age::Identity = &self.0;
+        let mut reader = decryptor.decrypt(std::iter::once(identity)).map_err(|e| failed(&e))?;
+        let mut text = Vec::new();
+        reader.read_to_end(&mut text).map_err(|e| failed(&e))?;
+        Ok(text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+    use super::*;
+    use age::secrecy::ExposeSecret;
+
+    #[test]
+    fn any_one_of_the_keys_opens_and_no_other() {
+        let keys = [0, 1, 2].map(|_| age::x25519::Identity::generate());
+        let public = keys.each_ref().map(|key| key.to_public().to_string());
+        let sealer = Sealer::new([public[0].as_str(), &public[1]]).unwrap();
+        let text = vec![7; 200_000];
+        let pieces = sealer.seal(&text).unwrap();
+        assert!(pieces.len() > 3 && pieces.iter().all(|piece| piece.len() <= crate::MAX_CHUNK_BYTES));
+        let sealed = pieces.concat();
+        let unsealer = |number: usize| {
+            let key = keys[number].to_string();
+            format!("# a comment\n{}\n", key.expose_secret()).parse::<Unsealer>().unwrap()
+        };
+        assert_eq!(unsealer(0).open(&sealed).unwrap(), text);
+        assert_eq!(unsealer(1).open(&sealed).unwrap(), text);
+        assert!(unsealer(2).open(&sealed).is_err());
+        let mut changed = sealed;
+        let last = changed.len() - 1;
+        changed[last] ^= 1;
+        assert!(unsealer(0).open(&changed).is_err());
+    }
+
+    #[test]
+    fn what_is_not_a_key_is_refused() {
+        assert!(Sealer::new([]).unwrap_err().to_string().contains("age-keygen"));
+        assert!(Sealer::new(["age1nonsense"]).unwrap_err().to_string().contains("age1nonsense"));
+        assert!("# nothing".parse::<Unsealer>().is_err());
+    }
+}

@@ -1,0 +1,394 @@
+//! The evidence over the admin API: what the command line does with the files, beside the running gateway. Everything that
+//! shows, proves, exports or changes evidence is itself written down first.
+//!
+//! Reading what people said is for the role auditor, erasing and holding for the role admin; any verified caller may read the public
+//! part of the log (`/log/…`: leaves' hashes and checkpoints, nothing personal) and report what was done elsewhere (`POST /events`).
+
+use super::Control;
+use super::access::{Admin, Auditor, Verified};
+use super::api::Shared;
+use super::error::ApiError;
+use super::journal::caller;
+use crate::identity::Identity;
+use audit_shipper::read::{self, ExportFormat, Query, SearchOptions, Source};
+use audit_shipper::{Detail, Erasure, EvidenceError, Note, NoteKind, RecordId};
+use axum::body::{Body, Bytes};
+use axum::extract::{Path, Query as UrlQuery, State};
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use std::io::Write;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::mpsc;
+
+/// Most rows of one answer.
+const ROWS_MAX: usize = 1000;
+const ROWS_DEFAULT: usize = 50;
+/// Bytes gathered before a piece of a long answer is sent, and pieces under way.
+const PIECE_BYTES: usize = 64 << 10;
+const PIECES: usize = 4;
+/// How often full segments are indexed.
+const INDEX_EVERY: Duration = Duration::from_secs(15);
+/// Details of an event reported from elsewhere.
+const EVENT_DETAILS_MAX: usize = 32;
+
+/// Below `/api/v1`.
+pub(super) fn routes() -> Router<Arc<Control>> {
+    Router::new()
+        .route("/exchanges", get(search))
+        .route("/exchanges/{id}", get(show))
+        .route("/evidence/proof/{id}", get(prove))
+        .route("/evidence/verify", post(verify))
+        .route("/evidence/export", get(export))
+        .route("/evidence/erase", post(erase))
+        .route("/evidence/hold", post(hold))
+        .route("/events", post(report))
+}
+
+/// C2SP tlog-tiles.
+pub(super) fn log_routes() -> Router<Arc<Control>> {
+    Router::new().route("/log/checkpoint", get(checkpoint)).route("/log/tile/{*path}", get(tile))
+}
+
+/// Indexes segments as they become full.
+pub(super) async fn keep_index(shared: Arc<crate::shared::Shared>) {
+    let mut every = tokio::time::interval(INDEX_EVERY);
+    loop {
+        every.tick().await;
+        let source = source(&shared);
+        match tokio::task::spawn_blocking(move || read::update_index(&source)).await {
+            Ok(Ok(0)) => {}
+            Ok(Ok(rows)) => tracing::debug!(rows, "the search index has grown"),
+            Ok(Err(error)) => {
+                tracing::warn!(%error, "the search index was not brought up to date; searches read the log")
+            }
+            Err(error) => tracing::warn!(%error, "the search index was not brought up to date; searches read the log"),
+        }
+    }
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Asked {
+    /// As `audit search` takes it.
+    #[serde(default)]
+    q: String,
+    limit: Option<usize>,
+    /// The smallest index of the page before.
+    before: Option<u64>,
+    /// For exports.
+    #[serde(default)]
+    format: String,
+}
+
+async fn search(
+    State(control): Shared,
+    Auditor(auditor): Auditor,
+    UrlQuery(asked): UrlQuery<Asked>,
+) -> Result<Json<Value>, ApiError> {
+    let query = Query::parse(&asked.q).map_err(|error| bad_request(&error))?;
+    record_access(&control, &auditor, "searched", None, &asked.q).await?;
+    let limit = asked.limit.unwrap_or(ROWS_DEFAULT).clamp(1, ROWS_MAX);
+    let options = SearchOptions { json: true, limit, before: asked.before };
+    let source = source(&control.shared);
+    let lines = blocking(move || {
+        let mut out = Vec::new();
+        read::search(&source, &query, options, &mut out).map(|_| out)
+    })
+    .await?;
+    let rows: Vec<Value> =
+        lines.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok()).collect();
+    let next = rows.first().filter(|_| rows.len() == limit).and_then(|row| row.get("index").cloned());
+    Ok(Json(json!({ "exchanges": rows, "before": next })))
+}
+
+async fn show(State(control): Shared, Auditor(auditor): Auditor, Path(id): Path<String>) -> Result<Response, ApiError> {
+    let id = record_id(&id)?;
+    record_access(&control, &auditor, "shown", Some(id), "").await?;
+    let source = source(&control.shared);
+    let (found, page) = blocking(move || {
+        let mut out = Vec::new();
+        read::show(&source, id, &mut out).map(|found| (found, out))
+    })
+    .await?;
+    if !found {
+        return Err(not_found());
+    }
+    Ok(([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], page).into_response())
+}
+
+async fn prove(State(control): Shared, _: Verified, Path(id): Path<String>) -> Result<Json<Value>, ApiError> {
+    let id = record_id(&id)?;
+    let source = source(&control.shared);
+    let proofs = blocking(move || read::prove(&source, id)).await?;
+    if proofs.is_empty() { Err(not_found()) } else { Ok(Json(json!({ "proofs": proofs }))) }
+}
+
+async fn verify(State(control): Shared, _: Auditor) -> Result<Json<Value>, ApiError> {
+    let source = source(&control.shared);
+    let (verdict, report) = blocking(move || {
+        let mut out = Vec::new();
+        read::verify(&source, &mut out).map(|verdict| (verdict, out))
+    })
+    .await?;
+    let words = match verdict {
+        read::Verdict::Sound => "sound",
+        read::Verdict::Tampered => "tampered",
+        read::Verdict::CannotTell => "cannot_tell",
+    };
+    Ok(Json(json!({ "verdict": words, "report": String::from_utf8_lossy(&report) })))
+}
+
+async fn export(
+    State(control): Shared,
+    Auditor(auditor): Auditor,
+    UrlQuery(asked): UrlQuery<Asked>,
+) -> Result<Response, ApiError> {
+    let query = Query::parse(&asked.q).map_err(|error| bad_request(&error))?;
+    let (format, media_type) = match asked.format.as_str() {
+        "" | "jsonl" => (ExportFormat::JsonLines, "application/x-ndjson"),
+        "ocsf" => (ExportFormat::Ocsf, "application/x-ndjson"),
+        "ecs" => (ExportFormat::Ecs, "application/x-ndjson"),
+        "cef" => (ExportFormat::Cef, "text/plain; charset=utf-8"),
+        "har" => (ExportFormat::Har, "application/json"),
+        _ => {
+            let why = "format is one of jsonl, ocsf, ecs, cef, har";
+            return Err(ApiError::new(StatusCode::BAD_REQUEST, "bad_request", why));
+        }
+    };
+    let mut note = Note::new(NoteKind::Export, "exported");
+    note.actor = caller(&auditor);
+    note.text.clone_from(&asked.q);
+    note.details = vec![("format".into(), Detail::Name(asked.format.clone()))];
+    control.journal.plain(&note).await.map_err(no_evidence)?;
+    let source = source(&control.shared);
+    let (sender, pieces) = mpsc::channel(PIECES);
+    tokio::task::spawn_blocking(move || {
+        let mut out = Pieces { sender, gathered: Vec::new() };
+        let done = read::export(&source, &query, format, &mut out).map(drop);
+        let done = done.and_then(|()| out.flush().map_err(|error| EvidenceError::Malformed(error.to_string())));
+        if let Err(error) = done {
+            // The answer breaks off, so that nobody takes a part for the whole.
+            let _ = out.sender.blocking_send(Err(std::io::Error::other(error.to_string())));
+        }
+    });
+    let stream =
+        futures_lite::stream::unfold(
+            pieces,
+            |mut pieces| async move { pieces.recv().await.map(|piece| (piece, pieces)) },
+        );
+    Ok(([(header::CONTENT_TYPE, media_type)], Body::from_stream(stream)).into_response())
+}
+
+/// Sends what is written in pieces; waits while the reader is slow.
+struct Pieces {
+    sender: mpsc::Sender<std::io::Result<Bytes>>,
+    gathered: Vec<u8>,
+}
+
+impl Write for Pieces {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.gathered.extend_from_slice(bytes);
+        if self.gathered.len() >= PIECE_BYTES {
+            self.flush()?;
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        if self.gathered.is_empty() {
+            return Ok(());
+        }
+        let piece = Bytes::from(std::mem::take(&mut self.gathered));
+        self.sender.blocking_send(Ok(piece)).map_err(|_| std::io::ErrorKind::BrokenPipe.into())
+    }
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct EraseBody {
+    #[serde(default)]
+    tenant: String,
+    subject: String,
+    basis: String,
+}
+
+async fn erase(
+    State(control): Shared,
+    Admin(officer): Admin,
+    Json(body): Json<EraseBody>,
+) -> Result<Json<Value>, ApiError> {
+    let what = Erasure::Subject { tenant: body.tenant, subject: body.subject };
+    let evidence = Arc::clone(&control.shared.evidence);
+    let plan = evidence.plan_erasure(&what, &caller(&officer), &body.basis).map_err(|error| refused(&error))?;
+    // Durable first: a start completes what a crash cuts off.
+    for note in &plan.notes {
+        control.journal.plain(note).await.map_err(no_evidence)?;
+    }
+    let source = source(&control.shared);
+    let keys = blocking(move || {
+        let keys = evidence.carry_out(&plan)?;
+        read::drop_index(&source).map(|()| keys)
+    })
+    .await?;
+    Ok(Json(json!({ "keys_destroyed": keys })))
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct HoldBody {
+    #[serde(default)]
+    tenant: String,
+    subject: String,
+    basis: String,
+    held: bool,
+}
+
+async fn hold(
+    State(control): Shared,
+    Admin(officer): Admin,
+    Json(body): Json<HoldBody>,
+) -> Result<Json<Value>, ApiError> {
+    let evidence = &control.shared.evidence;
+    let note = evidence
+        .hold(&body.tenant, &body.subject, body.held, &caller(&officer), &body.basis)
+        .map_err(|error| refused(&error))?;
+    let id = control.journal.plain(&note).await.map_err(no_evidence)?;
+    Ok(Json(json!({ "held": body.held, "record": id.to_string() })))
+}
+
+/// Something that was done elsewhere: a data set loaded, a model changed (DECISIONS 27).
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct EventBody {
+    /// What was done; a short word.
+    action: String,
+    /// Digest of what was loaded, 64 hexadecimal digits.
+    sha256: Option<String>,
+    /// Counts.
+    #[serde(default)]
+    numbers: std::collections::BTreeMap<String, u64>,
+    /// In words; kept encrypted.
+    #[serde(default)]
+    text: String,
+}
+
+async fn report(
+    State(control): Shared,
+    Verified(reporter): Verified,
+    Json(body): Json<EventBody>,
+) -> Result<(StatusCode, Json<Value>), ApiError> {
+    let is_word = |text: &str| {
+        (1..=64).contains(&text.len())
+            && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"_.-".contains(&byte))
+    };
+    let bad = |why: &str| ApiError::new(StatusCode::BAD_REQUEST, "bad_request", why);
+    // These stand in the leaf, for everybody to read: no place for free text.
+    if !is_word(&body.action) || !body.numbers.keys().all(|name| is_word(name)) {
+        return Err(bad("action and the names of numbers are words of a-z, 0-9, _ . - (at most 64 characters)"));
+    }
+    if body.numbers.len() > EVENT_DETAILS_MAX {
+        return Err(bad("at most 32 numbers"));
+    }
+    let mut note = Note::new(NoteKind::DataLoad, body.action);
+    note.actor = caller(&reporter);
+    note.text = body.text;
+    if let Some(digest) = body.sha256 {
+        let mut bytes = [0; 32];
+        hex::decode_to_slice(&digest, &mut bytes).map_err(|_| bad("sha256 is 64 hexadecimal digits"))?;
+        note.details.push(("sha256".into(), Detail::Digest(bytes)));
+    }
+    note.details.extend(body.numbers.into_iter().map(|(name, number)| (name.into(), Detail::Number(number))));
+    let id = control.journal.plain(&note).await.map_err(no_evidence)?;
+    Ok((StatusCode::CREATED, Json(json!({ "record": id.to_string() }))))
+}
+
+async fn checkpoint(State(control): Shared, _: Verified) -> Result<Response, ApiError> {
+    let path = control.shared.evidence.directory().join("checkpoint");
+    let note = blocking(move || Ok(std::fs::read(path).ok())).await?.ok_or_else(not_found)?;
+    Ok(([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], note).into_response())
+}
+
+/// Tiles of hashes; the entries themselves are not public.
+async fn tile(State(control): Shared, _: Verified, Path(path): Path<String>) -> Result<Response, ApiError> {
+    let is_tile = |part: &str| {
+        let number = part.strip_prefix('x').unwrap_or(part);
+        let number = number.strip_suffix(".p").unwrap_or(number);
+        (1..=3).contains(&number.len()) && number.bytes().all(|byte| byte.is_ascii_digit())
+    };
+    if !path.split('/').all(is_tile) {
+        return Err(not_found());
+    }
+    let path = control.shared.evidence.directory().join("tiles").join(path);
+    let bytes = blocking(move || Ok(std::fs::read(path).ok())).await?.ok_or_else(not_found)?;
+    Ok(([(header::CONTENT_TYPE, "application/octet-stream")], bytes).into_response())
+}
+
+fn source(shared: &crate::shared::Shared) -> Source {
+    let config = &shared.config;
+    let mut source = Source::new(&config.data);
+    source.origin = Some(config.evidence.origin.clone());
+    source.keystore.clone_from(&config.evidence.keystore);
+    source.log_key.clone_from(&config.evidence.key);
+    source
+}
+
+async fn record_access(
+    control: &Control,
+    by: &Identity,
+    action: &'static str,
+    about: Option<RecordId>,
+    query: &str,
+) -> Result<(), ApiError> {
+    let mut note = Note::new(NoteKind::Access, action);
+    note.actor = caller(by);
+    note.about = about;
+    query.clone_into(&mut note.text);
+    control.journal.plain(&note).await.map(drop).map_err(no_evidence)
+}
+
+/// Files are read on a thread of their own: the control plane has one.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, EvidenceError> + Send + 'static,
+) -> Result<T, ApiError> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => done.map_err(|error| refused(&error)),
+        Err(error) => {
+            tracing::error!(%error, "reading evidence panicked");
+            Err(ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "the evidence could not be read"))
+        }
+    }
+}
+
+fn record_id(text: &str) -> Result<RecordId, ApiError> {
+    text.parse().map_err(|error| bad_request(&error))
+}
+
+fn bad_request(error: &EvidenceError) -> ApiError {
+    ApiError::new(StatusCode::BAD_REQUEST, "bad_request", error.to_string())
+}
+
+fn not_found() -> ApiError {
+    ApiError::new(StatusCode::NOT_FOUND, "not_found", "there is no such record")
+}
+
+fn refused(error: &EvidenceError) -> ApiError {
+    match error {
+        EvidenceError::Held => ApiError::new(StatusCode::CONFLICT, "on_hold", error.to_string()),
+        EvidenceError::Malformed(_) => bad_request(error),
+        error => {
+            tracing::error!(%error, "evidence could not be read or changed");
+            ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "evidence_unavailable", error.to_string())
+        }
+    }
+}
+
+fn no_evidence(error: EvidenceError) -> ApiError {
+    tracing::error!(%error, "it could not be written to the evidence, so it is not done");
+    let why = "it could not be written to the evidence, so it is not done";
+    ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "evidence_unavailable", why)
+}
