@@ -477,6 +477,8 @@ fn mask_hit(hit: &Hit) -> MaskHit {
         detector: hit.detector.to_string(),
         tier: match hit.tier {
             redact::Tier::Validated => "V",
+            redact::Tier::Context => "C",
+            redact::Tier::OptIn => "O",
             redact::Tier::Custom => "custom",
             redact::Tier::Path => "path",
         }

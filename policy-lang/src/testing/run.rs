@@ -108,6 +108,8 @@ fn failure(name: &str, what: &str, labels: Vec<Label>, help: Option<String>) -> 
         labels,
         help,
         patch: None,
+        note: None,
+        witness: None,
     }
 }
 
