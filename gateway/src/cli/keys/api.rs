@@ -16,7 +16,7 @@ use std::time::Duration;
 const TTL_MAX: Duration = Duration::from_hours(24 * 366);
 
 #[derive(Debug, Subcommand)]
-pub(super) enum Command {
+pub(in crate::cli) enum Command {
     /// Issues an API key and prints it, once
     Issue {
         /// Whom its calls are by, as policies and records name it

@@ -7,7 +7,7 @@ use clap::Subcommand;
 use std::path::PathBuf;
 
 #[derive(Debug, Subcommand)]
-pub(super) enum Command {
+pub(in crate::cli) enum Command {
     /// Prints the log's verifier keys (C2SP form), the one that signs now last: give it to whoever is to check the log
     Show {
         #[command(flatten)]
