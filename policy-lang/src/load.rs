@@ -162,13 +162,7 @@ fn load(sources: Sources) -> Result<Loaded, Diagnostics> {
     }
     warnings.extend(contradictions);
     sort(&mut warnings);
-    Ok(Loaded {
-        program: Arc::new(program),
-        warnings,
-        expiries: checked.expiries,
-        outlines: checked.outlines,
-        sources,
-    })
+    Ok(Loaded { program: Arc::new(program), warnings, expiries: checked.expiries, outlines: checked.outlines, sources })
 }
 
 fn check_bounds(sources: &Sources) -> Result<(), Box<Diagnostic>> {

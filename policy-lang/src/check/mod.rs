@@ -140,9 +140,8 @@ impl<'p> Checker<'p> {
     /// A call that meets conditions, confirmed by the interpreter's own logic.
     fn witness(&self, model: &Model, conditions: &[&Condition]) -> Option<Witness> {
         let witness = Witness::new(&self.solver.theory, model)?;
-        let holds = |condition: &&Condition| {
-            witness.judge(condition, &self.program.atoms) == crate::decision::Truth::True
-        };
+        let holds =
+            |condition: &&Condition| witness.judge(condition, &self.program.atoms) == crate::decision::Truth::True;
         conditions.iter().all(holds).then_some(witness)
     }
 

@@ -70,8 +70,7 @@ pub(crate) fn lower(items: &[(usize, Item)], sources: &Sources, errors: &mut Vec
     let files = names::collect(items, sources, errors);
     let mut lowerer = Lowerer::new(files, errors);
     lowerer.check_definitions();
-    let (rules, outlines): (Vec<Rule>, Vec<Outline>) =
-        members.rules.values().map(|rule| lowerer.rule(rule)).unzip();
+    let (rules, outlines): (Vec<Rule>, Vec<Outline>) = members.rules.values().map(|rule| lowerer.rule(rule)).unzip();
     let invariants = lowerer.invariants(&members.invariants);
     let ids: BTreeMap<&str, usize> = members.rules.keys().enumerate().map(|(id, name)| (*name, id)).collect();
     let tests = lowerer.tests(&members.tests, &ids);

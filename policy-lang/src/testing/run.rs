@@ -100,13 +100,15 @@ fn run(loaded: &Loaded, host: &dyn Host, test: &PolicyTest, coverage: &mut Cover
     result
 }
 
-fn failure(name: &str, what: &str, labels: Vec<Label>, help: Option<String>) -> Diagnostic {
+fn failure(name: &str, what: &str, labels: Vec<Label>, note: Option<String>) -> Diagnostic {
     Diagnostic {
         code: "test",
         severity: Severity::Error,
         message: format!("the test \"{name}\" {what}"),
         labels,
-        help,
+        note,
+        help: None,
+        witness: None,
         patch: None,
     }
 }
