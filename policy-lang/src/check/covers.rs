@@ -11,7 +11,9 @@ pub(super) fn contains(rule: &Rule, other: &Rule) -> bool {
 fn includes(own: &Effect, other: &Effect) -> bool {
     match (own, other) {
         (Effect::Risk { .. } | Effect::LimitRate(_) | Effect::Alert { .. }, _) => false,
-        (Effect::LimitField { field: a, max: own }, Effect::LimitField { field: b, max: other }) => a == b && own <= other,
+        (Effect::LimitField { field: a, max: own }, Effect::LimitField { field: b, max: other }) => {
+            a == b && own <= other
+        }
         (Effect::Record { bound: a, level: own }, Effect::Record { bound: b, level: other }) if a == b => match a {
             RecordBound::AtLeast => own >= other,
             RecordBound::AtMost => own <= other,
@@ -39,12 +41,14 @@ pub(super) fn mask_covers(own: &Mask, other: &Mask) -> Option<Cover> {
     if !reaches || own == other {
         return None;
     }
-    if let (Transform::Drop, Selector::Path(own), Selector::Path(inner)) = (&own.transform, &own.selector, &other.selector)
+    if let (Transform::Drop, Selector::Path(own), Selector::Path(inner)) =
+        (&own.transform, &own.selector, &other.selector)
         && is_below(own, inner)
     {
         return Some(Cover::BelowDrop);
     }
-    let all = own.matchers.is_empty() || (!other.matchers.is_empty() && other.matchers.iter().all(|m| own.matchers.contains(m)));
+    let all = own.matchers.is_empty()
+        || (!other.matchers.is_empty() && other.matchers.iter().all(|m| own.matchers.contains(m)));
     // Two literals on the same bytes: which one stands is decided by the names of the rules.
     let stronger = rank(&own.transform) > rank(&other.transform)
         || (own.transform == other.transform && own.transform != Transform::Token);

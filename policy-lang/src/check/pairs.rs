@@ -75,14 +75,14 @@ impl Checker<'_> {
                 let errors_too = |never: &mut dyn FnMut(&[_]) -> bool| {
                     !rule.restricts()
                         || (never(&[(weak, Want::NotFalse), (weak, Want::NotTrue), (strong, Want::False)])
-                            && (denies || never(&[(weak, Want::NotFalse), (weak, Want::NotTrue), (strong, Want::True)])))
+                            && (denies
+                                || never(&[(weak, Want::NotFalse), (weak, Want::NotTrue), (strong, Want::True)])))
                 };
                 if !never(&[(weak, Want::True), (strong, Want::NotTrue)]) || !errors_too(&mut never) {
                     return false;
                 }
                 // Of two rules that say the same the later one is told.
-                let same = contains(rule, stronger)
-                    && never(&[(strong, Want::True), (weak, Want::NotTrue)]);
+                let same = contains(rule, stronger) && never(&[(strong, Want::True), (weak, Want::NotTrue)]);
                 !same || other < id
             }
         }
@@ -97,13 +97,11 @@ impl Checker<'_> {
         };
         let (name, by) = (&rule.name, &stronger.name);
         let finding = match relation {
-            Relation::Redundant => {
-                Diagnostic::warning(Code::Redundant, format!("`{name}` adds nothing to `{by}`"))
-                    .label(at, "wherever this holds …")
-                    .label(there, "… this holds and does the same")
-                    .help("remove it, or say how it differs")
-                    .witness(call, "a call on which both hold")
-            }
+            Relation::Redundant => Diagnostic::warning(Code::Redundant, format!("`{name}` adds nothing to `{by}`"))
+                .label(at, "wherever this holds …")
+                .label(there, "… this holds and does the same")
+                .help("remove it, or say how it differs")
+                .witness(call, "a call on which both hold"),
             Relation::Shadowed => {
                 Diagnostic::warning(Code::Shadowed, format!("no caller ever reads the text of `{name}`"))
                     .label(at, "wherever this denies …")
@@ -123,10 +121,10 @@ impl Checker<'_> {
                     self.outlines.get(rule).and_then(|outline| outline.effects.get(position)).copied().unwrap_or(or)
                 };
                 let (span, first) = (effect(id, own, at), effect(other, theirs, there));
-                mask_finding(cover).label(span, "this has nothing left to mask").label(first, first_label(cover)).witness(
-                    call,
-                    "a call on which both take place",
-                )
+                mask_finding(cover)
+                    .label(span, "this has nothing left to mask")
+                    .label(first, first_label(cover))
+                    .witness(call, "a call on which both take place")
             }
         };
         self.found.push(finding);
@@ -143,7 +141,8 @@ impl Checker<'_> {
             };
             let effects = self.outlines.get(id).map_or(&[][..], |outline| &outline.effects);
             if let (Some(span), Some(first)) = (effects.get(*position), effects.get(other)) {
-                let found = mask_finding(cover).label(*span, "this has nothing left to mask").label(*first, first_label(cover));
+                let found =
+                    mask_finding(cover).label(*span, "this has nothing left to mask").label(*first, first_label(cover));
                 self.found.push(found);
             }
         }

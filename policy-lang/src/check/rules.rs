@@ -81,7 +81,8 @@ impl Checker<'_> {
             self.cancelled(rule, outline, &model);
             return;
         }
-        let mut error = Diagnostic::warning(Code::NeverTrue, format!("`{name}` never holds: no call meets its condition"));
+        let mut error =
+            Diagnostic::warning(Code::NeverTrue, format!("`{name}` never holds: no call meets its condition"));
         let alone = parts.iter().find(|(part, _)| self.solver_says_no(&[(part, Want::True)]));
         if let Some((_, span)) = alone {
             self.found.push(error.label(*span, "no call meets this").help("the rule does nothing as it stands"));
@@ -156,8 +157,10 @@ impl Checker<'_> {
                 continue;
             };
             let in_all = groups.iter().all(|group| {
-                let atom = self.program.atoms.iter().position(|atom| matches!(atom, Atom::InGroup(name) if name == group));
-                let atom = atom.and_then(|id| u32::try_from(id).ok()).map(|id| Condition::Atom(crate::program::AtomId(id)));
+                let atom =
+                    self.program.atoms.iter().position(|atom| matches!(atom, Atom::InGroup(name) if name == group));
+                let atom =
+                    atom.and_then(|id| u32::try_from(id).ok()).map(|id| Condition::Atom(crate::program::AtomId(id)));
                 atom.is_some_and(|member| {
                     self.solver_says_no(&[(&rule.condition, Want::True), (&member, Want::NotTrue)])
                 })
@@ -170,10 +173,13 @@ impl Checker<'_> {
                         "as far as this policy tells, only the requester could give this approval",
                     )
                     .label(*span, "nobody approves what they asked for themselves")
-                    .label(at, match count {
-                        1 => "the rule is about one caller, who has to be in the approving group",
-                        _ => "the rule is about these callers, who have to be in the approving group",
-                    })
+                    .label(
+                        at,
+                        match count {
+                            1 => "the rule is about one caller, who has to be in the approving group",
+                            _ => "the rule is about these callers, who have to be in the approving group",
+                        },
+                    )
                     .help("name a group of other people"),
                 );
             }

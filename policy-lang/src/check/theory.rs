@@ -126,9 +126,7 @@ impl<'p> Theory<'p> {
             Var::Json(_, path) if path.segments.contains(&PathSegment::Wildcard) => {
                 &[Shape::Many, Shape::Absent, Shape::Unreadable]
             }
-            Var::Json(..) => {
-                &[Shape::Text, Shape::Number, Shape::Bool, Shape::Null, Shape::Absent, Shape::Unreadable]
-            }
+            Var::Json(..) => &[Shape::Text, Shape::Number, Shape::Bool, Shape::Null, Shape::Absent, Shape::Unreadable],
         };
         let mut unknown = false;
         for shape in shapes {
@@ -173,10 +171,7 @@ fn truth(wanted: &[(&Atom, Truths)], possible: Truths) -> Possible {
 
 fn look(atom: &Atom, shape: Shape) -> Look<'_> {
     match (atom, shape) {
-        (
-            Atom::StrIn { set, .. } | Atom::HeaderIn { set, .. } | Atom::EnvIn { set, .. },
-            Shape::Text,
-        )
+        (Atom::StrIn { set, .. } | Atom::HeaderIn { set, .. } | Atom::EnvIn { set, .. }, Shape::Text)
         | (Atom::ToolIn(set), Shape::List) => Look::In(set),
         (Atom::StrIn { .. } | Atom::HeaderIn { .. } | Atom::HeaderPresent(_) | Atom::IntPresent(_), Shape::Absent) => {
             Look::Is(FALSE)

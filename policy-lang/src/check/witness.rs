@@ -156,7 +156,10 @@ impl Witness {
             (IntField::ResponseSize, 2, "size"),
         ] {
             if let Some(value) = number(field) {
-                [&mut request, &mut time, &mut response].into_iter().nth(part).map(|to| to.insert(name.to_owned(), json!(value)));
+                [&mut request, &mut time, &mut response]
+                    .into_iter()
+                    .nth(part)
+                    .map(|to| to.insert(name.to_owned(), json!(value)));
             }
         }
         if let Some(days) = number(IntField::Date) {
@@ -192,7 +195,12 @@ impl Witness {
         let env: Map<String, Json> = self.env.iter().map(|(name, value)| (name.clone(), json!(value))).collect();
         let parts =
             [("identity", identity), ("request", request), ("response", response), ("time", time), ("env", env)];
-        parts.into_iter().filter(|(_, part)| !part.is_empty()).map(|(name, part)| (name.to_owned(), part.into())).collect::<Map<_, _>>().into()
+        parts
+            .into_iter()
+            .filter(|(_, part)| !part.is_empty())
+            .map(|(name, part)| (name.to_owned(), part.into()))
+            .collect::<Map<_, _>>()
+            .into()
     }
 }
 
