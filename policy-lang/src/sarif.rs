@@ -6,8 +6,8 @@ use crate::source::Sources;
 use serde_json::{Map, Value, json};
 
 const SCHEMA: &str = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json";
-/// Where every code is explained.
-const HELP: &str = "https://github.com/sallyport-gateway/sallyport/blob/main/docs/policy/diagnostics.md";
+/// Where every code is explained, in the sources of this project.
+const HELP: &str = "docs/policy/diagnostics.md";
 
 pub(crate) fn log(list: &[Diagnostic], sources: &Sources) -> Value {
     // Only the rules that were broken, each once, in the order of the codes.
@@ -19,7 +19,7 @@ pub(crate) fn log(list: &[Diagnostic], sources: &Sources) -> Value {
             json!({
                 "id": code,
                 "shortDescription": { "text": meaning },
-                "helpUri": format!("{HELP}#{}", code.to_lowercase()),
+                "help": { "text": format!("see {HELP}#{}", code.to_lowercase()) },
             })
         })
         .collect();

@@ -1,7 +1,7 @@
 //! `record` and `retain` of two rules that can hold together and cannot both be met.
 
-use super::Checker;
 use super::search::{Answer, Want};
+use super::{BOUNDS_STEPS_MAX, Checker};
 use crate::codes::Code;
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::program::{Effect, RecordBound, Rule};
@@ -17,9 +17,14 @@ impl Checker<'_> {
             enforced.flat_map(of_rule).collect::<Vec<(usize, usize)>>()
         };
         let (least, most) = (bounds(RecordBound::AtLeast), bounds(RecordBound::AtMost));
+        let left = self.solver.total.left();
         for (id, position) in &most {
             for (other, there) in &least {
-                if self.is_full() || self.solver.total.left() == 0 {
+                if self.is_full() {
+                    return;
+                }
+                if left.saturating_sub(self.solver.total.left()) > BOUNDS_STEPS_MAX || !self.pairs_left.spend(1) {
+                    self.undecided += 1;
                     return;
                 }
                 if id != other {
@@ -62,7 +67,7 @@ impl Checker<'_> {
         // An error must not rest on what a text is assumed to hold.
         if !witness.assuming.is_empty() {
             error.severity = Severity::Warning;
-            error.note = Some(format!("if a text can be so: {}", witness.assuming.join(" and ")));
+            error = error.note(format!("if a text can be so: {}", witness.assuming.join(" and ")));
         }
         self.found.push(error);
     }

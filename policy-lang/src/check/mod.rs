@@ -25,8 +25,8 @@ use witness::Witness;
 const STEPS_TOTAL_MAX: usize = 10_000_000;
 /// Pairs of rules that are compared at all.
 const PAIRS_MAX: usize = 2_000_000;
-/// The same for the contradictions that are looked for on every load.
-const LOAD_STEPS_MAX: usize = 200_000;
+/// Steps of looking for contradicting bounds, which is quadratic in the rules that have some.
+const BOUNDS_STEPS_MAX: usize = 3_000_000;
 
 /// Where the parts of a rule were written, and its clauses as conditions of their own.
 #[derive(Clone, Debug, Default)]
@@ -66,6 +66,7 @@ impl Budget {
 pub(crate) fn findings(program: &Program, outlines: &[Outline]) -> Vec<Diagnostic> {
     let mut checker = Checker::new(program, outlines, STEPS_TOTAL_MAX);
     checker.each_rule();
+    checker.contradicting_bounds();
     checker.pairs();
     if checker.undecided > 0 {
         let count = checker.undecided;
@@ -79,13 +80,6 @@ pub(crate) fn findings(program: &Program, outlines: &[Outline]) -> Vec<Diagnosti
         }
         checker.found.push(note);
     }
-    checker.found
-}
-
-/// Bounds on what is kept that contradict each other on some call. Errors: what such a call would owe cannot be said.
-pub(crate) fn contradictions(program: &Program, outlines: &[Outline]) -> Vec<Diagnostic> {
-    let mut checker = Checker::new(program, outlines, LOAD_STEPS_MAX);
-    checker.contradicting_bounds();
     checker.found
 }
 

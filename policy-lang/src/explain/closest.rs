@@ -16,9 +16,16 @@ pub struct Closest {
     pub missing: Vec<String>,
 }
 
+impl Closest {
+    /// In one line.
+    pub(crate) fn words(&self, program: &Program) -> String {
+        format!("closest allow: {} — missing {}", words::rule_name(program, self.rule), self.missing.join("; "))
+    }
+}
+
 /// The nearest of the enforced rules that allow. Each condition is taken for itself: whether two of them can be met together is not
 /// asked.
-pub(super) fn closest(program: &Program, facts: &Facts<'_>) -> Option<Closest> {
+pub(crate) fn closest(program: &Program, facts: &Facts<'_>) -> Option<Closest> {
     let mut best: Option<(u32, Closest)> = None;
     for (index, rule) in program.rules.iter().enumerate() {
         let allows = rule.effects.contains(&Effect::Allow) && rule.phase == Phase::Request && !rule.shadow;

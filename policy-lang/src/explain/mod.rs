@@ -6,6 +6,7 @@ mod render;
 mod tree;
 
 pub use closest::Closest;
+pub(crate) use closest::closest;
 pub use render::{to_json, to_text};
 pub use tree::{Node, NodeKind};
 
@@ -50,7 +51,7 @@ pub fn explain(program: &Program, host: &dyn Host, call: &Call) -> Explanation {
             rules.push(RuleExplained { rule, truth: condition.truth, condition });
         }
         match phase {
-            Phase::Request => closest = closest::closest(program, facts),
+            Phase::Request => closest = self::closest(program, facts),
             Phase::Response => answered = true,
         }
     });

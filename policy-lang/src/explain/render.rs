@@ -33,8 +33,7 @@ impl Text<'_> {
             let _ = writeln!(self.out, "the caller reads: {}", denial.text);
         }
         if let Some(closest) = &explanation.closest {
-            let name = words::rule_name(self.program, closest.rule);
-            let _ = writeln!(self.out, "closest allow: {name} — missing {}", closest.missing.join("; "));
+            let _ = writeln!(self.out, "{}", closest.words(self.program));
         }
         let owed = owed(self.program, explanation);
         if !owed.is_empty() {
@@ -90,7 +89,12 @@ impl Text<'_> {
             NodeKind::Always => ("always".to_owned(), &[]),
             NodeKind::Never => ("never".to_owned(), &[]),
             NodeKind::Leaf { text, found } => (format!("{text}  {}", self.paint(&format!("[{found}]"), "2")), &[]),
-            NodeKind::Not(inner) => ("not".to_owned(), std::slice::from_ref(inner.as_ref())),
+            NodeKind::Not(inner) => match &inner.kind {
+                NodeKind::Leaf { text, found } => {
+                    (format!("not {text}  {}", self.paint(&format!("[{found}]"), "2")), &[])
+                }
+                _ => ("not".to_owned(), std::slice::from_ref(inner.as_ref())),
+            },
             NodeKind::All(parts) => ("all of".to_owned(), parts),
             NodeKind::Any(parts) => ("any of".to_owned(), parts),
         };

@@ -68,7 +68,7 @@ pub(crate) fn lower(items: &[(usize, Item)], sources: &Sources, errors: &mut Vec
     let syntax_errors = !errors.is_empty();
     let members = members(items, sources, errors);
     let files = names::collect(items, sources, errors);
-    let mut lowerer = Lowerer::new(files, errors);
+    let mut lowerer = Lowerer::new(files, sources, errors);
     lowerer.check_definitions();
     let (rules, outlines): (Vec<Rule>, Vec<Outline>) = members.rules.values().map(|rule| lowerer.rule(rule)).unzip();
     let invariants = lowerer.invariants(&members.invariants);
@@ -173,6 +173,8 @@ enum Progress<T> {
 
 struct Lowerer<'s, 'e> {
     files: Vec<FileNames<'s>>,
+    /// For patches that keep what was written.
+    sources: &'e Sources,
     errors: &'e mut Vec<Diagnostic>,
     warnings: Vec<Diagnostic>,
     atoms: Vec<Atom>,
@@ -199,9 +201,10 @@ struct Lowerer<'s, 'e> {
 }
 
 impl<'s, 'e> Lowerer<'s, 'e> {
-    fn new(files: Vec<FileNames<'s>>, errors: &'e mut Vec<Diagnostic>) -> Self {
+    fn new(files: Vec<FileNames<'s>>, sources: &'e Sources, errors: &'e mut Vec<Diagnostic>) -> Self {
         Self {
             files,
+            sources,
             errors,
             warnings: Vec::new(),
             atoms: Vec::new(),

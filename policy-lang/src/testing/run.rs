@@ -5,8 +5,9 @@ use super::coverage::Coverage;
 use super::host::Host;
 use super::judge::{Outcome, judge, shown};
 use super::{value, words};
-use crate::decision::{Truth, Verdict};
+use crate::decision::{Reason, ReasonKind, Truth, Verdict};
 use crate::diagnostic::{Diagnostic, Label, Severity};
+use crate::explain;
 use crate::facts::Facts;
 use crate::interpreter::eval_atom;
 use crate::load::Loaded;
@@ -78,10 +79,13 @@ fn run(loaded: &Loaded, host: &dyn Host, test: &PolicyTest, coverage: &mut Cover
             return result;
         }
     };
-    let mut unjudged = Vec::new();
+    let (mut unjudged, mut closest) = (Vec::new(), None);
     let outcome = judge(program, host, &call, &mut |phase, facts| {
         coverage.see(program, phase, facts);
         unjudged.extend(errors(program, phase, facts));
+        if phase == Phase::Request {
+            closest = explain::closest(program, facts);
+        }
     });
     result.fired = fired(&outcome);
     let mut labels = Vec::new();
@@ -95,18 +99,24 @@ fn run(loaded: &Loaded, host: &dyn Host, test: &PolicyTest, coverage: &mut Cover
             (1, 1) => "failed".to_owned(),
             (wrong, all) => format!("failed: {wrong} of {all} expectations are not met"),
         };
+        let not_allowed = |reason: &Reason| reason.kind == ReasonKind::NotAllowed;
+        if outcome.decisions().flat_map(|decision| &decision.reasons).any(not_allowed) {
+            unjudged.extend(closest.map(|closest| closest.words(program)));
+        }
         result.failure = Some(failure(&test.name, &what, labels, Some(background(program, &outcome, &unjudged))));
     }
     result
 }
 
-fn failure(name: &str, what: &str, labels: Vec<Label>, help: Option<String>) -> Diagnostic {
+fn failure(name: &str, what: &str, labels: Vec<Label>, note: Option<String>) -> Diagnostic {
     Diagnostic {
         code: "test",
         severity: Severity::Error,
         message: format!("the test \"{name}\" {what}"),
         labels,
-        help,
+        note,
+        help: None,
+        witness: None,
         patch: None,
         note: None,
         witness: None,
@@ -124,8 +134,8 @@ fn fired(outcome: &Outcome) -> Vec<RuleId> {
     all.into_iter().collect()
 }
 
-/// What a reader needs to see why: the verdict, the rules behind it, and what could not be judged.
-fn background(program: &Program, outcome: &Outcome, unjudged: &[String]) -> String {
+/// What a reader needs to see why: the verdict, the rules behind it, and what else there is to say.
+fn background(program: &Program, outcome: &Outcome, more: &[String]) -> String {
     let mut text = words::verdict(program, outcome);
     let held = fired(outcome);
     text += &match held.is_empty() {
@@ -135,7 +145,7 @@ fn background(program: &Program, outcome: &Outcome, unjudged: &[String]) -> Stri
             format!("; rules that held: {}", names.join(", "))
         }
     };
-    for line in unjudged {
+    for line in more {
         text += "\n";
         text += line;
     }

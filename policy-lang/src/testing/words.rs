@@ -6,20 +6,25 @@ use crate::program::{Atom, Condition, Effect, Program, RuleId};
 
 /// A leaf condition as a policy would write it.
 pub(crate) fn atom(atom: &Atom) -> String {
-    atom.to_string()
+    as_written(&atom.to_string())
 }
 
 /// A condition over its atoms; empty where it always holds.
 pub(crate) fn condition(condition: &Condition, atoms: &[Atom]) -> String {
     match condition {
         Condition::Const(true) => String::new(),
-        condition => condition.display(atoms).to_string(),
+        condition => as_written(&condition.display(atoms).to_string()),
     }
 }
 
 /// An effect as a policy would write it.
 pub(crate) fn effect(effect: &Effect) -> String {
-    effect.to_string()
+    as_written(&effect.to_string())
+}
+
+/// Expressions are kept with ASCII word boundaries spelt out; people write and read `\b`.
+fn as_written(text: &str) -> String {
+    text.replace(r"(?-u:\b)", r"\b").replace(r"(?-u:\B)", r"\B")
 }
 
 pub(crate) fn rule_name(program: &Program, rule: RuleId) -> &str {

@@ -33,6 +33,8 @@ enum Format {
     Text,
     /// One JSON array with an object for each path
     Json,
+    /// One SARIF 2.1.0 log, for code scanning
+    Sarif,
 }
 
 fn day(text: &str) -> Result<Date, String> {
@@ -46,9 +48,22 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     match args.format {
         Format::Text => print(&reports.iter().map(Report::text).collect::<String>()),
         Format::Json => print(&format!("{}\n", Value::from_iter(reports.iter().map(Report::json)))),
+        Format::Sarif => print(&format!("{}\n", sarif(&reports))),
     }
     let good = |report: &Report| report.good() && !(args.deny_warnings && report.warns());
     if reports.iter().all(good) { Ok(()) } else { Err(Failure::bad("")) }
+}
+
+/// One log with a run for each set.
+fn sarif(reports: &[Report]) -> Value {
+    let mut logs = reports.iter().map(|report| report.found.to_sarif());
+    let mut whole = logs.next().unwrap_or_default();
+    for mut log in logs {
+        if let (Some(Value::Array(runs)), Some(Value::Array(more))) = (whole.get_mut("runs"), log.get_mut("runs")) {
+            runs.append(more);
+        }
+    }
+    whole
 }
 
 /// What is to be said about one set.
@@ -69,6 +84,7 @@ fn check(path: &Path, today: Date) -> Report {
         Err(found) => nothing(found),
         Ok(loaded) => {
             let mut found = loaded.diagnostics();
+            found.list.extend(loaded.check());
             found.list.extend(loaded.expiring(today));
             let unusable = PolicyHost::new(&loaded.program).err().map(|error| error.to_string());
             let not_enforced = not_enforced(&loaded.program);
