@@ -32,6 +32,7 @@ mod date;
 mod decision;
 mod diagnostic;
 mod facts;
+mod format;
 mod glob;
 mod interpreter;
 mod limits;
@@ -61,9 +62,11 @@ pub use diagnostic::{Diagnostic, Diagnostics, Label, Patch, Severity as Diagnost
 pub use facts::{
     BodyView, ClaimView, DeclaredPurpose, EnvView, Facts, HeaderView, JsonValue, Nothing, TextEngine, Unreadable,
 };
+pub use format::{format, format_source};
 pub use glob::glob_match;
 pub use interpreter::{eval_atom, interpret, interpret_response, trace, with_risk};
-pub use load::{Loaded, load_path, load_sources};
+pub use load::{Loaded, load_path, load_path_cached, load_sources, load_sources_cached};
+pub use parse::Cache;
 pub use print::print;
 pub use program::{
     ApprovalRequirement, Atom, AtomId, Claim, ClaimTest, ClaimValue, CompareOp, Condition, CustomDetector, Effect,

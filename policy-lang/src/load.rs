@@ -6,7 +6,7 @@ use crate::date::Date;
 use crate::diagnostic::{Diagnostic, Diagnostics, Severity};
 use crate::limits::{ERRORS_MAX, FILE_BYTES_MAX, FILES_MAX, SET_BYTES_MAX};
 use crate::lower::{Expiry, lower};
-use crate::parse::parse_item;
+use crate::parse::{Cache, parse_item, parse_item_cached};
 use crate::program::Program;
 use crate::scanner::scan;
 use crate::source::{Source, Sources};
@@ -84,6 +84,18 @@ impl Loaded {
 /// # Errors
 /// Everything that is wrong with the set, unreadable files included; at most 100 findings.
 pub fn load_path(path: &Path) -> Result<Loaded, Diagnostics> {
+    read_and_load(path, None)
+}
+
+/// [`load_path`] for a set that was loaded with the same cache before: items that have not changed are not parsed again.
+///
+/// # Errors
+/// As [`load_path`]; what could be parsed is kept nevertheless.
+pub fn load_path_cached(path: &Path, cache: &mut Cache) -> Result<Loaded, Diagnostics> {
+    read_and_load(path, Some(cache))
+}
+
+fn read_and_load(path: &Path, cache: Option<&mut Cache>) -> Result<Loaded, Diagnostics> {
     let (root, files) =
         walk::read(path).map_err(|error| Diagnostics { list: vec![*error], sources: Sources::default() })?;
     let mut sources = Sources::new(files, root);
@@ -92,7 +104,7 @@ pub fn load_path(path: &Path) -> Result<Loaded, Diagnostics> {
         add_imports(directory, &mut sources)
             .map_err(|error| Diagnostics { list: vec![*error], sources: sources.clone() })?;
     }
-    load(sources)
+    load(sources, cache)
 }
 
 /// Reads what a single file imports, and what that imports. An import that leads nowhere is reported with its place later.
@@ -124,10 +136,18 @@ fn add_imports(directory: &Path, sources: &mut Sources) -> Result<(), Box<Diagno
 /// # Errors
 /// Everything that is wrong with the set; at most 100 findings.
 pub fn load_sources(sources: Vec<Source>) -> Result<Loaded, Diagnostics> {
-    load(Sources::new(sources, String::new()))
+    load(Sources::new(sources, String::new()), None)
 }
 
-fn load(sources: Sources) -> Result<Loaded, Diagnostics> {
+/// [`load_sources`] with a cache, as [`load_path_cached`].
+///
+/// # Errors
+/// As [`load_sources`].
+pub fn load_sources_cached(sources: Vec<Source>, cache: &mut Cache) -> Result<Loaded, Diagnostics> {
+    load(Sources::new(sources, String::new()), Some(cache))
+}
+
+fn load(sources: Sources, cache: Option<&mut Cache>) -> Result<Loaded, Diagnostics> {
     let mut errors = Vec::new();
     let checked = match check_bounds(&sources) {
         Err(error) => {
@@ -135,7 +155,7 @@ fn load(sources: Sources) -> Result<Loaded, Diagnostics> {
             None
         }
         Ok(()) => {
-            let items = parse(&sources, &mut errors);
+            let items = parse(&sources, cache, &mut errors);
             Some(lower(&items, &sources, &mut errors))
         }
     };
@@ -199,18 +219,21 @@ pub(crate) fn check_set_size(bytes: usize) -> Result<(), Box<Diagnostic>> {
 }
 
 /// Every item on its own, so that one mistake hides no other.
-fn parse(sources: &Sources, errors: &mut Vec<Diagnostic>) -> Vec<(usize, Item)> {
+fn parse(sources: &Sources, mut cache: Option<&mut Cache>, errors: &mut Vec<Diagnostic>) -> Vec<(usize, Item)> {
     let mut items = Vec::new();
     for (file, source) in sources.files().iter().enumerate() {
         for raw in scan(file, &source.text, errors) {
             if raw.broken {
                 continue;
             }
-            match parse_item(&source.text, raw) {
+            match parse_item_cached(&source.text, raw, cache.as_deref_mut()) {
                 Ok(item) => items.push((file, item)),
                 Err(error) => errors.push(*error),
             }
         }
+    }
+    if let Some(cache) = cache {
+        cache.turn();
     }
     items
 }

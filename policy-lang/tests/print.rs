@@ -77,7 +77,8 @@ rule needs {
     seal request
     alert "busy" severity critical
     alert "dull"
-    mask request text with detect(us_ssn), /x+\/y/, detect(credit_card, mrn), detect(email) as last4
+    mask request text with detect(us_ssn), /x+\/y/, detect(credit_card, mrn), detect(email) as label
+    mask request text with detect(us_ssn) as last4
     mask record response $.a as "gone"
     mask response text with detect(email) as hash
     mask request $.b as token

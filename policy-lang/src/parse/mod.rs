@@ -1,5 +1,6 @@
 //! From the text of one item to its syntax tree.
 
+mod cache;
 mod clauses;
 mod complaint;
 mod conditions;
@@ -8,6 +9,7 @@ mod path;
 mod tests;
 mod tokens;
 
+pub use cache::Cache;
 pub(crate) use tokens::network;
 
 use crate::codes::Code;
@@ -33,6 +35,29 @@ type Pair<'t> = pest::iterators::Pair<'t, Rule>;
 type Pairs<'t> = pest::iterators::Pairs<'t, Rule>;
 /// The error is boxed: it is far larger than what is parsed.
 type Parsed<T> = Result<T, Box<Diagnostic>>;
+
+/// [`parse_item`], unless the cache knows the item.
+pub(crate) fn parse_item_cached(file_text: &str, raw: RawItem<'_>, cache: Option<&mut Cache>) -> Parsed<Item> {
+    let Some(cache) = cache else {
+        return parse_item(file_text, raw);
+    };
+    let text = file_text.get(raw.span.range()).unwrap_or("");
+    let mut item = match cache.get(text, raw.span) {
+        Some(item) => item,
+        None => {
+            let item = parse_item(file_text, raw)?;
+            cache.put(text, raw.span, &item);
+            return Ok(item);
+        }
+    };
+    // Docs stand before the item, not in it.
+    match &mut item {
+        Item::Policy(header) => header.docs = docs_before(file_text, raw.span.start),
+        Item::Rule(rule) => rule.docs = docs_before(file_text, raw.span.start),
+        _ => {}
+    }
+    Ok(item)
+}
 
 /// Parses one item that the scanner has found sound.
 pub(crate) fn parse_item(file_text: &str, raw: RawItem<'_>) -> Parsed<Item> {
@@ -80,8 +105,12 @@ pub(crate) fn parse_item(file_text: &str, raw: RawItem<'_>) -> Parsed<Item> {
 /// The `///` lines right before an item, without the slashes.
 fn docs_before(text: &str, start: usize) -> String {
     let mut lines: Vec<&str> = Vec::new();
-    let before = text.get(..start).unwrap_or("");
+    let before = text.get(..start).unwrap_or("").trim_start_matches('\u{feff}');
     let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
+    // The lines above belong to the item that begins the line.
+    if !before.get(line_start..).unwrap_or("").trim().is_empty() {
+        return String::new();
+    }
     for line in before.get(..line_start).unwrap_or("").lines().rev() {
         let Some(doc) = line.trim_start().strip_prefix("///") else {
             break;
@@ -249,23 +278,14 @@ impl Context {
         Span { file: self.span.file, start: self.span.start + span.start(), end: self.span.start + span.end() }
     }
 
-    /// The place without the white space and comments that pest counts in at the end of a sequence with optional parts.
+    /// The place without the white space and comments that pest counts in at the end of a sequence with optional parts: it ends where its
+    /// last token does, and every token is a pair.
     fn trimmed(&self, pair: &Pair<'_>) -> Span {
-        let end = pair
-            .clone()
-            .into_inner()
-            .flatten()
-            .filter(|inner| inner.as_rule() != Rule::EOI)
-            .map(|inner| inner.as_span())
-            .filter(|inner| inner.as_str().trim_end().len() == inner.as_str().len())
-            .map(|inner| inner.end())
-            .max();
-        let span = self.at(pair);
-        let written = pair.as_str();
-        if written.trim_end().len() == written.len() && !written.contains("//") {
-            return span;
+        let mut last = pair.clone();
+        while let Some(inner) = last.clone().into_inner().next_back() {
+            last = inner;
         }
-        Span { end: end.map_or(span.end, |end| self.span.start + end), ..span }
+        Span { end: self.span.start + last.as_span().end(), ..self.at(pair) }
     }
 
     fn next<'t>(&self, pairs: &mut Pairs<'t>) -> Parsed<Pair<'t>> {

@@ -1,5 +1,7 @@
 //! The syntax tree: what was written and where, before names and types.
 
+pub(crate) mod places;
+
 use crate::program::{CompareOp, JsonPath, LimitKind, RecordBound, RecordLevel, Severity, Side, SourceKind, Transform};
 use crate::source::{Span, Spanned};
 
