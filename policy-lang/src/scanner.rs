@@ -263,6 +263,9 @@ impl<'t> Scanner<'t, '_> {
                     if starts_line { "\n}" } else { " }" },
                 ));
             }
+            if let Some((inner, at)) = self.open.last().filter(|(inner, _)| *inner != bracket) {
+                error = error.label(self.span(*at, *at + 1), format!("`{inner}` is open as well"));
+            }
             self.fail(match end < self.text.len() {
                 true => error.label(self.span(end, end + 1), "the next item begins here"),
                 false => error,

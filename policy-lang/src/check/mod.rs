@@ -67,6 +67,7 @@ pub(crate) fn findings(program: &Program, outlines: &[Outline]) -> Vec<Diagnosti
     let mut checker = Checker::new(program, outlines, STEPS_TOTAL_MAX);
     checker.each_rule();
     checker.contradicting_bounds();
+    checker.pairs_left = Budget::new(PAIRS_MAX);
     checker.pairs();
     if checker.undecided > 0 {
         let count = checker.undecided;
