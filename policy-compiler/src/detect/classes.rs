@@ -68,9 +68,10 @@ fn has_trigger(text: &[u8], at: usize, end: usize) -> bool {
     let plain = block.iter().fold(false, |any, &byte| any | is_trigger(byte));
     let from = at.max(1);
     let (before, behind) = (text.get(from - 1..).unwrap_or_default(), text.get(from..end).unwrap_or_default());
-    let capital = behind.iter().zip(before).fold(false, |any, (byte, before)| {
-        any | (byte.is_ascii_uppercase() & before.is_ascii_alphanumeric())
-    });
+    let capital = behind
+        .iter()
+        .zip(before)
+        .fold(false, |any, (byte, before)| any | (byte.is_ascii_uppercase() & before.is_ascii_alphanumeric()));
     plain | capital
 }
 
