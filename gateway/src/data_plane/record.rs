@@ -447,9 +447,9 @@ fn request_info(call: &Call) -> RequestInfo {
     }
 }
 
-/// Every built-in detector over a text that stands in no body.
+/// Every built-in detector of tier V over a text that stands in no body.
 fn mask_text(text: &str) -> String {
-    let mut findings: Vec<_> = detect::names().filter_map(|name| detect::find(name, text)).flatten().collect();
+    let mut findings = detect::find_validated(text);
     findings.sort_by_key(|finding| (finding.range.start, std::cmp::Reverse(finding.range.end)));
     let (mut out, mut at) = (String::with_capacity(text.len()), 0);
     for finding in findings {

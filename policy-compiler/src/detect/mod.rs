@@ -21,7 +21,7 @@ mod scan;
 mod set;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use pattern::CEILING;
 
@@ -102,7 +102,8 @@ impl Shown for AllGone {
 }
 
 fn find_all(set: &DetectorSet, text: &str, key: Option<&str>) -> Vec<Finding> {
-    let question = Question { text: text.as_bytes(), behind: [&[], &[]], last: true, set, key, undecided: text.len() };
+    let behind = Behind::default();
+    let question = Question { text: text.as_bytes(), behind: &behind, last: true, set, key, undecided: text.len() };
     let answer = find_spans(question, &[], &AllGone);
     let mut findings: Vec<Finding> = answer
         .spans

@@ -4,23 +4,25 @@
 //! continuation; one that did must be asked again. That is all that prefix safety and invariance need, whatever the
 //! recogniser does, and its hold-back is as short as its reading is lazy.
 
-use super::classes::is_boundary;
+use super::classes::{MASKED_SPAN, is_boundary};
 use std::cell::Cell;
 
 /// Text from a place onwards, and whether more will come.
 #[derive(Debug)]
 pub(super) struct Probe<'a> {
     text: &'a [u8],
-    /// What was there before `text`, masked spans as [`super::classes::MASKED_SPAN`].
+    /// What was there before `text`.
     behind: &'a [u8],
+    /// Where a masked span ends: what begins there sees [`MASKED_SPAN`] before it.
+    opened: Option<usize>,
     last: bool,
     starved: Cell<bool>,
 }
 
 impl<'a> Probe<'a> {
     /// A view of `text`; `last` says that no more will come.
-    pub(super) fn new(text: &'a [u8], behind: &'a [u8], last: bool) -> Self {
-        Self { text, behind, last, starved: Cell::new(false) }
+    pub(super) fn new(text: &'a [u8], behind: &'a [u8], opened: Option<usize>, last: bool) -> Self {
+        Self { text, behind, opened, last, starved: Cell::new(false) }
     }
 
     /// The byte at a place; 0 behind the end.
@@ -39,6 +41,9 @@ impl<'a> Probe<'a> {
 
     /// The byte before a place; 0 before the beginning of the text. Never starves.
     pub(super) fn before(&self, place: usize) -> u8 {
+        if self.opened == Some(place) {
+            return MASKED_SPAN;
+        }
         match place.checked_sub(1) {
             Some(at) => self.text.get(at).copied().unwrap_or_default(),
             None => self.behind.last().copied().unwrap_or_default(),
@@ -54,6 +59,16 @@ impl<'a> Probe<'a> {
     /// Whether the text so far was read past its end, since the last call.
     pub(super) fn take_starved(&self) -> bool {
         self.starved.take()
+    }
+
+    /// The text that has arrived.
+    pub(super) fn text(&self) -> &'a [u8] {
+        self.text
+    }
+
+    /// Whether no more will come.
+    pub(super) fn is_last(&self) -> bool {
+        self.last
     }
 
     /// The bytes of a range that was read.

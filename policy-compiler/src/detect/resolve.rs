@@ -8,7 +8,8 @@ use super::context::{Words, is_placeholder, words_of};
 use super::fold::View;
 use super::ids::Form;
 use super::kinds::Candidate;
-use super::scan::{behind_span, scan};
+use super::probe::Probe;
+use super::scan::{self, scan};
 use super::set::{DetectorIndex, DetectorSet, KNOWN};
 use std::collections::VecDeque;
 
@@ -26,8 +27,8 @@ const DIGEST_REACH: usize = 64;
 pub(crate) struct Question<'a> {
     /// The text that is not released yet.
     pub(crate) text: &'a [u8],
-    /// What stood before it, as the first and the second view show it, masked spans as one byte.
-    pub(crate) behind: [&'a [u8]; 2],
+    /// What stood before it.
+    pub(crate) behind: &'a Behind,
     /// No more will come.
     pub(crate) last: bool,
     /// Which detectors run.
@@ -107,50 +108,67 @@ pub(crate) fn find(question: Question<'_>, matches: &[Match<'_>], shown: &impl S
     Resolver::new(question, &views, matches).run(shown)
 }
 
-/// What stood before a text, as each view shows it.
+/// What stood before a text, as each view shows it: as it was, for the names before assignments, and with masked spans as one byte, for
+/// context words. It never leaves the memory of the call.
 #[derive(Debug, Default)]
 pub(crate) struct Behind {
-    views: [Vec<u8>; 2],
+    raw: [Vec<u8>; 2],
+    masked: [Vec<u8>; 2],
 }
 
 /// Bytes that are folded again to remember the last [`BEHIND_MAX`] of them.
 const REFOLDED: usize = 4 * BEHIND_MAX;
 
 impl Behind {
-    /// Both views.
-    pub(crate) fn views(&self) -> [&[u8]; 2] {
-        let [first, second] = &self.views;
-        [first, second]
-    }
-
     /// Text that was released as it is.
-    pub(crate) fn kept(&mut self, text: &[u8]) {
-        let from = text.len().saturating_sub(REFOLDED);
-        // Not from within a character.
-        let from = (from..text.len()).find(|&at| !matches!(text.get(at), Some(0x80..=0xBF))).unwrap_or(text.len());
-        let text = text.get(from..).unwrap_or_default();
-        let folded = View::folded(text, true);
-        let decoded = View::decoded(text, true);
-        self.push([&folded.text, decoded.as_ref().map_or(&folded.text, |view| &view.text)]);
+    pub(crate) fn push_kept(&mut self, text: &[u8]) {
+        let views = last_views(text);
+        push(&mut self.raw, [&views[0], &views[1]]);
+        push(&mut self.masked, [&views[0], &views[1]]);
     }
 
     /// A span that was masked.
-    pub(crate) fn masked(&mut self) {
-        self.push([&[MASKED_SPAN], &[MASKED_SPAN]]);
+    pub(crate) fn push_masked(&mut self, text: &[u8]) {
+        let views = last_views(text);
+        push(&mut self.raw, [&views[0], &views[1]]);
+        push(&mut self.masked, [&[MASKED_SPAN]; 2]);
     }
 
     /// Nothing stands before it.
     pub(crate) fn clear(&mut self) {
-        self.views = Default::default();
+        *self = Self::default();
     }
 
-    fn push(&mut self, texts: [&[u8]; 2]) {
-        for (view, text) in self.views.iter_mut().zip(texts) {
-            view.extend_from_slice(text);
-            let surplus = view.len().saturating_sub(BEHIND_MAX);
-            view.drain(..surplus);
-        }
+    fn raw(&self, view: usize) -> &[u8] {
+        self.raw.get(view).map_or(&[], Vec::as_slice)
     }
+
+    fn masked(&self, view: usize) -> &[u8] {
+        self.masked.get(view).map_or(&[], Vec::as_slice)
+    }
+
+    fn ends_masked(&self) -> bool {
+        self.masked(0).last() == Some(&MASKED_SPAN)
+    }
+}
+
+fn push(views: &mut [Vec<u8>; 2], texts: [&[u8]; 2]) {
+    for (view, text) in views.iter_mut().zip(texts) {
+        view.extend_from_slice(text);
+        let surplus = view.len().saturating_sub(BEHIND_MAX);
+        view.drain(..surplus);
+    }
+}
+
+/// The last bytes of a text in both views.
+fn last_views(text: &[u8]) -> [Vec<u8>; 2] {
+    let from = text.len().saturating_sub(REFOLDED);
+    // Not from within a character.
+    let from = (from..text.len()).find(|&at| !matches!(text.get(at), Some(0x80..=0xBF))).unwrap_or(text.len());
+    let text = text.get(from..).unwrap_or_default();
+    let folded = View::folded(text, true).text.into_owned();
+    let decoded = View::decoded(text, true).map_or_else(|| folded.clone(), |view| view.text.into_owned());
+    [folded, decoded]
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -185,11 +203,10 @@ impl<'a> Resolver<'a> {
         let mut undecided = question.undecided.min(question.text.len());
         let mut items = Vec::new();
         for (number, view) in views.iter().enumerate() {
-            let last = question.last && view.complete == question.text.len();
             let found = if question.set.is_empty() {
-                super::scan::Scan { candidates: Vec::new(), undecided: view.text.len() }
+                scan::Scan { candidates: Vec::new(), undecided: view.text.len() }
             } else {
-                scan(&view.text, behind(question, number), last, question.set)
+                scan(&probe(question, view, number, None), question.set)
             };
             undecided = undecided.min(view.raw_start(found.undecided));
             items.extend(found.candidates.iter().filter_map(|candidate| item(view, number, candidate)));
@@ -251,8 +268,8 @@ impl<'a> Resolver<'a> {
         }
         for (number, view) in self.views.iter().enumerate() {
             let place = view.place_of(raw);
-            let last = self.question.last && view.complete == self.question.text.len();
-            let Some(candidates) = behind_span(&view.text, place, last, self.question.set) else {
+            let probe = probe(self.question, view, number, Some(place));
+            let Some(candidates) = scan::at(&probe, place, self.question.set) else {
                 self.undecided = self.undecided.min(view.raw_start(place));
                 continue;
             };
@@ -341,7 +358,7 @@ impl<'a> Resolver<'a> {
             place = before;
             view.text.get(before).copied()
         });
-        near.chain(behind(self.question, number).iter().rev().copied())
+        near.chain(self.question.behind.masked(number).iter().rev().copied())
     }
 
     /// So many characters before a find, without masked spans and placeholders.
@@ -389,10 +406,6 @@ impl<'a> Resolver<'a> {
         }
         if detector == known.mac_address {
             return (!matches!(before, Some(b':' | b'-'))).then_some(true);
-        }
-        if detector == known.password || detector == known.azure_storage_key || detector == known.http_authorization {
-            // The name must still be there.
-            return (!matches!((before, second), (Some(MASKED_SPAN), _) | (_, Some(MASKED_SPAN)))).then_some(true);
         }
         // The decimals of a fraction below one.
         let text = self.view_text(item);
@@ -465,8 +478,10 @@ impl<'a> Resolver<'a> {
     }
 }
 
-fn behind(question: Question<'_>, view: usize) -> &[u8] {
-    question.behind.get(view).copied().unwrap_or_default()
+fn probe<'a>(question: Question<'a>, view: &'a View<'_>, number: usize, opened: Option<usize>) -> Probe<'a> {
+    let last = question.last && view.complete == question.text.len();
+    let opened = opened.or(question.behind.ends_masked().then_some(0));
+    Probe::new(&view.text, question.behind.raw(number), opened, last)
 }
 
 fn item<'a>(view: &View<'_>, number: usize, candidate: &Candidate) -> Option<Item<'a>> {

@@ -19,9 +19,9 @@ pub(super) struct Scan {
     pub(super) undecided: usize,
 }
 
-/// Finds all candidates that are decided. `behind` is what stood before the text.
-pub(super) fn scan(text: &[u8], behind: &[u8], last: bool, set: &DetectorSet) -> Scan {
-    let probe = Probe::new(text, behind, last);
+/// Finds all candidates that are decided.
+pub(super) fn scan(probe: &Probe<'_>, set: &DetectorSet) -> Scan {
+    let (text, last) = (probe.text(), probe.is_last());
     let mut finds = Finds { set, candidates: Vec::new() };
     let mut done = 0;
     let mut from = 0;
@@ -34,7 +34,7 @@ pub(super) fn scan(text: &[u8], behind: &[u8], last: bool, set: &DetectorSet) ->
             end = from + filler + 1;
         }
         let start = walk_back(text, trigger).max(done);
-        if let Some(undecided) = places(&probe, start, end.min(text.len()), &mut finds) {
+        if let Some(undecided) = places(probe, start, end.min(text.len()), &mut finds) {
             return Scan { candidates: finds.candidates, undecided };
         }
         done = done.max(end.min(text.len()));
@@ -42,7 +42,7 @@ pub(super) fn scan(text: &[u8], behind: &[u8], last: bool, set: &DetectorSet) ->
     }
     if !last {
         let start = walk_back(text, text.len()).max(done);
-        if let Some(undecided) = places(&probe, start, text.len(), &mut finds) {
+        if let Some(undecided) = places(probe, start, text.len(), &mut finds) {
             return Scan { candidates: finds.candidates, undecided };
         }
     }
@@ -83,27 +83,18 @@ fn walk_back(text: &[u8], trigger: usize) -> usize {
     at
 }
 
-/// Everything that begins at one place, with a masked span right before it. `None`: it needs more text.
-pub(super) fn behind_span(text: &[u8], place: usize, last: bool, set: &DetectorSet) -> Option<Vec<Candidate>> {
-    let rest = text.get(place..).unwrap_or_default();
-    let probe = Probe::new(rest, &[super::classes::MASKED_SPAN], last);
+/// Everything that begins at one place. `None`: it needs more text.
+pub(super) fn at(probe: &Probe<'_>, place: usize, set: &DetectorSet) -> Option<Vec<Candidate>> {
     let mut finds = Finds { set, candidates: Vec::new() };
-    recognise(&probe, 0, &mut finds);
-    if probe.take_starved() {
-        return None;
-    }
-    for candidate in &mut finds.candidates {
-        candidate.start += place;
-        candidate.end += place;
-    }
-    Some(finds.candidates)
+    recognise(probe, place, &mut finds);
+    (!probe.take_starved()).then_some(finds.candidates)
 }
 
 /// Every place tried, whatever the triggers say: the meaning of [`scan`], to compare it with.
 #[cfg(test)]
-pub(super) fn scan_everywhere(text: &[u8], behind: &[u8], last: bool, set: &DetectorSet) -> Scan {
-    let probe = Probe::new(text, behind, last);
+pub(super) fn scan_everywhere(probe: &Probe<'_>, set: &DetectorSet) -> Scan {
+    let text = probe.text();
     let mut finds = Finds { set, candidates: Vec::new() };
-    let undecided = places(&probe, 0, text.len(), &mut finds).unwrap_or(text.len());
+    let undecided = places(probe, 0, text.len(), &mut finds).unwrap_or(text.len());
     Scan { candidates: finds.candidates, undecided }
 }

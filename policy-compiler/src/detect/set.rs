@@ -80,7 +80,7 @@ macro_rules! known {
 known! {
     age aws_secret_key azure_storage_key btc_address card_track credit_card date_of_birth email eth_address
     generic_secret geo_coordinates health_insurance_id http_authorization iban icd10 ipv4 ipv6 jwt mac_address
-    medical_record_number mrz password phone private_key telegram_bot_token uk_postcode url_credentials
+    medical_record_number mrz password phone private_key telegram_bot_token url_credentials
 }
 
 /// The identifiers of [`ids`], by what a recogniser sees first.

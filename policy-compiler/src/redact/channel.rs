@@ -257,7 +257,7 @@ impl Core {
             .collect();
         let question = Question {
             text: &self.text,
-            behind: self.behind.views(),
+            behind: &self.behind,
             last,
             set: &uses.detectors,
             key: self.key.as_deref(),
@@ -323,9 +323,10 @@ impl Core {
             };
             let kept = self.text.get(at..span.start).unwrap_or_default();
             sink.keep(kept);
-            self.behind.kept(kept);
+            self.behind.push_kept(kept);
+            let text = self.text.get(span.start..span.end).unwrap_or_default();
             sink.mask(Masked {
-                text: self.text.get(span.start..span.end).unwrap_or_default(),
+                text,
                 offset: self.base + span.start as u64,
                 by: usage,
                 by_context,
@@ -335,12 +336,12 @@ impl Core {
                 },
                 after: self.text.get(span.end).copied(),
             });
-            self.behind.masked();
+            self.behind.push_masked(text);
             at = span.end;
         }
         let kept = self.text.get(at..stop).unwrap_or_default();
         sink.keep(kept);
-        self.behind.kept(kept);
+        self.behind.push_kept(kept);
         if stop > 0 {
             self.before = self.text.get(stop - 1).copied();
             self.text.drain(..stop);

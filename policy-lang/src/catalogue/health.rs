@@ -43,7 +43,7 @@ pub(super) const DETECTORS: &[Detector] = &[
         ],
         &["dea", "dea number", "dea no", "dea #", "dea registration", "dea_number", "prescriber"],
     ),
-    entry(
+    open_ended(entry(
         "medical_record_number",
         "MEDICAL_RECORD_NUMBER",
         Context,
@@ -66,7 +66,7 @@ pub(super) const DETECTORS: &[Detector] = &[
             "patient_id",
             "hospital number",
         ],
-    ),
+    )),
     entry(
         "health_insurance_id",
         "HEALTH_INSURANCE_ID",

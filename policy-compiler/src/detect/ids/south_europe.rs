@@ -13,7 +13,6 @@ pub(super) const SHAPES: &[Shape] = &[
     shape("es_nie", "L?DDDDDDD?L", is_nie),
     context_shape("es_cif", "L?DDDDDDD?A", is_cif),
     shape("it_codice_fiscale", "LLLLLLAALAALAAAL", is_codice_fiscale),
-    shape("it_codice_fiscale", "LLL-LLL-AALAA-LAAAL", is_codice_fiscale),
 ];
 
 /// The letters of mod 23.

@@ -23,6 +23,12 @@ pub(super) const SHAPES: &[Shape] = &[
     context_shape("uk_nino", "LL?DD?DD?DD?L", is_nino),
     shape("uk_driving_licence", "LAAAADDDDDDLADLL", is_uk_licence),
     shape("uk_driving_licence", "LAAAADDDDDDLAALL", is_uk_licence),
+    shape("uk_postcode", "LD?DLL", is_postcode),
+    shape("uk_postcode", "LDD?DLL", is_postcode),
+    shape("uk_postcode", "LLD?DLL", is_postcode),
+    shape("uk_postcode", "LLDD?DLL", is_postcode),
+    shape("uk_postcode", "LDL?DLL", is_postcode),
+    shape("uk_postcode", "LLDL?DLL", is_postcode),
     context_shape("ie_ppsn", "DDDDDDD?L", is_ppsn),
     context_shape("ie_ppsn", "DDDDDDD?LL", is_ppsn),
     shape("fr_nir", "DDDDD2ADDDDDDDD", is_nir_corsica),
@@ -52,6 +58,11 @@ fn is_nino(text: &[u8]) -> bool {
         && !b"DFIOQUV".contains(&second)
         && ![*b"BG", *b"GB", *b"NK", *b"KN", *b"TN", *b"NT", *b"ZZ"].contains(&pair)
         && matches!(text.last(), Some(b'A'..=b'D'))
+}
+
+/// BS 7666: letters that no inward code has.
+fn is_postcode(text: &[u8]) -> bool {
+    !text.iter().rev().take(2).any(|byte| b"CIKMOV".contains(byte))
 }
 
 /// DVLA: five of the surname (9 fills), decade, month (plus 50 for women), day, year, two initials, 9 or a digit, two more.

@@ -16,11 +16,6 @@ pub(super) fn ipv4(probe: &Probe<'_>, start: usize, finds: &mut Finds<'_>) {
     let Some((mut end, octets)) = octets(probe, start) else {
         return;
     };
-    // A fifth part makes it something else: a version, an object identifier.
-    let dotted_behind = probe.at(end) == b'.' && probe.at(end + 1).is_ascii_digit();
-    if dotted_behind || probe.at(end) == b'-' && probe.at(end + 1).is_ascii_alphabetic() {
-        return;
-    }
     let version = octets.iter().all(|&octet| octet < VERSION_MAX) && octets.first() != Some(&10);
     if probe.at(end) == b'/' {
         let behind = probe.run(end + 1, 3, |byte| byte.is_ascii_digit());
@@ -155,7 +150,8 @@ pub(super) fn mac(probe: &Probe<'_>, start: usize, finds: &mut Finds<'_>) {
             at += 1;
         }
     }
-    let longer = probe.at(at) == mark && probe.at(at + 1).is_ascii_hexdigit();
+    // One more group of the same size makes it something else: a fingerprint.
+    let longer = probe.at(at) == mark && probe.run(at + 1, size + 1, |byte| byte.is_ascii_hexdigit()) - at - 1 == size;
     let hexadecimal = probe.slice(start, at).iter().filter(|byte| byte.is_ascii_hexdigit());
     let alike = hexadecimal.clone().all(|byte| Some(byte) == probe.slice(start, at).first());
     if !longer && !alike && probe.ends(at) {

@@ -54,10 +54,8 @@ fn domain(probe: &Probe<'_>, start: usize) -> Option<usize> {
         }
         if labels > 0 {
             // The longest top-level domain that the label begins with: what is glued behind it does not hide it.
-            let goes_on = probe.at(at) == b'.' && is_label_start(probe.at(at + 1));
-            match longest_tld(probe.slice(label, at)) {
-                Some(length) if length == at - label || !goes_on => end = Some(label + length),
-                _ => {}
+            if let Some(length) = longest_tld(probe.slice(label, at)) {
+                end = Some(label + length);
             }
         }
         if probe.at(at) != b'.' || !is_label_start(probe.at(at + 1)) {

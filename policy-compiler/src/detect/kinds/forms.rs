@@ -172,15 +172,6 @@ pub(super) fn shapes(probe: &Probe<'_>, start: usize, finds: &mut Finds<'_>) {
             finds.add(detector, start, end, form.form);
         }
     }
-    if finds.wants(KNOWN.uk_postcode) && letters && lead <= 2 {
-        for form in ["LD?DLL", "LDD?DLL", "LLD?DLL", "LLDD?DLL", "LDL?DLL", "LLDL?DLL"] {
-            if let Some((end, text)) = shape_of(probe, start, form)
-                && text.get(text.len() - 2..).is_some_and(|inward| !inward.iter().any(|byte| b"CIKMOV".contains(byte)))
-            {
-                finds.add(KNOWN.uk_postcode, start, end, Form::Sure);
-            }
-        }
-    }
 }
 
 /// The end of a text of this shape (see [`crate::detect::ids::Shape`]), and its digits and uppercase letters.

@@ -153,14 +153,14 @@ pub(super) fn keys(probe: &Probe<'_>, start: usize, finds: &mut Finds<'_>) {
             continue;
         }
         let body = start + prefix.len();
-        let end = probe.run(body, most + 1, |byte| alphabet.has(byte));
+        let end = probe.run(body, most, |byte| alphabet.has(byte));
         let size = end - body;
         // Random characters have digits or capitals among the first; words do not.
         let random =
             probe.slice(body, end.min(body + 40)).iter().any(|byte| byte.is_ascii_digit() || byte.is_ascii_uppercase());
-        let whole = if least == most { size == least } else { size >= least };
-        if whole && random {
-            finds.add(detector, start, body + size.min(most), Form::Sure);
+        // A key of one length is longer where the class of characters does not change behind it.
+        if size >= least && random && (least != most || probe.ends(end)) {
+            finds.add(detector, start, end, Form::Sure);
         }
     }
 }

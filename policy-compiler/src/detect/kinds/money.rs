@@ -93,14 +93,17 @@ pub(super) fn bitcoin(probe: &Probe<'_>, start: usize, finds: &mut Finds<'_>) {
     }
     match probe.at(start) {
         b'1' | b'3' => {
-            let end = probe.run(start, 36, |byte| BASE58.contains(&byte));
-            if (25..=35).contains(&(end - start)) && probe.ends(end) && is_base58check(probe.slice(start, end)) {
+            let end = probe.run(start, 35, |byte| BASE58.contains(&byte));
+            // Digits glued behind an address do not hide it.
+            let good = |&end: &usize| probe.ends(end) && is_base58check(probe.slice(start, end));
+            if let Some(end) = (start + 26..=end).rev().find(good) {
                 finds.add(KNOWN.btc_address, start, end, Form::Sure);
             }
         }
         b'b' | b'B' if probe.starts_with(start, "bc1") => {
-            let end = probe.run(start, 91, |byte| byte.is_ascii_alphanumeric());
-            if (14..=90).contains(&(end - start)) && is_bech32(probe.slice(start, end)) {
+            let end = probe.run(start, 90, |byte| byte.is_ascii_alphanumeric());
+            let good = |&end: &usize| probe.ends(end) && is_bech32(probe.slice(start, end));
+            if let Some(end) = (start + 14..=end).rev().find(good) {
                 finds.add(KNOWN.btc_address, start, end, Form::Sure);
             }
         }
@@ -138,11 +141,11 @@ fn is_bech32(text: &[u8]) -> bool {
     let mut polymod = 1_u32;
     let mut feed = |value: u32| {
         let top = polymod >> 25;
-        polymod = (polymod & 0x1ff_ffff) << 5 ^ value;
+        polymod = ((polymod & 0x1ff_ffff) << 5) ^ value;
         for (bit, generator) in
             [0x3b6a_57b2, 0x2650_8e6d, 0x1ea1_19fa, 0x3d42_33dd, 0x2a14_62b3].into_iter().enumerate()
         {
-            if top >> bit & 1 == 1 {
+            if (top >> bit) & 1 == 1 {
                 polymod ^= generator;
             }
         }
@@ -163,7 +166,7 @@ pub(super) fn ethereum(probe: &Probe<'_>, start: usize, finds: &mut Finds<'_>) {
     if !finds.wants(KNOWN.eth_address) || probe.at(start) != b'0' || !probe.starts_with(start, "0x") {
         return;
     }
-    let end = probe.run(start + 2, 41, |byte| byte.is_ascii_hexdigit());
+    let end = probe.run(start + 2, 40, |byte| byte.is_ascii_hexdigit());
     if end - start == 42 && probe.ends(end) && is_eip55(probe.slice(start + 2, end)) {
         finds.add(KNOWN.eth_address, start, end, Form::Sure);
     }
@@ -176,8 +179,8 @@ fn is_eip55(text: &[u8]) -> bool {
     }
     let hash = keccak256(&text.to_ascii_lowercase());
     text.iter().enumerate().filter(|(_, byte)| byte.is_ascii_alphabetic()).all(|(place, byte)| {
-        let nibble = hash.get(place / 2).copied().unwrap_or_default() >> (4 * (1 - place % 2)) & 0xf;
-        byte.is_ascii_uppercase() == (nibble >= 8)
+        let nibble = hash.get(place / 2).copied().unwrap_or_default() >> (4 * (1 - place % 2));
+        byte.is_ascii_uppercase() == (nibble & 0xf >= 8)
     })
 }
 
@@ -231,7 +234,7 @@ fn keccak_f(state: &mut [u64; 25]) {
         for y in 0..5 {
             let row: [u64; 5] = std::array::from_fn(|x| state[x + 5 * y]);
             for x in 0..5 {
-                state[x + 5 * y] = row[x] ^ !row[(x + 1) % 5] & row[(x + 2) % 5];
+                state[x + 5 * y] = row[x] ^ (!row[(x + 1) % 5] & row[(x + 2) % 5]);
             }
         }
         for bit in 0..7 {
@@ -239,7 +242,7 @@ fn keccak_f(state: &mut [u64; 25]) {
                 state[0] ^= 1 << ((1_u32 << bit) - 1);
             }
             let carry = register >> 7;
-            register = register << 1 ^ carry * 0x71;
+            register = (register << 1) ^ (carry * 0x71);
         }
     }
 }

@@ -86,20 +86,26 @@ pub(super) fn codes(probe: &Probe<'_>, start: usize, finds: &mut Finds<'_>) {
     if !finds.wants(record) && !finds.wants(insurance) {
         return;
     }
-    let mut end = probe.run(start, CODE_MAX + 1, |byte| byte.is_ascii_alphanumeric() || byte == b'-');
-    if end - start > CODE_MAX || !probe.ends(end) {
-        return;
-    }
-    while end > start && probe.before(end) == b'-' {
-        end -= 1;
-    }
-    let digits = probe.slice(start, end).iter().filter(|byte| byte.is_ascii_digit()).count();
-    let size = probe.slice(start, end).iter().filter(|byte| byte.is_ascii_alphanumeric()).count();
-    if (4..=16).contains(&size) && digits >= 3 && digits * 2 >= size {
-        finds.add(record, start, end, Form::Context);
-    }
-    if (6..=20).contains(&size) && digits >= 4 && digits * 2 >= size {
-        finds.add(insurance, start, end, Form::Context);
+    // Each part, as with the groups of digits, so that what is masked behind it does not decide.
+    let (mut at, mut size, mut digits) = (start, 0, 0);
+    while size <= CODE_MAX {
+        let byte = probe.at(at);
+        if !byte.is_ascii_alphanumeric() {
+            break;
+        }
+        size += 1;
+        digits += usize::from(byte.is_ascii_digit());
+        at += 1;
+        if !probe.ends(at) {
+            continue;
+        }
+        if (4..=16).contains(&size) && digits >= 3 && digits * 2 >= size {
+            finds.add(record, start, at, Form::Context);
+        }
+        if (6..=CODE_MAX).contains(&size) && digits >= 4 && digits * 2 >= size {
+            finds.add(insurance, start, at, Form::Context);
+        }
+        at += usize::from(probe.at(at) == b'-');
     }
 }
 

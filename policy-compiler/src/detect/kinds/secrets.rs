@@ -52,17 +52,17 @@ pub(super) fn tokens(probe: &Probe<'_>, start: usize, finds: &mut Finds<'_>) {
         authorization(probe, start, finds);
     }
     if finds.wants(KNOWN.aws_secret_key) {
-        let end = probe.run(start, 41, |byte| byte.is_ascii_alphanumeric() || byte == b'/' || byte == b'+');
+        let end = probe.run(start, 40, |byte| byte.is_ascii_alphanumeric() || byte == b'/' || byte == b'+');
         let text = probe.slice(start, end);
-        if text.len() == 40 && kinds_of(text) >= 3 {
+        if text.len() == 40 && kinds_of(text) >= 3 && probe.ends(end) {
             finds.add(KNOWN.aws_secret_key, start, end, Form::Context);
         }
     }
     if finds.wants(KNOWN.telegram_bot_token) && probe.at(start).is_ascii_digit() {
         let colon = probe.run(start, 11, |byte| byte.is_ascii_digit());
         if (8..=10).contains(&(colon - start)) && probe.at(colon) == b':' && probe.at(colon + 1) == b'A' {
-            let end = probe.run(colon + 1, 36, is_url_safe);
-            if end - colon == 36 {
+            let end = probe.run(colon + 1, 35, is_url_safe);
+            if end - colon == 36 && probe.ends(end) {
                 finds.add(KNOWN.telegram_bot_token, start, end, Form::Sure);
             }
         }
@@ -70,7 +70,7 @@ pub(super) fn tokens(probe: &Probe<'_>, start: usize, finds: &mut Finds<'_>) {
     if finds.wants(KNOWN.generic_secret) {
         let end = probe.run(start, 129, |byte| byte.is_ascii_alphanumeric() || b"+/_=.~-".contains(&byte));
         let text = probe.slice(start, end);
-        if (16..=128).contains(&text.len()) && kinds_of(text) >= 3 && entropy(text) >= 3.5 {
+        if (16..=128).contains(&text.len()) && kinds_of(text) >= 3 && has_early_digit(text) && entropy(text) >= 3.5 {
             finds.add(KNOWN.generic_secret, start, end, Form::Context);
         }
     }
@@ -272,6 +272,11 @@ fn userinfo(probe: &Probe<'_>, start: usize, finds: &mut Finds<'_>) {
     }
 }
 
+/// Random text has a digit among its first characters; words and paths mostly have none.
+fn has_early_digit(text: &[u8]) -> bool {
+    text.iter().take(48).any(u8::is_ascii_digit)
+}
+
 /// Kinds of characters: lower case, upper case, digits, others.
 fn kinds_of(text: &[u8]) -> usize {
     let has = |kind: fn(&u8) -> bool| usize::from(text.iter().any(kind));
@@ -311,11 +316,11 @@ fn decode(text: &[u8]) -> Vec<u8> {
             b'/' | b'_' => 63,
             _ => break,
         };
-        bits = bits << 6 | u32::from(value);
+        bits = (bits << 6) | u32::from(value);
         count += 6;
         if count >= 8 {
             count -= 8;
-            bytes.push((bits >> count & 0xff) as u8);
+            bytes.push(((bits >> count) & 0xff) as u8);
         }
     }
     bytes

@@ -1,6 +1,7 @@
 //! The laws of scanning, on texts made of values, near misses and what glues them.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+use super::probe::Probe;
 use super::scan::{scan, scan_everywhere};
 use super::set::{DetectorSet, index_of};
 use policy_lang::catalogue::detectors;
@@ -49,11 +50,11 @@ proptest! {
     fn skipping_clean_text_misses_nothing(text in text()) {
         let set = all();
         let folded = super::fold::View::folded(text.as_bytes(), true).text;
-        let (fast, slow) = (scan(&folded, &[], true, &set), scan_everywhere(&folded, &[], true, &set));
+        let (fast, slow) = (scan(&Probe::new(&folded, &[], None, true), &set), scan_everywhere(&Probe::new(&folded, &[], None, true), &set));
         prop_assert_eq!(fast.candidates, slow.candidates);
         for cut in 0..folded.len() {
             let prefix = &folded[..cut];
-            let (fast, slow) = (scan(prefix, &[], false, &set), scan_everywhere(prefix, &[], false, &set));
+            let (fast, slow) = (scan(&Probe::new(prefix, &[], None, false), &set), scan_everywhere(&Probe::new(prefix, &[], None, false), &set));
             prop_assert_eq!(fast.undecided, slow.undecided, "after {:?}", String::from_utf8_lossy(prefix));
             prop_assert_eq!(fast.candidates, slow.candidates);
         }
