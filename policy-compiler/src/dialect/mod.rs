@@ -8,6 +8,8 @@ mod answer;
 mod anthropic;
 mod batch;
 mod common;
+#[cfg(test)]
+mod completeness;
 mod custom;
 mod error;
 mod form;
