@@ -192,6 +192,18 @@ fn items_without_numbers_are_told_apart_by_their_ids() {
 }
 
 #[test]
+fn two_channels_of_one_event_do_not_repeat_each_other() {
+    let at = r#""type":"response.shell_call_output_content.delta","output_index":0,"command_index":1"#;
+    let events = format!(
+        "data: {{{at},\"sequence_number\":1,\"delta\":{{\"stdout\":\"536-22-8145\",\"stderr\":\"bob@example.com\"}}}}\n\ndata: {{\"type\":\"response.shell_call_output_content.done\",\"output_index\":0,\"command_index\":1,\"sequence_number\":2,\"output\":[{{\"stdout\":\"536-22-8145\",\"stderr\":\"bob@example.com\"}}]}}\n\n"
+    );
+    let masked = stream(Operation::Responses, &events);
+    let counts = ["[US_SSN]", "[EMAIL]"].map(|label| masked.matches(label).count());
+    assert_eq!(counts, [2, 2], "{masked}");
+    assert!(masked.contains("\"sequence_number\":4"), "{masked}");
+}
+
+#[test]
 fn anthropic_requests() {
     insta::assert_snapshot!(request(Operation::Messages, r#"{"system":[{"type":"text","text":"536-22-8145","cache_control":{"type":"ephemeral"}}],"messages":[
         {"role":"user","content":[{"type":"image","source":{"type":"base64","media_type":"image/png","data":"536-22-8145"}},

@@ -100,6 +100,8 @@ const MESSAGE: &[Line] = &[
     ("usage.input_tokens", InputTokens),
     ("usage.output_tokens", OutputTokens),
     ("usage.service_tier", Name),
+    ("usage.speed", Name),
+    ("diagnostics", Name),
     ("usage.inference_geo", Name),
 ];
 

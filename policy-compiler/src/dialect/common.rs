@@ -23,6 +23,8 @@ pub(crate) const OPENAI_HEAD: &[Line] = &[
     ("system_fingerprint", Name),
     ("service_tier", Name),
     ("obfuscation", Name),
+    ("metadata.**", Text),
+    ("moderation.**", Text),
     ("request_id", Name),
     ("usage.prompt_tokens", InputTokens),
     ("usage.completion_tokens", OutputTokens),

@@ -45,7 +45,8 @@ const TYPE: &[Line] = &[("type", Name)];
 pub(crate) static TRANSCRIPT_STREAM: StreamTable = StreamTable {
     channels: &[
         ChannelSpec { whole: "text", kind: Plain, event: "" },
-        ChannelSpec { whole: "segments[].text", kind: Plain, event: "" },
+        // Segments are pieces of one text, too.
+        ChannelSpec { whole: "text", kind: Plain, event: "" },
     ],
     marks: Marks::Event,
     automata: OnceLock::new(),

@@ -10,6 +10,8 @@ mod anthropic;
 mod asked;
 mod batch;
 mod common;
+#[cfg(test)]
+mod completeness;
 mod custom;
 mod error;
 mod form;

@@ -69,6 +69,8 @@ const ITEM: &[Line] = &[
     ("summary[].type", Name),
     ("summary[].text", Text),
     ("queries", Text),
+    ("actions[].**", Text),
+    ("actions[].type", Name),
     ("action.**", Text),
     ("action.type", Name),
     ("operation.**", Text),
@@ -77,6 +79,15 @@ const ITEM: &[Line] = &[
     ("acknowledged_safety_checks[].**", Text),
     ("revised_prompt", Text),
     ("result", Opaque),
+    ("svg_usage", Name),
+    ("background", Name),
+    ("size", Name),
+    ("quality", Name),
+    ("output_format", Name),
+    ("fingerprint", Name),
+    ("execution", Name),
+    ("caller", Name),
+    ("environment", Name),
     ("encrypted_content", Reference),
     ("tools[].name", Name),
     ("tools[].**", Text),
@@ -116,6 +127,10 @@ const SETTINGS: &[Line] = &[
     ("include", Name),
     ("prompt_cache_retention", Name),
     ("context_management", Name),
+    ("access_programs", Name),
+    ("prompt_cache_options", Name),
+    ("image", Name),
+    ("moderation.**", Text),
 ];
 
 /// `POST /v1/responses`
@@ -140,6 +155,8 @@ const ANSWER_HEAD: &[Line] = &[
     ("service_tier", Name),
     ("metadata.**", Text),
     ("billing", Name),
+    ("prompt_cache_diagnostics", Name),
+    ("input_transformations", Name),
     ("output_text", Text),
     ("usage.input_tokens", InputTokens),
     ("usage.output_tokens", OutputTokens),
@@ -174,9 +191,21 @@ pub(crate) static ITEMS_REQUEST: Table = Table::new(&[
 ]);
 
 /// Members of every event.
-const EVENT: &[Line] = &[("type", Name), ("item_id", Name), ("obfuscation", Name), ("call_id", Name), ("name", Name)];
+const EVENT: &[Line] = &[
+    ("type", Name),
+    ("item_id", Name),
+    ("obfuscation", Name),
+    ("call_id", Name),
+    ("name", Name),
+    ("status", Name),
+    ("background", Name),
+    ("size", Name),
+    ("quality", Name),
+    ("output_format", Name),
+];
 const ITEM_INDEX: &[&str] = &["output_index"];
 const PART_INDICES: &[&str] = &["output_index", "content_index"];
+const COMMAND_INDICES: &[&str] = &["output_index", "command_index"];
 const SUMMARY_INDICES: &[&str] = &["output_index", "summary_index"];
 
 const fn event(name: &'static str, parts: &'static [Part], indices: &'static [&'static str], ends: Ends) -> EventSpec {
@@ -235,6 +264,9 @@ pub(crate) static STREAM: StreamTable = StreamTable {
         channel("output[].input", Plain),
         channel("output[].code", Plain),
         channel("output[].content[].transcript", Plain),
+        channel("output[].action.commands[]", Plain),
+        channel("output[].output[].stdout", Plain),
+        channel("output[].output[].stderr", Plain),
     ],
     marks: Marks::Event,
     automata: OnceLock::new(),
@@ -256,6 +288,22 @@ pub(crate) static STREAM: StreamTable = StreamTable {
         pieces!("code_interpreter_call_code", 5, ITEM_INDEX),
         repeat!("code_interpreter_call_code", 5, ITEM_INDEX, "code", "output[].code"),
         pieces!("audio.transcript", 6, PART_INDICES),
+        carries!("shell_call_command.added", "command", "output[].action.commands[]", COMMAND_INDICES, Ends::Nothing),
+        pieces!("shell_call_command", 7, COMMAND_INDICES),
+        repeat!("shell_call_command", 7, COMMAND_INDICES, "command", "output[].action.commands[]"),
+        event(
+            "response.shell_call_output_content.delta",
+            &[("", EVENT), ("delta", &[("stdout", Piece(8)), ("stderr", Piece(9))])],
+            COMMAND_INDICES,
+            Ends::Nothing,
+        ),
+        event(
+            "response.shell_call_output_content.done",
+            &[("", EVENT), ("", &[("output", Whole("output[].output"))])],
+            COMMAND_INDICES,
+            Ends::Numbered,
+        ),
+        progress("response.compaction.compacting"),
         event("response.audio.transcript.done", &[("", EVENT)], PART_INDICES, Ends::Channel(6)),
         event("response.audio.delta", &[("", EVENT), ("", &[("delta", Opaque)])], &[], Ends::Nothing),
         progress("response.audio.done"),

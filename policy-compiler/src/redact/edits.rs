@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 /// Replacements in a text, by place.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Edits {
     by_start: BTreeMap<usize, (usize, Vec<u8>)>,
 }

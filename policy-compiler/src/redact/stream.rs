@@ -437,7 +437,12 @@ impl StreamRedactor {
                 && !channel.ended
             {
                 let number = document.get(document.root(), NUMBER).ok().flatten();
-                channel.pattern.remember(event, document, *node, number, edits);
+                let mut alone = edits.clone();
+                for (_, other) in reading.pieces.iter().filter(|(_, other)| other != node) {
+                    // What another channel said is not said again.
+                    alone.add(document.range(*other), b"\"\"".to_vec());
+                }
+                channel.pattern.remember(event, document, *node, number, &alone);
             }
         }
     }

@@ -30,10 +30,6 @@ impl Pattern {
     ) {
         let bytes = document.bytes();
         let text = document.range(text);
-        let mut with_mark = Edits::default();
-        if let Some(number) = number {
-            with_mark.add(document.range(number), vec![NUMBER]);
-        }
         let part = |range: std::ops::Range<usize>| {
             let mut out = Vec::new();
             let number = number
