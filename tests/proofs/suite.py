@@ -16,6 +16,8 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
+import jsonschema
+
 HERE = Path(__file__).resolve().parent
 SALLYPORT = os.environ["SALLYPORT"]
 CALLS = 120  # some 300 records: more than one full tile
@@ -28,6 +30,7 @@ def main(go_oracle):
         ids = real_run(data)
         sallyport("audit", "verify", "--data", data)
         sallyport("audit", "export", "--format", "tlog", "--to", exported, "--data", data)
+        validate(sallyport("audit", "export", "--format", "jsonl", "--data", data))
         proofs.write_text("".join(sallyport("audit", "prove", id, "--data", data) for id in ids))
         assert len(proofs.read_text().splitlines()) >= len(ids)
         key = directory / "trusted.vkey"
@@ -61,6 +64,21 @@ EDITS = {
     "hashes": lambda hashes: [flipped(hashes[0]), *hashes[1:]],
     "checkpoint": lambda note: re.sub(r"\n(\d+)\n", lambda size: f"\n{int(size[1]) + 1}\n", note, count=1),
 }
+
+
+def validate(lines):
+    """Every leaf that the run wrote is what the published schema says."""
+    schema = json.loads((HERE.parent.parent / "docs/evidence/leaf.schema.json").read_text())
+    validator = jsonschema.Draft202012Validator(schema)
+    kinds = set()
+    for line in lines.splitlines():
+        whole = json.loads(line)
+        for record in (whole["record"], whole.get("end")):
+            if record:
+                validator.validate(record["leaf"])
+                kinds.add(record["leaf"]["t"])
+    assert {"intent", "outcome", "refusal", "boot", "policy", "config"} <= kinds, kinds
+    print(f"ok   every leaf is as the schema says: {', '.join(sorted(kinds))}")
 
 
 def flipped(digest):

@@ -153,3 +153,27 @@ fn nothing_personal_lies_in_the_files() {
         }
     }
 }
+
+#[test]
+fn the_published_schema_knows_every_field_of_every_kind() {
+    let schema: serde_json::Value = serde_json::from_str(include_str!("../../../docs/evidence/leaf.schema.json")).unwrap();
+    let kinds = schema["allOf"].as_array().unwrap();
+    let mut checked = Vec::new();
+    for item in all_kinds() {
+        let leaf: serde_json::Value = serde_json::from_str(&leaf_of(&item)).unwrap();
+        let kind = leaf["t"].as_str().unwrap().to_owned();
+        let rule = kinds.iter().find(|rule| rule["if"]["properties"]["t"]["const"] == leaf["t"]).expect(&kind);
+        let list = |pointer: &str| rule.pointer(pointer).unwrap().as_array().unwrap().clone();
+        let known = list("/then/propertyNames/enum");
+        for field in leaf.as_object().unwrap().keys() {
+            assert!(known.iter().any(|name| name == field.as_str()), "{kind} has {field}, the schema does not");
+            assert!(schema["properties"][field].is_object(), "{field}");
+        }
+        for required in list("/then/required") {
+            assert!(leaf.get(required.as_str().unwrap()).is_some(), "{kind} should have {required}");
+        }
+        checked.push(kind);
+    }
+    checked.dedup();
+    assert!(checked.len() >= 6, "{checked:?}");
+}
