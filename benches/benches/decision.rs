@@ -82,7 +82,7 @@ fn program(count: u32) -> Program {
             } else {
                 Effect::Allow
             }],
-            ..Rule::default()..Rule::default()
+            ..Rule::default()
         });
     }
     Program { name: "bench".to_owned(), version: 1, digest: "00".to_owned(), rules, atoms, ..Program::default() }
@@ -117,14 +117,10 @@ impl Caller {
         strings[StrField::Endpoint as usize] = &self.endpoint;
         strings[StrField::Subject as usize] = &self.subject;
         strings[StrField::Method as usize] = "POST";
-        Facts {
-            strings,
-            ints: [Some(self.size), Some(12)],
-            bools: [Some(true)],
-            groups: &self.groups,
-            headers: self,
-            ..Facts::empty()
-        }
+        let mut ints = [None; IntField::COUNT];
+        ints[IntField::RequestSize as usize] = Some(self.size);
+        ints[IntField::Hour as usize] = Some(12);
+        Facts { strings, ints, bools: [Some(true)], groups: &self.groups, headers: self, ..Facts::empty() }
     }
 }
 

@@ -156,7 +156,8 @@ fn nothing_personal_lies_in_the_files() {
 
 #[test]
 fn the_published_schema_knows_every_field_of_every_kind() {
-    let schema: serde_json::Value = serde_json::from_str(include_str!("../../../docs/evidence/leaf.schema.json")).unwrap();
+    let schema: serde_json::Value =
+        serde_json::from_str(include_str!("../../../docs/evidence/leaf.schema.json")).unwrap();
     let kinds = schema["allOf"].as_array().unwrap();
     let mut checked = Vec::new();
     for item in all_kinds() {

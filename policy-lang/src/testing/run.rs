@@ -118,8 +118,6 @@ fn failure(name: &str, what: &str, labels: Vec<Label>, note: Option<String>) -> 
         help: None,
         witness: None,
         patch: None,
-        note: None,
-        witness: None,
     }
 }
 

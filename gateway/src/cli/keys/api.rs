@@ -56,7 +56,7 @@ pub(in crate::cli) enum Command {
 
 /// Which file.
 #[derive(Debug, clap::Args)]
-pub(super) struct Place {
+pub(in crate::cli) struct Place {
     #[command(flatten)]
     data: DataArg,
     /// The file of keys, if it does not lie in the data directory ([identity] api_keys)

@@ -28,7 +28,7 @@ pub(in crate::cli) enum Command {
 
 /// Which log.
 #[derive(Debug, clap::Args)]
-pub(super) struct Place {
+pub(in crate::cli) struct Place {
     #[command(flatten)]
     data: DataArg,
     /// The log's name, if the data directory holds several
