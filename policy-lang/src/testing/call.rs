@@ -438,3 +438,70 @@ impl Taken {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+    use super::*;
+    use serde_json::json;
+
+    fn call(json: &Value) -> Result<Call, String> {
+        let parts = Call::parse_parts(json).map_err(|error| error.to_string())?;
+        Call::new(&parts).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn what_is_no_fact_is_the_body() {
+        let call = call(&json!({
+            "identity": { "subject": "ana", "mfa": true, "purpose": "triage" },
+            "request": { "model": "m", "size": "1024x1024", "ip": "10.1.2.3", "purpose": "other" },
+            "response": { "status": "completed", "output": [] },
+        }))
+        .unwrap();
+        assert_eq!(String::from_utf8_lossy(&call.body), r#"{"model":"m","size":"1024x1024"}"#);
+        assert_eq!(call.claim("mfa"), Ok(Some(ClaimValue::Bool(true))));
+        let sources: Vec<SourceKind> = call.purposes.iter().map(|(_, _, source)| *source).collect();
+        assert_eq!(sources, [SourceKind::Claim, SourceKind::Header]);
+        let answer = call.answer.unwrap();
+        assert_eq!((answer.status, String::from_utf8_lossy(&answer.body).contains("completed")), (200, true));
+    }
+
+    #[test]
+    fn a_body_can_be_given_whole() {
+        let text = call(&json!({ "request": { "body": "no json" } })).unwrap();
+        assert_eq!(text.body, b"no json");
+        let list =
+            call(&json!({ "request": { "body": [1, 2] }, "response": { "status": 503, "body": null } })).unwrap();
+        assert_eq!(list.body, b"[1,2]");
+        assert_eq!(list.answer.unwrap().status, 503);
+    }
+
+    #[test]
+    fn mistakes_name_the_member() {
+        for (json, message) in [
+            (json!({ "request": { "ip": "here" } }), "`ip` of the request has to be an address: \"10.1.2.3\""),
+            (json!({ "identity": { "groups": "ml" } }), "`groups` of the identity has to be a list of texts"),
+            (json!({ "identity": { "kind": "robot" } }), "`kind` of the identity has to be `user` or `service`"),
+            (json!({ "time": { "hour": 24 } }), "`hour` of the time has to be an hour from 0 to 23"),
+            (json!({ "time": { "date": "2027-02-30" } }), "`date` of the time has to be a day: \"2027-03-31\""),
+            (json!({ "time": { "minute": 5 } }), "the time has no `minute`: it has hour, weekday and date"),
+            (json!({ "env": { "site": 1 } }), "`site` of the env has to be a text"),
+            (json!({ "response": { "status": 9 } }), "`status` of the response has to be an HTTP status, such as 200"),
+            (
+                json!({ "caller": {} }),
+                "a call has no part `caller`: its parts are identity, request, response, time, env",
+            ),
+            (json!([]), "a call is a JSON object with the members identity, request, response, time, env"),
+        ] {
+            assert_eq!(call(&json).unwrap_err(), message);
+        }
+    }
+
+    #[test]
+    fn credentials_are_no_facts() {
+        let call =
+            call(&json!({ "request": { "headers": { "Authorization": "Bearer x", "X-Team": "blue" } } })).unwrap();
+        assert_eq!((call.get("authorization"), call.get("x-team")), (None, Some("blue")));
+    }
+}
