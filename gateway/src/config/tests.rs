@@ -130,5 +130,7 @@ fn dialects_are_names_or_routes() {
     insta::assert_snapshot!(errors(&with("dialect = \"nonsense\"")));
     insta::assert_snapshot!(errors(&with("dialect = \"json\"")));
     insta::assert_snapshot!(errors(&with("[[upstream.route]]\npath = \"/x\"")));
-    insta::assert_snapshot!(errors(&with("dialect = \"json\"\n[[upstream.route]]\npath = \"/x\"\nresponse_text = [\"b\"]")));
+    insta::assert_snapshot!(errors(&with(
+        "dialect = \"json\"\n[[upstream.route]]\npath = \"/x\"\nresponse_text = [\"b\"]"
+    )));
 }
