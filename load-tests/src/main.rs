@@ -23,12 +23,14 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Run(Box<cli::run::Args>),
+    LeakTest(Box<cli::leak_test::Args>),
     MockModel(cli::mock_model::Args),
 }
 
 fn main() -> ExitCode {
     match Cli::parse().command {
         Command::Run(args) => cli::run::run(*args),
+        Command::LeakTest(args) => cli::leak_test::run(*args),
         Command::MockModel(args) => cli::mock_model::run(args),
     }
 }

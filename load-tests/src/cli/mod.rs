@@ -1,5 +1,6 @@
 //! The subcommands: arguments in, exit code out. The work is done in the library.
 
+pub(crate) mod leak_test;
 pub(crate) mod mock_model;
 pub(crate) mod run;
 

@@ -143,7 +143,7 @@ fn default_body(model: &str, prompt: &str, stream: bool) -> Bytes {
     Bytes::from(body.to_string())
 }
 
-fn parse_header(text: &str) -> Result<(HeaderName, HeaderValue), String> {
+pub(super) fn parse_header(text: &str) -> Result<(HeaderName, HeaderValue), String> {
     let (name, value) = text.split_once(':').ok_or("write a header as \"name: value\"")?;
     let name = name.trim().parse().map_err(|_| format!("`{name}` is not a header name"))?;
     let value = value.trim().parse().map_err(|_| format!("`{value}` is not a header value"))?;
