@@ -60,7 +60,7 @@ fn all_kinds() -> Vec<Item> {
         encode::note(&key(4), RecordId(4), &note).unwrap(),
         encode::abort(RecordId(5), RecordId(1), &tallies(), "restart").unwrap(),
         encode::boot(RecordId(6), 2, 17, [5; 32], 0, "strict").unwrap(),
-        encode::gap(RecordId(7), 3).unwrap(),
+        encode::gap(RecordId(7), 3, "queue_full").unwrap(),
     ]
 }
 
@@ -156,7 +156,8 @@ fn nothing_personal_lies_in_the_files() {
 
 #[test]
 fn the_published_schema_knows_every_field_of_every_kind() {
-    let schema: serde_json::Value = serde_json::from_str(include_str!("../../../docs/evidence/leaf.schema.json")).unwrap();
+    let schema: serde_json::Value =
+        serde_json::from_str(include_str!("../../../docs/evidence/leaf.schema.json")).unwrap();
     let kinds = schema["allOf"].as_array().unwrap();
     let mut checked = Vec::new();
     for item in all_kinds() {

@@ -4,7 +4,7 @@ use super::error::Findings;
 use super::file::{At, CredentialFile, EvidenceFile, File, IssuerFile, LimitsFile, ListenFile, SizeFile, UpstreamFile};
 use super::{
     Admin, ApprovalsConfig, Config, Credential, Durability, Endpoint, EvidenceConfig, Issuer, JwksSource, Limits,
-    Listen, Secret, Upstream, parse_duration, parse_size,
+    Listen, OnFailure, Secret, Upstream, parse_duration, parse_size,
 };
 use std::collections::HashSet;
 use std::net::SocketAddr;
@@ -271,8 +271,8 @@ fn evidence(file: Option<EvidenceFile>, base: &Path, findings: &mut Findings<'_>
         &[("strict", Durability::Strict), ("crash", Durability::Crash), ("observe", Durability::Observe)],
         findings,
     )?;
-    // Letting calls pass unrecorded is not built yet, so refusing is all that can be asked for.
-    word(file.on_failure.as_ref(), &[("refuse", ())], findings)?;
+    let on_failure =
+        word(file.on_failure.as_ref(), &[("refuse", OnFailure::Refuse), ("continue", OnFailure::Continue)], findings)?;
     let mut key_file = |at: Option<At<String>>| -> Option<PathBuf> {
         let at = at?;
         let Some(path) = at.as_ref().strip_prefix("file:") else {
@@ -281,7 +281,7 @@ fn evidence(file: Option<EvidenceFile>, base: &Path, findings: &mut Findings<'_>
         };
         Some(base.join(path))
     };
-    Some(EvidenceConfig { origin, durability, key: key_file(file.key), keystore: key_file(file.keystore) })
+    Some(EvidenceConfig { origin, durability, on_failure, key: key_file(file.key), keystore: key_file(file.keystore) })
 }
 
 /// One of a few words; its default if nothing is written.

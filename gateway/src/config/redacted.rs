@@ -1,6 +1,6 @@
 //! The configuration as it may be shown: everything but secrets.
 
-use super::{Config, Durability, JwksSource, Limits};
+use super::{Config, Durability, JwksSource, Limits, OnFailure};
 use serde_json::{Value, json};
 
 /// Every setting in effect, defaults included; credentials show their header only.
@@ -55,7 +55,10 @@ pub fn redacted(config: &Config) -> Value {
                 Durability::Crash => "crash",
                 Durability::Observe => "observe",
             },
-            "on_failure": "refuse",
+            "on_failure": match config.evidence.on_failure {
+                OnFailure::Refuse => "refuse",
+                OnFailure::Continue => "continue",
+            },
         },
         "approvals": { "hold": seconds(config.approvals.hold) },
     })
