@@ -87,7 +87,8 @@ impl Committer {
         for lane in from.iter().chain(before) {
             let lost = lane.lost.swap(0, Ordering::Relaxed);
             if lost > 0
-                && let Ok(gap) = encode::gap(lane.ids.next(), lost)
+                && let Ok(gap) =
+                    encode::gap(lane.ids.next(), lost, if self.shared.goes_on() { "unavailable" } else { "queue_full" })
             {
                 bytes += gap.entries.len();
                 self.gathered.push_back(gap);
@@ -162,7 +163,7 @@ impl Committer {
         let reason = self.shared.poisoned().unwrap_or("the committer stopped").to_owned();
         for item in block {
             if let Some(cell) = item.cell {
-                cell.resolve(Err(EvidenceError::Poisoned(reason.clone())));
+                cell.resolve(self.shared.not_written(None, EvidenceError::Poisoned(reason.clone())));
             }
         }
     }

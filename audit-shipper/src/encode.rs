@@ -275,9 +275,9 @@ pub(crate) fn boot(
     item(leaf, None)
 }
 
-/// Records that `observe` mode dropped.
-pub(crate) fn gap(id: RecordId, count: u64) -> Result<Item, EvidenceError> {
-    let leaf = Leaf { count: Some(count), why: Some("queue_full"), ..Leaf::new("gap", id, Moment::now()) };
+/// Records that were not written, and why.
+pub(crate) fn gap(id: RecordId, count: u64, why: &'static str) -> Result<Item, EvidenceError> {
+    let leaf = Leaf { count: Some(count), why: Some(why), ..Leaf::new("gap", id, Moment::now()) };
     item(leaf, None)
 }
 

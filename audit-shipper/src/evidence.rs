@@ -55,6 +55,16 @@ pub enum Durability {
     Observe,
 }
 
+/// What happens to calls while records cannot be written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnFailure {
+    /// None is admitted.
+    #[default]
+    Refuse,
+    /// They pass unrecorded; how many records are missing is counted, and written as `gap` as soon as that can be done.
+    Continue,
+}
+
 /// How a log is opened.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -64,6 +74,8 @@ pub struct Options {
     pub origin: String,
     /// When a record counts as written.
     pub durability: Durability,
+    /// What happens while nothing can be written.
+    pub on_failure: OnFailure,
     /// Number of producers: one per core and one for the control plane. At most 255.
     pub producers: usize,
     /// The log's signing key (a C2SP signer key), made on first start with mode 0600.
@@ -84,6 +96,7 @@ impl Options {
         Self {
             origin: origin.into(),
             durability: Durability::default(),
+            on_failure: OnFailure::default(),
             producers: 1,
             log_key: dir.join("keys").join("log.key"),
             keystore: dir.join("keys").join("keystore.key"),
@@ -109,7 +122,7 @@ pub struct Status {
     pub aborted_at_start: u64,
     /// Bytes of a torn, never acknowledged write that were cut off at the start.
     pub torn_bytes_at_start: u64,
-    /// Records lost in `observe` mode since the start.
+    /// Records not written since the start, in `observe` mode or because calls go on while nothing can be written.
     pub lost: u64,
     /// Whether writes go around the page cache (`O_DIRECT`).
     pub direct_io: bool,
@@ -189,7 +202,7 @@ impl Evidence {
                 ids: IdMaker::new(node, u8::try_from(number).unwrap_or(u8::MAX)),
             })
             .collect();
-        let shared = Arc::new(Shared::new(lanes, options.durability, keystore));
+        let shared = Arc::new(Shared::new(lanes, options.durability, options.on_failure, keystore));
         let Recovered { position, mut tree, open_calls, torn_bytes, .. } = recovered;
         let first_segment = position.segment;
         let first = first_records(options, node, &position, &tree, &open_calls, torn_bytes)?;

@@ -45,7 +45,7 @@ mod wal;
 pub use commit::{Commit, Committed};
 pub use erasure::{Erasure, ErasurePlan};
 pub use error::{EvidenceError, Unavailable};
-pub use evidence::{Durability, Evidence, Options, Status};
+pub use evidence::{Durability, Evidence, OnFailure, Options, Status};
 pub use id::RecordId;
 pub use model::{
     Caller, CallerKind, Coverage, Decision, Declared, Detail, EndedBy, Frame, Intent, MaskHit, Moment, Note, NoteKind,

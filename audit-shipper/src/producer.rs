@@ -136,13 +136,15 @@ impl Producer {
     ///
     /// # Errors
     /// [`Unavailable`] if the queue is full of promises, the disk is, or the log is unhealthy. In `observe` mode a full
-    /// queue or disk is no reason: the call then goes unrecorded and is counted in a `gap` record.
+    /// queue or disk is no reason, and with [`crate::OnFailure::Continue`] nothing is: the call then goes unrecorded and is
+    /// counted in a `gap` record.
     pub fn admit(&mut self) -> Result<Permit, Unavailable> {
         let unavailable = |reason: String, retry_after_s| Err(Unavailable { reason, retry_after_s });
         match self.shared.refusal() {
             Some(EvidenceError::Closed) => {
                 return unavailable("the gateway is shutting down".to_owned(), 1);
             }
+            Some(_) if self.shared.goes_on() => return Ok(self.permit(0)),
             Some(error) => return unavailable(error.to_string(), 30),
             None => {}
         }
@@ -160,9 +162,7 @@ impl Producer {
             None
         };
         match full {
-            Some((reason, retry_after_s)) if self.shared.durability != Durability::Observe => {
-                unavailable(reason.to_owned(), retry_after_s)
-            }
+            Some((reason, retry_after_s)) if !self.shared.may_lose() => unavailable(reason.to_owned(), retry_after_s),
             Some(_) => Ok(self.permit(0)),
             None => Ok(self.permit(SLOTS_PER_CALL)),
         }
@@ -276,7 +276,9 @@ impl Producer {
         }
         let id = self.new_id();
         if let Some(error) = self.shared.refusal() {
-            return Err(error);
+            let lane = self.shared.lanes.get(self.lane);
+            let commit = CommitCell::ready(Ok(self.shared.not_written(lane, error)?));
+            return Ok(Written { receipt: Receipt { id, commit }, tallied: None });
         }
         if self.free_slots() == 0 || self.free_room() < 2 * text as u64 + BYTES_PER_SLOT {
             if self.shared.durability == Durability::Observe {
@@ -304,20 +306,25 @@ impl Producer {
             None => encoded,
         };
         match item {
-            Err(error) => Receipt::failed(id, error),
+            Err(error) => self.not_written(id, error),
             Ok(item) => {
                 let (item, commit) = self.with_commit(item);
                 match permit.push_reserved(item) {
                     Ok(()) => Receipt { id, commit },
-                    Err(error) => Receipt::failed(id, error),
+                    Err(error) => self.not_written(id, error),
                 }
             }
         }
     }
 
+    fn not_written(&self, id: RecordId, error: EvidenceError) -> Receipt {
+        let lane = self.shared.lanes.get(self.lane);
+        Receipt { id, commit: CommitCell::ready(self.shared.not_written(lane, error)) }
+    }
+
     fn write_unreserved(&mut self, id: RecordId, encoded: Result<Item, EvidenceError>) -> Receipt {
         if let Some(error) = self.shared.refusal() {
-            return Receipt::failed(id, error);
+            return self.not_written(id, error);
         }
         let item = match encoded {
             Ok(item) => item,
@@ -331,12 +338,12 @@ impl Producer {
                 self.count_lost(1);
                 return acknowledged(id);
             }
-            return Receipt::failed(id, EvidenceError::QueueFull);
+            return self.not_written(id, EvidenceError::QueueFull);
         }
         let (item, commit) = self.with_commit(item);
         match self.shared.push(lane, item) {
             Ok(()) => Receipt { id, commit },
-            Err(error) => Receipt::failed(id, error),
+            Err(error) => self.not_written(id, error),
         }
     }
 

@@ -5,10 +5,10 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 
 use crossbeam::queue::ArrayQueue;
 
-use crate::commit::Parker;
+use crate::commit::{Committed, Parker};
 use crate::encode::Item;
 use crate::error::EvidenceError;
-use crate::evidence::Durability;
+use crate::evidence::{Durability, OnFailure};
 use crate::id::IdMaker;
 use crate::keystore::Keystore;
 
@@ -25,6 +25,7 @@ pub(crate) struct Lane {
 pub(crate) struct Shared {
     pub(crate) lanes: Vec<Lane>,
     pub(crate) durability: Durability,
+    on_failure: OnFailure,
     pub(crate) keystore: Keystore,
     pub(crate) committer: Parker,
     /// Set when closing begins: nothing new is taken.
@@ -51,10 +52,11 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    pub(crate) fn new(lanes: Vec<Lane>, durability: Durability, keystore: Keystore) -> Self {
+    pub(crate) fn new(lanes: Vec<Lane>, durability: Durability, on_failure: OnFailure, keystore: Keystore) -> Self {
         Self {
             lanes,
             durability,
+            on_failure,
             keystore,
             committer: Parker::new(),
             closing: AtomicBool::new(false),
@@ -70,6 +72,28 @@ impl Shared {
             promised: AtomicU64::new(0),
             write_began_us: AtomicU64::new(0),
         }
+    }
+
+    /// Whether calls pass although their records cannot be written.
+    pub(crate) fn may_lose(&self) -> bool {
+        self.durability == Durability::Observe || self.goes_on()
+    }
+
+    /// Whether calls go on when the log has failed.
+    pub(crate) fn goes_on(&self) -> bool {
+        self.on_failure == OnFailure::Continue
+    }
+
+    /// What becomes of a record that could not be written.
+    pub(crate) fn not_written(&self, lane: Option<&Lane>, error: EvidenceError) -> Result<Committed, EvidenceError> {
+        if !self.goes_on() || matches!(error, EvidenceError::Closed | EvidenceError::Malformed(_)) {
+            return Err(error);
+        }
+        if let Some(lane) = lane {
+            lane.lost.fetch_add(1, Ordering::Relaxed);
+        }
+        self.lost_total.fetch_add(1, Ordering::Relaxed);
+        Ok(Committed { index: None })
     }
 
     /// Stops acknowledging, for good.
@@ -121,7 +145,7 @@ impl Shared {
     pub(crate) fn fail_queued(&self, lane: &Lane) {
         while let Some(item) = lane.queue.pop() {
             if let Some(cell) = item.cell {
-                cell.resolve(Err(self.refusal().unwrap_or(EvidenceError::Closed)));
+                cell.resolve(self.not_written(None, self.refusal().unwrap_or(EvidenceError::Closed)));
             }
         }
     }

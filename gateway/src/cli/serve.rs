@@ -153,6 +153,10 @@ fn open_evidence(config: &Config, cores: usize) -> Result<Evidence, Failure> {
         config::Durability::Crash => audit_shipper::Durability::Crash,
         config::Durability::Observe => audit_shipper::Durability::Observe,
     };
+    options.on_failure = match wanted.on_failure {
+        config::OnFailure::Refuse => audit_shipper::OnFailure::Refuse,
+        config::OnFailure::Continue => audit_shipper::OnFailure::Continue,
+    };
     if let Some(key) = &wanted.key {
         options.log_key.clone_from(key);
     }

@@ -4,8 +4,13 @@ use super::check_identity;
 use super::error::Findings;
 use super::file::{At, EvidenceFile, File, LimitsFile, ListenFile, SizeFile, UpstreamFile};
 use super::{
+<<<<<<< HEAD
     ApprovalsConfig, CertificateTrust, Config, Durability, Endpoint, EvidenceConfig, Issuer, Limits, Listen,
     PolicyFacts, Upstream, parse_duration, parse_size,
+=======
+    Admin, ApprovalsConfig, Config, Credential, Durability, Endpoint, EvidenceConfig, Issuer, JwksSource, Limits,
+    Listen, OnFailure, Secret, Upstream, parse_duration, parse_size,
+>>>>>>> room-evidence
 };
 use jiff::tz::TimeZone;
 use std::collections::HashSet;
@@ -234,8 +239,8 @@ fn evidence(file: Option<EvidenceFile>, base: &Path, findings: &mut Findings<'_>
         &[("strict", Durability::Strict), ("crash", Durability::Crash), ("observe", Durability::Observe)],
         findings,
     )?;
-    // Letting calls pass unrecorded is not built yet, so refusing is all that can be asked for.
-    word(file.on_failure.as_ref(), &[("refuse", ())], findings)?;
+    let on_failure =
+        word(file.on_failure.as_ref(), &[("refuse", OnFailure::Refuse), ("continue", OnFailure::Continue)], findings)?;
     let mut key_file = |at: Option<At<String>>| -> Option<PathBuf> {
         let at = at?;
         let Some(path) = at.as_ref().strip_prefix("file:") else {
@@ -244,7 +249,7 @@ fn evidence(file: Option<EvidenceFile>, base: &Path, findings: &mut Findings<'_>
         };
         Some(base.join(path))
     };
-    Some(EvidenceConfig { origin, durability, key: key_file(file.key), keystore: key_file(file.keystore) })
+    Some(EvidenceConfig { origin, durability, on_failure, key: key_file(file.key), keystore: key_file(file.keystore) })
 }
 
 /// One of a few words; its default if nothing is written.

@@ -198,6 +198,8 @@ pub struct EvidenceConfig {
     pub origin: String,
     /// What an acknowledgement promises.
     pub durability: Durability,
+    /// What happens to calls while evidence cannot be written.
+    pub on_failure: OnFailure,
     /// The file with the log's signing key; `None` is one made in the data directory.
     pub key: Option<PathBuf>,
     /// The file with the key of the keystore; `None` is one made in the data directory.
@@ -206,8 +208,24 @@ pub struct EvidenceConfig {
 
 impl Default for EvidenceConfig {
     fn default() -> Self {
-        Self { origin: check::DEFAULT_ORIGIN.to_owned(), durability: Durability::default(), key: None, keystore: None }
+        Self {
+            origin: check::DEFAULT_ORIGIN.to_owned(),
+            durability: Durability::default(),
+            on_failure: OnFailure::default(),
+            key: None,
+            keystore: None,
+        }
     }
+}
+
+/// What happens to calls while evidence cannot be written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnFailure {
+    /// They are refused.
+    #[default]
+    Refuse,
+    /// They pass unrecorded, and are counted.
+    Continue,
 }
 
 /// What an acknowledged record survives.

@@ -1,6 +1,10 @@
 //! The configuration as it may be shown: everything but secrets.
 
+<<<<<<< HEAD
 use super::{Config, Durability, Limits, redacted_identity};
+=======
+use super::{Config, Durability, JwksSource, Limits, OnFailure};
+>>>>>>> room-evidence
 use serde_json::{Value, json};
 
 /// Every setting in effect, defaults included; credentials show their header only.
@@ -41,7 +45,10 @@ pub fn redacted(config: &Config) -> Value {
                 Durability::Crash => "crash",
                 Durability::Observe => "observe",
             },
-            "on_failure": "refuse",
+            "on_failure": match config.evidence.on_failure {
+                OnFailure::Refuse => "refuse",
+                OnFailure::Continue => "continue",
+            },
         },
         "approvals": { "hold": seconds(config.approvals.hold) },
     })

@@ -8,7 +8,7 @@ use super::disk::{Fault, SimulatedDisk};
 use crate::tests::support::{Bench, intent, outcome, refusal};
 use crate::wal::disk::Disk;
 use crate::wal::format::{Entries, EntryKind};
-use crate::{Commit, Durability, Evidence, EvidenceError, RecordId};
+use crate::{Commit, Durability, Evidence, EvidenceError, OnFailure, RecordId};
 
 /// Starts until it succeeds: while calls fail, a start may, too, but it must never call that damage. None if a start needs
 /// more calls in a row than succeed.
@@ -121,4 +121,39 @@ fn a_full_disk_stops_admission_keeps_its_promises_and_recovers() {
     evidence.close().unwrap();
     let found = ids_in(&disk);
     assert!(acknowledged.iter().all(|id| found.contains(&id.to_string())));
+}
+
+#[test]
+fn calls_go_on_unrecorded_only_where_that_is_asked_for_and_are_counted() {
+    let mut bench = Bench::new();
+    bench.options.durability = Durability::Strict;
+    bench.options.on_failure = OnFailure::Continue;
+    let simulated = SimulatedDisk::new(3);
+    let disk: Arc<dyn Disk> = Arc::new(simulated.clone());
+    let evidence = Evidence::open_on(bench.options.clone(), Arc::clone(&disk)).unwrap();
+    let mut producer = evidence.producer(0).unwrap();
+    // A full disk: what does not fit is counted, and the count is written once there is room.
+    simulated.set(Fault::Full);
+    let mut unrecorded = 0;
+    while unrecorded < 5 {
+        let mut permit = producer.admit().unwrap();
+        let intent = producer.intent(&mut permit, &intent()).commit.wait_blocking().unwrap();
+        producer.outcome(permit, &outcome()).commit.wait_blocking().unwrap();
+        unrecorded += u64::from(intent.index.is_none());
+    }
+    simulated.set(Fault::None);
+    assert_eq!(evidence.status().lost, 10);
+    // A log that cannot be written at all any more.
+    simulated.set(Fault::FailEvery(1));
+    for _ in 0..3 {
+        let mut permit = producer.admit().unwrap();
+        assert_eq!(producer.intent(&mut permit, &intent()).commit.wait_blocking().unwrap().index, None);
+        assert_eq!(producer.outcome(permit, &outcome()).commit.wait_blocking().unwrap().index, None);
+    }
+    assert!(evidence.status().lost >= 16);
+    assert!(evidence.close().is_err());
+    simulated.set(Fault::None);
+    drop((producer, evidence));
+    drop(Evidence::open_on(bench.options.clone(), Arc::clone(&disk)).unwrap());
+    assert!(!ids_in(&disk).is_empty());
 }
