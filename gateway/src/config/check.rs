@@ -4,13 +4,8 @@ use super::check_identity;
 use super::error::Findings;
 use super::file::{At, EvidenceFile, File, LimitsFile, ListenFile, SizeFile, UpstreamFile};
 use super::{
-<<<<<<< HEAD
-    ApprovalsConfig, CertificateTrust, Config, Durability, Endpoint, EvidenceConfig, Issuer, Limits, Listen,
+    ApprovalsConfig, CertificateTrust, Config, Durability, Endpoint, EvidenceConfig, Issuer, Limits, Listen, OnFailure,
     PolicyFacts, Upstream, parse_duration, parse_size,
-=======
-    Admin, ApprovalsConfig, Config, Credential, Durability, Endpoint, EvidenceConfig, Issuer, JwksSource, Limits,
-    Listen, OnFailure, Secret, Upstream, parse_duration, parse_size,
->>>>>>> room-evidence
 };
 use jiff::tz::TimeZone;
 use std::collections::HashSet;

@@ -1,10 +1,6 @@
 //! The configuration as it may be shown: everything but secrets.
 
-<<<<<<< HEAD
-use super::{Config, Durability, Limits, redacted_identity};
-=======
-use super::{Config, Durability, JwksSource, Limits, OnFailure};
->>>>>>> room-evidence
+use super::{Config, Durability, Limits, OnFailure, redacted_identity};
 use serde_json::{Value, json};
 
 /// Every setting in effect, defaults included; credentials show their header only.
