@@ -91,6 +91,8 @@ codes! {
     LastFourTooMuch "SP0509" "the last four characters of something that has no fixed form",
     NoExpectation "SP0510" "a test that expects nothing, or looks at what is not given",
 
+    BoundsContradict "SP0511" "bounds of two rules that contradict each other on one call",
+
     TooManyRules "SP0601" "more rules than the limit",
     TooManyEntries "SP0602" "more set entries than the limit",
     ConditionTooLarge "SP0603" "a condition beyond the limit",
@@ -108,6 +110,16 @@ codes! {
     DeliveredStays "SP0908" "a denial that may come after parts of the answer were delivered",
     Expired "SP0909" "an `until` that is over",
     ExpiresSoon "SP0910" "an `until` that is over soon",
+    NeverTrue "SP0911" "a condition that no call meets",
+    AlwaysTrue "SP0912" "a condition that every call meets",
+    UnlessCancels "SP0913" "an `unless` that takes away everything that its `when` lets in",
+    Shadowed "SP0914" "a denial whose text no caller ever reads",
+    Redundant "SP0915" "a rule that adds nothing to another one",
+    AlwaysDenied "SP0916" "an `allow` that another rule always denies",
+    MaskBelowDrop "SP0917" "a mask below a path that is dropped",
+    MaskNeverMatters "SP0918" "a mask that can never matter",
+    OwnApproval "SP0919" "an approval that only the requester could give",
+    NotDecided "SP0920" "questions about a set that were not decided",
 
     Internal "SP0999" "a mistake in the compiler itself",
 }

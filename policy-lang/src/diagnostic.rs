@@ -37,8 +37,12 @@ pub struct Diagnostic {
     pub message: String,
     /// The first one is where it is; the others explain.
     pub labels: Vec<Label>,
+    /// More about how it comes.
+    pub note: Option<String>,
     /// What to do.
     pub help: Option<String>,
+    /// A call that shows it, as the members of `given` in a test, and what it is.
+    pub witness: Option<(serde_json::Value, String)>,
     /// A change that mends it, for editors and `--fix`; only where there is one that is surely meant.
     pub patch: Option<Patch>,
 }
@@ -71,7 +75,9 @@ impl Diagnostic {
             severity: Severity::Error,
             message: message.into(),
             labels: Vec::new(),
+            note: None,
             help: None,
+            witness: None,
             patch: None,
         }
     }
@@ -92,6 +98,22 @@ impl Diagnostic {
 
     pub(crate) fn patch(mut self, patch: Patch) -> Self {
         self.patch = Some(patch);
+        self
+    }
+
+    pub(crate) fn note(mut self, text: impl Into<String>) -> Self {
+        self.note = Some(text.into());
+        self
+    }
+
+    pub(crate) fn witness(mut self, call: serde_json::Value, what: impl Into<String>) -> Self {
+        self.witness = Some((call, what.into()));
+        self
+    }
+
+    /// Adds the patch if one is surely meant.
+    pub(crate) fn maybe_patch(mut self, patch: Option<Patch>) -> Self {
+        self.patch = patch;
         self
     }
 
@@ -130,6 +152,12 @@ impl Diagnostics {
     #[must_use]
     pub fn render_all(&self, color: bool) -> String {
         render::all(&self.list, &self.sources, color)
+    }
+
+    /// Everything as one run of a SARIF 2.1.0 log, which code scanning tools take.
+    #[must_use]
+    pub fn to_sarif(&self) -> serde_json::Value {
+        crate::sarif::log(&self.list, &self.sources)
     }
 
     /// Everything for machines: an array of [`Diagnostic::to_json`].

@@ -26,6 +26,7 @@
 #![forbid(unsafe_code)]
 
 pub mod catalogue;
+mod check;
 mod codes;
 mod date;
 mod decision;
@@ -43,6 +44,7 @@ mod print;
 mod program;
 pub mod regex;
 mod render;
+mod sarif;
 mod scanner;
 pub mod schema;
 mod source;

@@ -36,6 +36,13 @@ pub(crate) fn text(diagnostic: &Diagnostic, sources: &Sources, color: bool) -> S
         }
         group = group.element(snippet);
     }
+    if let Some(note) = &diagnostic.note {
+        group = group.element(Level::NOTE.message(note.as_str()));
+    }
+    let witness = diagnostic.witness.as_ref().map(|(call, what)| given(call, what));
+    if let Some(witness) = &witness {
+        group = group.element(Level::NOTE.message(witness.as_str()));
+    }
     if let Some(help) = &diagnostic.help {
         group = group.element(Level::HELP.message(help.as_str()));
     }
@@ -44,6 +51,16 @@ pub(crate) fn text(diagnostic: &Diagnostic, sources: &Sources, color: bool) -> S
         false => Renderer::plain(),
     };
     renderer.decor_style(DecorStyle::Ascii).render(&[group])
+}
+
+/// A call as a test would give it.
+fn given(call: &Value, what: &str) -> String {
+    let parts: Vec<String> =
+        call.as_object().into_iter().flatten().map(|(part, members)| format!("given {part} {members}")).collect();
+    match parts.is_empty() {
+        true => format!("{what}: any"),
+        false => format!("{what}: {}", parts.join(" ")),
+    }
 }
 
 pub(crate) fn all(list: &[Diagnostic], sources: &Sources, color: bool) -> String {
@@ -90,7 +107,9 @@ pub(crate) fn json(diagnostic: &Diagnostic, sources: &Sources) -> Value {
         },
         "message": diagnostic.message,
         "labels": labels,
+        "note": diagnostic.note,
         "help": diagnostic.help,
+        "witness": diagnostic.witness.as_ref().map(|(call, _)| call),
         "patch": diagnostic.patch.as_ref().map(|patch| json!({
             "file": sources.display_name(patch.file),
             "start": patch.span.start,

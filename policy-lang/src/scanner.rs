@@ -4,7 +4,7 @@
 //! The scanner knows strings, regular expressions, comments and brackets; nothing else of the language.
 
 use crate::codes::Code;
-use crate::diagnostic::Diagnostic;
+use crate::diagnostic::{Diagnostic, Patch};
 use crate::limits::{NESTING_MAX, STRING_BYTES_MAX};
 use crate::source::Span;
 
@@ -251,8 +251,21 @@ impl<'t> Scanner<'t, '_> {
         if let Some((bracket, at)) = unclosed
             && !self.item.as_ref().is_some_and(|item| item.broken)
         {
-            let error = Diagnostic::error(Code::OpenBracket, format!("this `{bracket}` is never closed"))
+            let mut error = Diagnostic::error(Code::OpenBracket, format!("this `{bracket}` is never closed"))
                 .label(self.span(at, at + 1), "opened here");
+            // Where only the outermost brace is open, it is clear what is missing and where.
+            if bracket == '{' && self.open.len() == 1 {
+                let last = self.item.as_ref().map_or(end, |item| item.end);
+                let starts_line = self.text.get(at..last).is_some_and(|inside| inside.contains('\n'));
+                error = error.help("put `}` where the item ends").patch(Patch::insert(
+                    self.file,
+                    last,
+                    if starts_line { "\n}" } else { " }" },
+                ));
+            }
+            if let Some((inner, at)) = self.open.last().filter(|(inner, _)| *inner != bracket) {
+                error = error.label(self.span(*at, *at + 1), format!("`{inner}` is open as well"));
+            }
             self.fail(match end < self.text.len() {
                 true => error.label(self.span(end, end + 1), "the next item begins here"),
                 false => error,

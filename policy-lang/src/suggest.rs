@@ -1,5 +1,8 @@
 //! Did you mean …?
 
+use crate::diagnostic::{Diagnostic, Patch};
+use crate::source::Span;
+
 /// The candidate most like the word, if one is close enough to be meant.
 pub(crate) fn closest<'c>(word: &str, candidates: impl IntoIterator<Item = &'c str>) -> Option<&'c str> {
     let allowed = (word.chars().count() / 3).clamp(1, 3);
@@ -9,6 +12,23 @@ pub(crate) fn closest<'c>(word: &str, candidates: impl IntoIterator<Item = &'c s
         .filter(|(distance, _)| *distance <= allowed)
         .min()
         .map(|(_, candidate)| candidate)
+}
+
+/// Whether a word is so like another that it is surely meant.
+fn is_surely(word: &str, found: &str) -> bool {
+    let (distance, length) = (distance(word, found), word.chars().count());
+    distance * 4 <= length || (distance == 1 && length >= 3)
+}
+
+impl Diagnostic {
+    /// Helps with the candidate that is most like the word, if one is close, and mends it if it is surely meant.
+    pub(crate) fn suggest<'c>(self, word: &str, span: Span, candidates: impl IntoIterator<Item = &'c str>) -> Self {
+        let Some(found) = closest(word, candidates) else {
+            return self;
+        };
+        let patch = is_surely(word, found).then(|| Patch::replace(span, found));
+        self.help(format!("did you mean `{found}`?")).maybe_patch(patch)
+    }
 }
 
 /// `did you mean …?` as a help text.

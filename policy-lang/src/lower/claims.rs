@@ -9,7 +9,6 @@ use crate::diagnostic::Diagnostic;
 use crate::program::{Atom, Claim, ClaimTest, ClaimValue, StrSet};
 use crate::schema::{IntField, StrField};
 use crate::source::{Span, Spanned};
-use crate::suggest::did_you_mean;
 use crate::syntax::{ClaimItem, Predicate, Text, Value};
 
 /// What a claim holds.
@@ -83,10 +82,8 @@ impl<'s> Lowerer<'s, '_> {
             return Err(Box::new(
                 Diagnostic::error(Code::UnknownSetType, format!("there is no type `{}` of claims", item.kind.node))
                     .label(item.kind.span, "")
-                    .help(
-                        did_you_mean(&item.kind.node, TYPES.iter().map(|(name, _)| *name))
-                            .unwrap_or_else(|| "the types are bool, number, string and list".to_owned()),
-                    ),
+                    .help("the types are bool, number, string and list")
+                    .suggest(&item.kind.node, item.kind.span, TYPES.iter().map(|(name, _)| *name)),
             ));
         };
         let default = match &item.default {

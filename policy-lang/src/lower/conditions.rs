@@ -85,10 +85,26 @@ impl<'s> Lowerer<'s, '_> {
             ExprKind::Not(inner) => self.condition(inner)?.not(),
             ExprKind::Test(operand, predicate) => self.test(operand, predicate.as_ref(), expr.span)?,
         };
+        self.sized(lowered, expr.span)
+    }
+
+    /// The parts of a condition that must all hold, each where it was written; joined they are the condition.
+    pub(super) fn conjuncts(&mut self, expr: &'s Expr) -> Option<Vec<(Lowered, Span)>> {
+        let parts = match &expr.kind {
+            ExprKind::All(parts) => parts.as_slice(),
+            _ => std::slice::from_ref(expr),
+        };
+        let lowered: Vec<_> = parts.iter().map(|part| Some((self.condition(part)?, part.span))).collect();
+        let lowered: Vec<_> = lowered.into_iter().collect::<Option<_>>()?;
+        self.sized(Lowered::all(lowered.iter().map(|(part, _)| part.clone()).collect()), expr.span)?;
+        Some(lowered)
+    }
+
+    fn sized(&mut self, lowered: Lowered, span: Span) -> Option<Lowered> {
         match lowered.depth > NESTING_MAX {
-            true => self.too_large(expr.span, format!("more than {NESTING_MAX} operators deep")),
+            true => self.too_large(span, format!("more than {NESTING_MAX} operators deep")),
             false if lowered.nodes > CONDITION_NODES_MAX => {
-                self.too_large(expr.span, format!("larger than {CONDITION_NODES_MAX} operators and tests"))
+                self.too_large(span, format!("larger than {CONDITION_NODES_MAX} operators and tests"))
             }
             false => Some(lowered),
         }

@@ -3,10 +3,9 @@
 use super::Lowerer;
 use crate::catalogue;
 use crate::codes::Code;
-use crate::diagnostic::Diagnostic;
+use crate::diagnostic::{Diagnostic, Patch};
 use crate::program::CustomDetector;
 use crate::schema::detector_names;
-use crate::suggest::did_you_mean;
 use crate::syntax::{DetectorSyntax, Text, Value};
 use std::collections::BTreeSet;
 
@@ -103,18 +102,17 @@ impl<'s> Lowerer<'s, '_> {
         let is_family = catalogue::family(&name.node).is_some();
         let mut candidates: Vec<&str> = detector_names().collect();
         candidates.extend(own.iter().map(String::as_str));
-        let help = match is_family {
-            true => Some(format!("it is a family: write `family({})`", name.node)),
-            false => did_you_mean(&name.node, candidates),
-        };
-        self.error(
-            Diagnostic::error(Code::UnknownDetector, format!("there is no detector `{}`", name.node))
-                .label(name.span, "")
-                .help(help.unwrap_or_else(|| {
-                    "all built-in detectors are listed in docs/detectors.md; your own begin with `detector name = /…/`"
-                        .to_owned()
-                })),
-        );
+        let error = Diagnostic::error(Code::UnknownDetector, format!("there is no detector `{}`", name.node))
+            .label(name.span, "");
+        let family = format!("family({})", name.node);
+        self.error(match is_family {
+            true => error.help(format!("it is a family: write `{family}`")).patch(Patch::replace(name.span, family)),
+            false => error
+                .help(
+                    "all built-in detectors are listed in docs/detectors.md; your own begin with `detector name = /…/`",
+                )
+                .suggest(&name.node, name.span, candidates),
+        });
     }
 
     /// Always false, for the caller to store.
@@ -123,10 +121,8 @@ impl<'s> Lowerer<'s, '_> {
         self.error(
             Diagnostic::error(Code::UnknownDetector, format!("there is no family of detectors `{}`", name.node))
                 .label(name.span, "")
-                .help(
-                    did_you_mean(&name.node, catalogue::families())
-                        .unwrap_or_else(|| format!("the families are {}", all())),
-                ),
+                .help(format!("the families are {}", all()))
+                .suggest(&name.node, name.span, catalogue::families()),
         );
         false
     }

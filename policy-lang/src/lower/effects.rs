@@ -113,8 +113,9 @@ impl<'s> Lowerer<'s, '_> {
         {
             self.error(
                 Diagnostic::error(Code::Contradiction, "these effects contradict each other")
-                    .label(span, "")
-                    .label(*first, ""),
+                    .label(span, "this cannot be …")
+                    .label(*first, "… where this is")
+                    .help("give one of them a rule of its own, with its own `when`"),
             );
         }
     }

@@ -6,7 +6,6 @@ use crate::diagnostic::Diagnostic;
 use crate::program::Side;
 use crate::schema::{BoolField, IntField, StrField};
 use crate::source::Spanned;
-use crate::suggest::did_you_mean;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Field {
@@ -67,7 +66,8 @@ impl Lowerer<'_, '_> {
         let lets: Vec<&str> = own.map(|file| file.lets.keys().copied().collect()).unwrap_or_default();
         let claims = self.claim_names(file);
         let candidates = all().map(|(_, name)| name).chain(lets).chain(claims.iter().map(String::as_str));
-        let help = did_you_mean(&name.node, candidates).unwrap_or_else(|| match root {
+        let help = match root {
+            _ if name.node == "request.header" => "write `request.header(\"name\")`".to_owned(),
             "identity" => {
                 "there are identity.subject, issuer, client_id, kind, groups and scopes; a claim of the token is \
                            declared first: `claim name : bool`"
@@ -87,11 +87,12 @@ impl Lowerer<'_, '_> {
                   `upstream`, `purpose`, `basis`"
                     .to_owned()
             }
-        });
+        };
         self.error(
             Diagnostic::error(Code::UnknownField, format!("there is no field or condition `{}`", name.node))
                 .label(name.span, "")
-                .help(help),
+                .help(help)
+                .suggest(&name.node, name.span, candidates),
         );
     }
 }

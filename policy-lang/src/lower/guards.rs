@@ -66,11 +66,17 @@ impl Lowerer<'_, '_> {
             let Some(optional) = needs(atom) else {
                 continue;
             };
-            let (name, span) = (optional.to_string(), *span);
+            // A claim is named as in the policy, not as in the token.
+            let name = match atom {
+                Atom::Claim { claim, .. } => format!("identity.{}", claim.name),
+                _ => optional.to_string(),
+            };
+            let span = *span;
+            let test = self.sources.files().get(span.file).and_then(|source| source.text.get(span.range()));
             let mut error = Diagnostic::error(Code::NeedsPresence, format!("`{name}` may be absent"))
                 .label(span, "a test of what is absent is neither true nor false")
                 .help(format!("say what is meant then: `{name} is present and …`, or `{name} is absent or …`"))
-                .patch(Patch::insert(span.file, span.start, format!("{name} is present and ")));
+                .maybe_patch(test.map(|test| Patch::replace(span, format!("({name} is present and {test})"))));
             if span.file != rule.file || !(rule.start..rule.end).contains(&span.start) {
                 error = error.label(rule, "needed in this rule");
             }

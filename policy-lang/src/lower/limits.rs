@@ -8,7 +8,6 @@ use crate::limits::{LIMIT_AMOUNT_MAX, LIMIT_KEYS_MAX};
 use crate::program::{Effect, LimitKey, LimitKind, RateLimit};
 use crate::schema::IntField;
 use crate::source::{Span, Spanned};
-use crate::suggest::did_you_mean;
 use crate::syntax::{Number, Operand, Rate, Text, Unit};
 use std::time::Duration;
 
@@ -100,9 +99,8 @@ impl<'s> Lowerer<'s, '_> {
             self.error(
                 Diagnostic::error(Code::WrongTest, format!("`{}` cannot be limited", name.node))
                     .label(name.span, "")
-                    .help(did_you_mean(&name.node, names()).unwrap_or_else(|| {
-                        format!("numbers that can be limited are {}", names().collect::<Vec<_>>().join(", "))
-                    })),
+                    .help(format!("numbers that can be limited are {}", names().collect::<Vec<_>>().join(", ")))
+                    .suggest(&name.node, name.span, names()),
             );
             return None;
         };

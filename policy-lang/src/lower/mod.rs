@@ -24,6 +24,7 @@ mod tests_on_content;
 mod tests_on_fields;
 mod usage;
 
+use crate::check::Outline;
 use crate::codes::Code;
 use crate::diagnostic::Diagnostic;
 use crate::limits::{ERRORS_MAX, RULES_MAX};
@@ -43,6 +44,8 @@ pub(crate) struct Checked {
     pub(crate) version: u64,
     pub(crate) docs: String,
     pub(crate) rules: Vec<Rule>,
+    /// In the order of the rules.
+    pub(crate) outlines: Vec<Outline>,
     pub(crate) atoms: Vec<Atom>,
     pub(crate) invariants: Invariants,
     pub(crate) tests: Vec<PolicyTest>,
@@ -65,9 +68,9 @@ pub(crate) fn lower(items: &[(usize, Item)], sources: &Sources, errors: &mut Vec
     let syntax_errors = !errors.is_empty();
     let members = members(items, sources, errors);
     let files = names::collect(items, sources, errors);
-    let mut lowerer = Lowerer::new(files, errors);
+    let mut lowerer = Lowerer::new(files, sources, errors);
     lowerer.check_definitions();
-    let rules: Vec<Rule> = members.rules.values().map(|rule| lowerer.rule(rule)).collect();
+    let (rules, outlines): (Vec<Rule>, Vec<Outline>) = members.rules.values().map(|rule| lowerer.rule(rule)).unzip();
     let invariants = lowerer.invariants(&members.invariants);
     let ids: BTreeMap<&str, usize> = members.rules.keys().enumerate().map(|(id, name)| (*name, id)).collect();
     let tests = lowerer.tests(&members.tests, &ids);
@@ -75,10 +78,13 @@ pub(crate) fn lower(items: &[(usize, Item)], sources: &Sources, errors: &mut Vec
     warnings.extend(lowerer.unused(sources));
     let (atoms, expiries) = (std::mem::take(&mut lowerer.atoms), std::mem::take(&mut lowerer.expiries));
     if rules.len() > RULES_MAX {
-        errors.push(Diagnostic::error(
-            Code::TooManyRules,
-            format!("the set has {} rules, the limit is {RULES_MAX}", rules.len()),
-        ));
+        errors.push(
+            Diagnostic::error(
+                Code::TooManyRules,
+                format!("the set has {} rules, the limit is {RULES_MAX}", rules.len()),
+            )
+            .help("rules that differ in a name only are one rule with a set"),
+        );
     }
     if members.headers.is_empty() && !syntax_errors {
         errors.push(
@@ -89,12 +95,13 @@ pub(crate) fn lower(items: &[(usize, Item)], sources: &Sources, errors: &mut Vec
     }
     let header = members.headers.first().copied();
     warnings.extend(nothing_allowed(&rules, header));
-    let (rules, kept) = prune::prune(rules, &atoms);
+    let (rules, outlines, kept) = prune::prune(rules, outlines, &atoms);
     Checked {
         name: header.map_or_else(String::new, |header| header.name.node.clone()),
         version: header.map_or(0, |header| header.version),
         docs: header.map_or_else(String::new, |header| header.docs.clone()),
         rules,
+        outlines,
         atoms: kept,
         invariants: prune::prune_invariants(invariants, &atoms),
         tests,
@@ -169,6 +176,8 @@ enum Progress<T> {
 
 struct Lowerer<'s, 'e> {
     files: Vec<FileNames<'s>>,
+    /// For patches that keep what was written.
+    sources: &'e Sources,
     errors: &'e mut Vec<Diagnostic>,
     warnings: Vec<Diagnostic>,
     atoms: Vec<Atom>,
@@ -195,9 +204,10 @@ struct Lowerer<'s, 'e> {
 }
 
 impl<'s, 'e> Lowerer<'s, 'e> {
-    fn new(files: Vec<FileNames<'s>>, errors: &'e mut Vec<Diagnostic>) -> Self {
+    fn new(files: Vec<FileNames<'s>>, sources: &'e Sources, errors: &'e mut Vec<Diagnostic>) -> Self {
         Self {
             files,
+            sources,
             errors,
             warnings: Vec::new(),
             atoms: Vec::new(),

@@ -245,7 +245,7 @@ impl<'s> Lowerer<'s, '_> {
                 .help("names are local to their file, so that its meaning is visible in it; `import \"file\" as x` brings them as `x.name`"),
             None => {
                 let names = names.unwrap_or_default();
-                error.maybe_help(did_you_mean(name, names.iter().map(String::as_str)))
+                error.suggest(name, span, names.iter().map(String::as_str))
             }
         };
         self.error(error);

@@ -1,15 +1,25 @@
 //! Leaves out the atoms that no rule reads: what is not read must not count as a need of the set.
 
+use crate::check::Outline;
 use crate::program::{Atom, AtomId, Condition, Invariant, Invariants, Rule};
 use std::collections::HashMap;
 
 /// The rules with atoms numbered by first use in rule order, so that numbers do not depend on files or their order.
-pub(super) fn prune(mut rules: Vec<Rule>, atoms: &[Atom]) -> (Vec<Rule>, Vec<Atom>) {
+pub(super) fn prune(
+    mut rules: Vec<Rule>,
+    mut outlines: Vec<Outline>,
+    atoms: &[Atom],
+) -> (Vec<Rule>, Vec<Outline>, Vec<Atom>) {
     let mut renumbered = Renumbered { old: atoms, ids: HashMap::new(), kept: Vec::new() };
     for rule in &mut rules {
         renumbered.condition(&mut rule.condition);
     }
-    (rules, renumbered.kept)
+    for outline in &mut outlines {
+        for (condition, _) in outline.when.iter_mut().chain(&mut outline.unless) {
+            renumbered.condition(condition);
+        }
+    }
+    (rules, outlines, renumbered.kept)
 }
 
 /// The same for invariants, which have atoms of their own: they are not judged on calls.

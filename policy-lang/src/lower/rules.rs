@@ -2,6 +2,7 @@
 
 use super::Lowerer;
 use super::conditions::Lowered;
+use crate::check::Outline;
 use crate::codes::Code;
 use crate::diagnostic::Diagnostic;
 use crate::program::{Atom, CompareOp, Condition, Effect, Phase, Place, RecordBound, RecordLevel, Rule};
@@ -20,8 +21,9 @@ pub(crate) struct Expiry {
 }
 
 impl<'s> Lowerer<'s, '_> {
-    pub(super) fn rule(&mut self, rule: &'s RuleItem) -> Rule {
+    pub(super) fn rule(&mut self, rule: &'s RuleItem) -> (Rule, Outline) {
         let mut parts = Vec::new();
+        let mut outline = Outline { name: Some(rule.name.span), ..Outline::default() };
         let mut when: Option<Span> = None;
         for clause in &rule.clauses {
             match &clause.node {
@@ -35,10 +37,16 @@ impl<'s> Lowerer<'s, '_> {
                         );
                     }
                     when = Some(clause.span);
-                    parts.extend(self.condition(condition));
+                    for (part, span) in self.conjuncts(condition).into_iter().flatten() {
+                        outline.when.push((part.condition.clone(), span));
+                        parts.push(part);
+                    }
                 }
                 Clause::Unless { condition, until } => {
-                    parts.extend(self.exception(rule, condition, until.as_ref()));
+                    if let Some(exception) = self.exception(rule, condition, until.as_ref()) {
+                        outline.unless.push((exception.condition.clone(), clause.span));
+                        parts.push(exception.not());
+                    }
                 }
                 Clause::Allow { until: Some(until) } => parts.push(self.not_after(rule, until)),
                 _ => {}
@@ -53,7 +61,8 @@ impl<'s> Lowerer<'s, '_> {
         let phase = self.phase(&condition);
         self.check_phase(rule, phase, &condition, &effects);
         self.check_guards(&condition, rule.span);
-        Rule {
+        outline.effects = effects.iter().map(|(_, span)| *span).collect();
+        let rule = Rule {
             name: rule.name.node.clone(),
             shadow: rule.shadow,
             phase,
@@ -61,17 +70,18 @@ impl<'s> Lowerer<'s, '_> {
             effects: effects.into_iter().map(|(effect, _)| effect).collect(),
             docs: rule.docs.clone(),
             place: Place { file: rule.span.file, span: rule.span.range() },
-        }
+        };
+        (rule, outline)
     }
 
-    /// `unless C until D` is `unless C and it is not later than D`: afterwards the exception is gone.
+    /// `unless C until D` is `unless C and it is not later than D`: afterwards the exception is gone. Not yet negated.
     fn exception(&mut self, rule: &RuleItem, condition: &'s Expr, until: Option<&Spanned<i64>>) -> Option<Lowered> {
         let lowered = self.condition(condition)?;
         let Some(until) = until else {
-            return Some(lowered.not());
+            return Some(lowered);
         };
         let in_time = self.not_after(rule, until);
-        Some(Lowered::all(vec![lowered, in_time]).not())
+        Some(Lowered::all(vec![lowered, in_time]))
     }
 
     fn not_after(&mut self, rule: &RuleItem, until: &Spanned<i64>) -> Lowered {

@@ -3,9 +3,8 @@
 use super::Lowerer;
 use super::sets::SetType;
 use crate::codes::Code;
-use crate::diagnostic::Diagnostic;
+use crate::diagnostic::{Diagnostic, Patch};
 use crate::source::{Span, Spanned};
-use crate::suggest::did_you_mean;
 use crate::syntax::Value;
 use ipnet::IpNet;
 
@@ -52,11 +51,14 @@ impl Lowerer<'_, '_> {
                     SetType::Weekday => &WEEKDAYS,
                     _ => &[],
                 };
-                let help = did_you_mean(word, names.iter().copied())
-                    .unwrap_or_else(|| format!("text stands in quotes: \"{word}\""));
-                self.error(
-                    Diagnostic::error(Code::WrongTest, format!("`{word}` is not a text")).label(span, "").help(help),
-                );
+                let quoted = format!("\"{word}\"");
+                let mut error = Diagnostic::error(Code::WrongTest, format!("`{word}` is not a text"))
+                    .label(span, "")
+                    .help(format!("text stands in quotes: {quoted}"));
+                if names.is_empty() {
+                    error = error.patch(Patch::replace(span, quoted));
+                }
+                self.error(error.suggest(word, span, names.iter().copied()));
                 return None;
             }
             Value::Number(_) | Value::Address(_) | Value::Date(_) => {
@@ -106,7 +108,8 @@ impl Lowerer<'_, '_> {
             self.warnings.push(
                 Diagnostic::warning(Code::LooksLikeGlob, "`*` stands for itself in a plain string")
                     .label(span, "")
-                    .help(format!("for any run of characters write a glob: ~\"{text}\"")),
+                    .help(format!("for any run of characters write a glob: ~\"{text}\""))
+                    .patch(Patch::insert(span.file, span.start, "~")),
             );
         }
         Some(())

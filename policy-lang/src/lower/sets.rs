@@ -3,12 +3,11 @@
 use super::conditions::Lowered;
 use super::{Lowerer, Progress};
 use crate::codes::Code;
-use crate::diagnostic::Diagnostic;
+use crate::diagnostic::{Diagnostic, Patch};
 use crate::limits::{NESTING_MAX, SET_ENTRIES_EXPANDED_MAX, SET_ENTRIES_MAX};
 use crate::program::{Atom, StrSet};
 use crate::schema::StrField;
 use crate::source::{Span, Spanned};
-use crate::suggest::did_you_mean;
 use crate::syntax::{Braces, Groups, SetExpr, SetOp, SetTerm, Value};
 use ipnet::IpNet;
 use std::rc::Rc;
@@ -214,7 +213,11 @@ impl<'s> Lowerer<'s, '_> {
                 names.push(text);
                 continue;
             };
-            let value = self.known_set(file, word, group.span)?;
+            let Some((owner, short)) = self.known_set_key(file, word) else {
+                self.unquoted_group(word, group.span);
+                return None;
+            };
+            let value = self.named_set(owner, short, group.span)?;
             self.fitting(&value, SetType::Group, group.span)?;
             self.count_expanded(value.size(), group.span)?;
             let set = self.plain(&value, group.span)?;
@@ -226,6 +229,15 @@ impl<'s> Lowerer<'s, '_> {
         }
         normalize(&mut names);
         Some(names)
+    }
+
+    fn unquoted_group(&mut self, word: &str, span: Span) {
+        self.error(
+            Diagnostic::error(Code::UnknownName, format!("there is no set `{word}` in this file"))
+                .label(span, "a name without quotes is the name of a set")
+                .help(format!("names of groups stand in quotes: group(\"{word}\")"))
+                .patch(Patch::replace(span, format!("\"{word}\""))),
+        );
     }
 
     fn whole_names(&mut self, span: Span, label: &str) {
@@ -334,9 +346,8 @@ impl<'s> Lowerer<'s, '_> {
             self.error(
                 Diagnostic::error(Code::UnknownSetType, format!("there is no type `{}`", kind.node))
                     .label(kind.span, "")
-                    .help(did_you_mean(&kind.node, names).unwrap_or_else(|| {
-                        "the types are model, endpoint, ip, group, subject, purpose, basis and string".to_owned()
-                    })),
+                    .help("the types are model, endpoint, ip, group, subject, purpose, basis and string")
+                    .suggest(&kind.node, kind.span, names),
             );
         }
         known.map(|(_, kind)| *kind)

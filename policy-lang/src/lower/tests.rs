@@ -6,7 +6,6 @@ use crate::diagnostic::Diagnostic;
 use crate::limits::TESTS_MAX;
 use crate::program::{Expect, ExpectKind, ExpectedValue, ExpectedVerdict, Place, PolicyTest, RuleId, TestCall};
 use crate::source::{Span, Spanned};
-use crate::suggest::did_you_mean;
 use crate::syntax::{ExpectSyntax, Given, TestItem, Text, Wanted};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
@@ -130,7 +129,7 @@ impl<'s> Lowerer<'s, '_> {
             self.error(
                 Diagnostic::error(Code::UnknownRule, format!("there is no rule `{}`", name.node))
                     .label(name.span, "")
-                    .maybe_help(did_you_mean(&name.node, rules.keys().copied())),
+                    .suggest(&name.node, name.span, rules.keys().copied()),
             );
         }
         Some(RuleId(u32::try_from(*found?).ok()?))

@@ -274,10 +274,13 @@ impl<'s> Lowerer<'s, '_> {
 
     /// Always `None`, for the caller to return.
     pub(super) fn wrong_test(&mut self, test: Test<'_>, span: Span, is: &str) -> Option<Lowered> {
+        let end = test.map_or(span.end, |test| test.span.start);
+        let written = self.sources.files().get(span.file).and_then(|source| source.text.get(span.start..end));
+        let operand = Span { end: span.start + written.map_or(0, |text| text.trim_end().len()), ..span };
         self.error(match test {
             Some(test) => Diagnostic::error(Code::WrongTest, "this cannot be tested so")
-                .label(test.span, "")
-                .label(span, "")
+                .label(test.span, "no such test here")
+                .label(operand, "of this")
                 .help(format!("it is {is}")),
             None => Diagnostic::error(Code::NotACondition, "this alone is neither true nor false")
                 .label(span, "")

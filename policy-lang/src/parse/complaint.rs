@@ -5,7 +5,6 @@ use super::grammar::Rule;
 use crate::codes::Code;
 use crate::diagnostic::{Diagnostic, Patch};
 use crate::source::Span;
-use crate::suggest::{closest, did_you_mean};
 use pest::error::{Error, ErrorVariant, InputLocation};
 
 const ITEMS: [&str; 9] = ["policy", "import", "claim", "set", "let", "detector", "rule", "invariant", "test"];
@@ -17,15 +16,12 @@ const CLAUSES: [&str; 15] = [
 /// An item whose first word begins no item of this version.
 pub(super) fn unknown_item(word: &str, item: Span) -> Box<Diagnostic> {
     let span = Span { end: (item.start + word.len()).max(item.start + 1).min(item.end), ..item };
-    let help = closest(word, ITEMS).map_or_else(
-        || format!("a file is made of items that begin with {}", ITEMS.map(|item| format!("`{item}`")).join(", ")),
-        |found| format!("did you mean `{found}`?"),
-    );
+    let help = format!("a file is made of items that begin with {}", ITEMS.map(|item| format!("`{item}`")).join(", "));
     let message = match word {
         "" => "an item was expected here".to_owned(),
         word => format!("no item begins with `{word}`"),
     };
-    boxed(Diagnostic::error(Code::UnknownItem, message).label(span, "").help(help))
+    boxed(Diagnostic::error(Code::UnknownItem, message).label(span, "").help(help).suggest(word, span, ITEMS))
 }
 
 /// A text that the grammar refused.
@@ -56,7 +52,7 @@ pub(super) fn unexpected(error: &Error<Rule>, text: &str, item: Span) -> Box<Dia
         return boxed(
             Diagnostic::error(Code::SymbolForWord, format!("conditions use words: `{word}`, not `{found}`"))
                 .label(span, format!("write `{word}`"))
-                .patch(Patch::replace(Span { end: span.start + found.len(), ..span }, word)),
+                .patch(Patch::replace(span, spaced(word, text, at, found.len()))),
         );
     }
     let wanted = describe(expected);
@@ -66,11 +62,18 @@ pub(super) fn unexpected(error: &Error<Rule>, text: &str, item: Span) -> Box<Dia
         (found, "") => format!("`{found}` does not belong here"),
         (found, wanted) => format!("expected {wanted}, found `{found}`"),
     };
-    let help = match expected.contains(&Rule::set_type) || found.is_empty() {
-        true => None,
-        false => meant(found, expected),
-    };
-    boxed(Diagnostic::error(Code::Syntax, message).label(span, "").maybe_help(help))
+    let error = Diagnostic::error(Code::Syntax, message).label(span, "");
+    boxed(match expected.contains(&Rule::set_type) || found.is_empty() {
+        true => error,
+        false => meant(error, (found, span), expected, text, at),
+    })
+}
+
+/// A word in the place of a symbol, with spaces where it would touch what stands beside it.
+fn spaced(word: &str, text: &str, at: usize, length: usize) -> String {
+    let before = text.get(..at).is_some_and(|before| !before.ends_with([' ', '\t', '\n', '(']));
+    let after = text.get(at + length..).is_some_and(|after| !after.starts_with([' ', '\t', '\r', '\n', '(']));
+    format!("{}{word}{}", if before { " " } else { "" }, if after { " " } else { "" })
 }
 
 /// pest names a rule by its first word where that is all it tried; the rule itself says more.
@@ -136,18 +139,34 @@ fn word_for(found: &str) -> Option<&'static str> {
     }
 }
 
-fn meant(found: &str, expected: &[Rule]) -> Option<String> {
-    let words = expected.iter().flat_map(|rule| match words(*rule) {
-        [] => &[],
-        words => words,
-    });
+fn meant(error: Diagnostic, (found, span): (&str, Span), expected: &[Rule], text: &str, at: usize) -> Diagnostic {
+    let rest = text.get(at..).unwrap_or("");
+    let line = rest.split('\n').next().unwrap_or(rest);
+    let before = text.get(..at).unwrap_or("").trim_end();
     if found.starts_with('\'') {
-        return Some("strings stand in double quotes".to_owned());
+        let inner = line.get(1..).and_then(|line| line.split_once('\'')).map(|(inner, _)| inner);
+        let patch = inner
+            .filter(|inner| !inner.contains(['"', '\\']))
+            .map(|inner| Patch::replace(Span { end: span.start + inner.len() + 2, ..span }, format!("\"{inner}\"")));
+        return error.help("strings stand in double quotes").maybe_patch(patch);
     }
     if found == ";" {
-        return Some("clauses need no separator".to_owned());
+        return error.help("clauses need no separator").patch(Patch::replace(span, ""));
     }
-    did_you_mean(found, words.copied())
+    if expected.contains(&Rule::open_paren) && before.ends_with("group") && found.starts_with('"') {
+        let inner = line.get(1..).and_then(|line| line.split_once('"')).map(|(inner, _)| inner);
+        let patch = inner
+            .map(|inner| Patch::replace(Span { end: span.start + inner.len() + 2, ..span }, format!("(\"{inner}\")")));
+        return error.help("groups stand in brackets: group(\"…\")").maybe_patch(patch);
+    }
+    let closes = expected.contains(&Rule::close_brace) || expected.contains(&Rule::close_paren);
+    let is_entry = found.starts_with(|c: char| c == '"' || c == '~' || c.is_alphanumeric());
+    if expected.contains(&Rule::comma) && closes && expected.len() == 2 && is_entry {
+        let comma = Patch::insert(span.file, span.start - (at - before.len()), ",");
+        return error.help("entries are separated by commas").patch(comma);
+    }
+    let words = expected.iter().flat_map(|rule| words(*rule)).copied();
+    error.suggest(found, span, words)
 }
 
 /// The words a rule of the grammar may begin with, for suggestions.

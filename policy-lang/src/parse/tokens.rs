@@ -3,7 +3,7 @@
 use super::{Parsed, boxed};
 use crate::codes::Code;
 use crate::date::Date;
-use crate::diagnostic::Diagnostic;
+use crate::diagnostic::{Diagnostic, Patch};
 use crate::source::Span;
 use crate::syntax::{Number, Rate, Unit};
 use ipnet::IpNet;
@@ -88,7 +88,20 @@ pub(super) fn number(written: &str, span: Span) -> Parsed<Number> {
         "" => (None, 1),
         unit => {
             UNITS.iter().find(|(name, _, _)| *name == unit).map(|(_, unit, factor)| (Some(*unit), *factor)).ok_or_else(
-                || fail(format!("there is no unit `{unit}`"), "sizes: B KB KiB MB MiB GB GiB; times: s m h d w y"),
+                || {
+                    let error =
+                        fail(format!("there is no unit `{unit}`"), "sizes: B KB KiB MB MiB GB GiB; times: s m h d w y");
+                    // Only the case is wrong: that can be mended.
+                    let meant = UNITS.iter().find(|(name, _, _)| name.eq_ignore_ascii_case(unit));
+                    match meant {
+                        Some((name, _, _)) => boxed(
+                            error
+                                .help(format!("did you mean `{digits}{name}`?"))
+                                .patch(Patch::replace(span, format!("{digits}{name}"))),
+                        ),
+                        None => error,
+                    }
+                },
             )?
         }
     };
