@@ -101,6 +101,101 @@ fn files_and_findings_have_bounds() {
     assert_eq!(codes("rule a { alow }\n".repeat(1_000)).len(), 100);
 }
 
+/// What `check` says of a set, as codes with how often each stands there.
+fn checked(text: String) -> Vec<(&'static str, usize)> {
+    let loaded = load(vec![HEADER.to_owned() + &text]).unwrap();
+    let mut counts: Vec<(&str, usize)> = Vec::new();
+    for found in loaded.check() {
+        match counts.iter_mut().find(|(code, _)| *code == found.code) {
+            Some((_, count)) => *count += 1,
+            None => counts.push((found.code, 1)),
+        }
+    }
+    counts
+}
+
+#[test]
+fn ten_thousand_rules_are_checked() {
+    let rules =
+        |rule: &dyn Fn(usize) -> String| (0..10_000).map(|n| format!("rule r{n} {{ {} }}\n", rule(n))).collect();
+    // Each about a model of its own: nothing to say, and no pair is asked twice.
+    assert_eq!(checked(rules(&|n| format!("when model == \"m{n}\" and request.size > {n} allow"))), []);
+    assert_eq!(checked(rules(&|n| format!("when identity in group(\"g{n}\") record at least full allow"))), []);
+    // All the same: as many findings as are shown.
+    assert_eq!(checked(rules(&|_| "allow".to_owned())), [("SP0915", 100)]);
+    // Nothing to tell them apart by but ranges: the bound on work is hit, and that is said.
+    let found = checked(
+        rules(&|n| format!("when request.size == {n} or request.size == {} retain at least {n}s", n + 1))
+            .replace("least 0s", "least 1s"),
+    );
+    assert!(found.iter().any(|(code, _)| *code == "SP0920"), "{found:?}");
+    // Bounds against bounds.
+    let bound = |n: usize| if n.is_multiple_of(2) { "at least full" } else { "at most metadata" };
+    let found = checked(rules(&|n| format!("when model == \"m{n}\" record {}", bound(n))));
+    assert!(found.iter().all(|(code, _)| *code == "SP0920"), "{found:?}");
+}
+
+#[test]
+fn quotes_and_brackets_without_end() {
+    for (text, code) in [
+        ("\"".repeat((1 << 20) - 100), "SP0101"),
+        ("\"\n".repeat((1 << 19) - 100), "SP0106"),
+        ("'".repeat((1 << 20) - 100), "SP0101"),
+        (")".repeat((1 << 20) - 100), "SP0109"),
+        ("{".repeat((1 << 20) - 100), "SP0110"),
+        ("/".repeat((1 << 20) - 100), ""),
+        (format!("rule a {{ deny {}", "\"x\" ".repeat(200_000)), "SP0108"),
+        (format!("rule a {{ when {} allow }}", "model ".repeat(150_000)), "SP0101"),
+        (format!("rule a {{ when model in {{ {} }} allow }}", "\"x\" ".repeat(200_000)), "SP0101"),
+    ] {
+        let found = codes(text);
+        assert!(found.len() <= 100);
+        match code {
+            "" => assert_eq!(found, Vec::<&str>::new()),
+            code => assert!(found.contains(&code), "{found:?} instead of {code}"),
+        }
+    }
+}
+
+#[test]
+fn regular_expressions_that_explode() {
+    for bomb in [
+        r"(a{1000}){1000}",
+        r"((a*)*)*{1000}{1000}",
+        r"(\w{100}){100}",
+        r"[\s\S]{0,100000}",
+        r"(((((a{9}){9}){9}){9}){9}){9}",
+    ] {
+        let found = codes(format!("rule a {{ when request.text matches /{bomb}/ allow }}"));
+        assert!(matches!(found.as_slice(), ["SP0401" | "SP0402"]), "{bomb}: {found:?}");
+    }
+    // Linear by construction, whatever it would cost elsewhere.
+    assert_eq!(codes("rule a { when request.text matches /(a+)+$/ allow }".to_owned()), Vec::<&str>::new());
+}
+
+#[test]
+fn long_chains_of_imports() {
+    let file = |n: usize| match n {
+        0 => format!("{HEADER}import \"1.policy\" as next\nrule a {{ when model in next.all allow }}"),
+        n => format!("import \"{}.policy\" as next\nset all : model = {{ \"x{n}\" }}", n + 1),
+    };
+    let mut texts: Vec<String> = (0..2_000).map(file).collect();
+    texts.push("set all : model = { \"end\" }".to_owned());
+    assert!(load(texts.clone()).is_ok());
+    // The same chain biting its tail.
+    *texts.last_mut().unwrap() = "import \"1.policy\" as next\nset all : model = { \"end\" }".to_owned();
+    let found = load(texts).unwrap_err();
+    assert_eq!(found.list.iter().map(|d| d.code).collect::<Vec<_>>(), ["SP0212"]);
+    // Sets through all of them are bounded like every chain of definitions.
+    let deep = |n: usize| match n {
+        0 => format!("{HEADER}import \"1.policy\" as next\nrule a {{ when model in next.all allow }}"),
+        100 => "set all : model = { \"end\" }".to_owned(),
+        n => format!("import \"{}.policy\" as next\nset all : model = {{ next.all, \"{n}\" }}", n + 1),
+    };
+    let found = load((0..=100).map(deep).collect()).unwrap_err();
+    assert_eq!(found.list[0].code, "SP0110");
+}
+
 /// Every part of the language and some of what it is not.
 const PIECES: [&str; 40] = [
     "rule",
@@ -147,7 +242,11 @@ const PIECES: [&str; 40] = [
 
 fn is_shown(texts: Vec<String>) {
     let found = match load(texts) {
-        Ok(loaded) => loaded.diagnostics(),
+        Ok(loaded) => {
+            let mut found = loaded.diagnostics();
+            found.list.extend(loaded.check());
+            found
+        }
         Err(found) => {
             assert!(!found.list.is_empty());
             assert!(!found.to_string().is_empty());
@@ -157,6 +256,7 @@ fn is_shown(texts: Vec<String>) {
     assert!(found.list.iter().all(|d| d.code != "SP0999"), "{}", found.render_all(false));
     assert!(!found.render_all(true).is_empty());
     assert!(found.to_json().is_array());
+    assert!(found.to_sarif().is_object());
 }
 
 proptest! {
