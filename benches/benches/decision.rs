@@ -82,7 +82,7 @@ fn program(count: u32) -> Program {
             } else {
                 Effect::Allow
             }],
-            ..Rule::default()..Rule::default()
+            ..Rule::default()
         });
     }
     Program { name: "bench".to_owned(), version: 1, digest: "00".to_owned(), rules, atoms, ..Program::default() }
