@@ -182,7 +182,9 @@ fn load(sources: Sources, cache: Option<&mut Cache>) -> Result<Loaded, Diagnosti
 fn check_bounds(sources: &Sources) -> Result<(), Box<Diagnostic>> {
     let files = sources.files();
     if files.is_empty() {
-        return Err(Box::new(Diagnostic::error(Code::NoFiles, "there is no policy file")));
+        return Err(Box::new(
+            Diagnostic::error(Code::NoFiles, "there is no policy file").help("policy files end in `.policy`"),
+        ));
     }
     if files.len() > FILES_MAX {
         return Err(Box::new(Diagnostic::error(

@@ -16,7 +16,8 @@ pub(crate) fn closest<'c>(word: &str, candidates: impl IntoIterator<Item = &'c s
 
 /// Whether a word is so like another that it is surely meant.
 fn is_surely(word: &str, found: &str) -> bool {
-    distance(word, found) * 4 <= word.chars().count()
+    let (distance, length) = (distance(word, found), word.chars().count());
+    distance * 4 <= length || (distance == 1 && length >= 3)
 }
 
 impl Diagnostic {

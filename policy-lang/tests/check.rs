@@ -198,3 +198,13 @@ fn contradictions_by_text_are_warnings() {
     );
     assert_eq!(severities("rule a { record at least full } rule b { record at most metadata }"), ["Error"]);
 }
+
+/// What is shown to others has no findings itself.
+#[test]
+fn examples_have_no_findings() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples");
+    let loaded = policy_lang::load_path(&root.join("quickstart.policy")).unwrap();
+    let mut found = loaded.diagnostics();
+    found.list.extend(loaded.check());
+    assert!(found.list.is_empty(), "{}", found.render_all(false));
+}

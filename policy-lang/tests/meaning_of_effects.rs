@@ -142,7 +142,7 @@ fn claims_have_types_defaults_and_keys() {
     };
     assert!(matches!(decide(policy, &with(&[])).verdict, Verdict::Deny(_)));
     let mfa = ("mfa", ClaimValue::Bool(true));
-    assert_eq!(decide(policy, &with(&[mfa.clone()])).verdict, Verdict::Forward);
+    assert_eq!(decide(policy, &with(std::slice::from_ref(&mfa))).verdict, Verdict::Forward);
     let high = ("https://example.com/level", ClaimValue::Int(3));
     assert_eq!(denial(decide(policy, &with(&[mfa.clone(), high]))).text, "Too high.");
     let red = ("teams", ClaimValue::List(vec!["blue".to_owned(), "red".to_owned()]));

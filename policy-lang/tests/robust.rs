@@ -130,7 +130,7 @@ fn ten_thousand_rules_are_checked() {
     );
     assert!(found.iter().any(|(code, _)| *code == "SP0920"), "{found:?}");
     // Bounds against bounds.
-    let bound = |n: usize| if n % 2 == 0 { "at least full" } else { "at most metadata" };
+    let bound = |n: usize| if n.is_multiple_of(2) { "at least full" } else { "at most metadata" };
     let found = checked(rules(&|n| format!("when model == \"m{n}\" record {}", bound(n))));
     assert!(found.iter().all(|(code, _)| *code == "SP0920"), "{found:?}");
 }

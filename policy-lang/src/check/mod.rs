@@ -73,7 +73,7 @@ pub(crate) fn findings(program: &Program, outlines: &[Outline]) -> Vec<Diagnosti
         let count = checker.undecided;
         let mut note = Diagnostic::warning(
             Code::NotDecided,
-            format!("{count} questions about this set were not decided within the bound on work"),
+            format!("questions about this set that were not decided within the bound on work: {count}"),
         )
         .help("nothing is claimed where a bound was hit; a smaller set, or simpler conditions, can be checked whole");
         if let Some(span) = checker.outlines.first().and_then(|outline| outline.name) {

@@ -186,12 +186,20 @@ fn first_label(cover: Cover) -> &'static str {
     }
 }
 
+/// Whether callers may hear a text of the rule.
+fn speaks(rule: &Rule) -> bool {
+    let text =
+        |effect: &Effect| matches!(effect, Effect::Deny { .. } | Effect::RequirePurpose(_) | Effect::LimitField { .. });
+    rule.effects.iter().any(text)
+}
+
 /// What the effects of the second rule would make of the first, were both to hold.
 fn relation((id, rule): (usize, &Rule), (other, stronger): (usize, &Rule)) -> Option<Relation> {
     if rule.phase != stronger.phase {
         return None;
     }
-    if contains(stronger, rule) {
+    // The caller hears the lowest name: without a rule that speaks, a third one between the two might.
+    if contains(stronger, rule) && (other < id || !speaks(rule)) {
         return Some(Relation::Redundant);
     }
     let denies = |rule: &Rule| rule.effects.iter().any(|effect| matches!(effect, Effect::Deny { .. }));

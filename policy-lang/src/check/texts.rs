@@ -64,7 +64,7 @@ pub(super) fn is_in(set: &StrSet, text: &str) -> bool {
 }
 
 fn simplest(glob: &str) -> [String; 2] {
-    [glob.replace('*', "x").replace('?', "x"), glob.replace('*', "").replace('?', "x")]
+    [glob.replace(['*', '?'], "x"), glob.replace('*', "").replace('?', "x")]
 }
 
 /// Where a text so far stands in every glob: the positions it may have reached.

@@ -78,10 +78,13 @@ pub(crate) fn lower(items: &[(usize, Item)], sources: &Sources, errors: &mut Vec
     warnings.extend(lowerer.unused(sources));
     let (atoms, expiries) = (std::mem::take(&mut lowerer.atoms), std::mem::take(&mut lowerer.expiries));
     if rules.len() > RULES_MAX {
-        errors.push(Diagnostic::error(
-            Code::TooManyRules,
-            format!("the set has {} rules, the limit is {RULES_MAX}", rules.len()),
-        ));
+        errors.push(
+            Diagnostic::error(
+                Code::TooManyRules,
+                format!("the set has {} rules, the limit is {RULES_MAX}", rules.len()),
+            )
+            .help("rules that differ in a name only are one rule with a set"),
+        );
     }
     if members.headers.is_empty() && !syntax_errors {
         errors.push(

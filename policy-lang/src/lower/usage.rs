@@ -68,7 +68,8 @@ impl Lowerer<'_, '_> {
                 if !is_used {
                     warnings.push(
                         Diagnostic::warning(code, format!("no rule uses the {what} `{}`", name.node))
-                            .label(name.span, ""),
+                            .label(name.span, "")
+                            .help("remove it, or use it"),
                     );
                 }
             }

@@ -33,7 +33,8 @@ impl Context {
             if members.insert(name, value).is_some() {
                 return Err(boxed(
                     Diagnostic::error(Code::DuplicateMember, "this member stands twice in its object")
-                        .label(self.at(&key), ""),
+                        .label(self.at(&key), "the second")
+                        .help("which of the two counts would be anyone's guess: keep one"),
                 ));
             }
         }

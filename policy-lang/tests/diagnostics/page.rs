@@ -21,13 +21,14 @@ const INTRODUCTION: &str = "\
 <!-- Made by policy-lang/tests/diagnostics.rs from its golden files; do not edit. -->
 
 Every finding has a code that stays the same from release to release, a place, and what to do. Errors (`error[…]`) keep a set from being
-used; warnings (`warning[…]`) say what is probably not as meant. `sallyport policy check --format json` and `--format sarif` give the same
+used, but for SP0511, which only the check finds: a gateway that loads such a set keeps more. Warnings (`warning[…]`) say what is probably
+not as meant. `sallyport policy check --format json` and `--format sarif` give the same
 to machines; where a change is surely meant it is in the finding as a patch.
 
 ## What is decided, and what is not
 
-`policy check` decides whether some call meets a condition. It is complete for sets, globs, ranges of numbers and dates, networks, groups,
-scopes, claims and presence. What a text holds (`matches`, `contains`, `finds`) is taken as free: two tests of text never contradict each
+`policy check` decides whether some call meets a condition. It is complete for sets, ranges of numbers and dates, networks, groups,
+scopes, claims and presence, and for globs as far as their bounds go. What a text holds (`matches`, `contains`, `finds`) is taken as free: two tests of text never contradict each
 other, and a condition that only a text could decide is not reported. Values at JSON paths with wildcards, and paths that lie within one
 another, are taken as independent.
 
