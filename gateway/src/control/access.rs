@@ -107,7 +107,7 @@ async fn authorised(parts: &Parts, control: &Control, needed: Role) -> Result<Id
 /// Who asks: by a token, as callers of the gateway do, or by the console's session.
 pub(super) async fn authenticated(parts: &Parts, control: &Control) -> Result<Identity, ApiError> {
     let shared = &control.shared;
-    let token = match presented(|name| parts.headers.get_all(name).iter().map(axum::http::HeaderValue::as_bytes)) {
+    let token = match presented(parts.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes()))) {
         Ok(token) => token,
         Err(IdentityError::Missing) => return sessions::of_request(parts, control),
         Err(error) => return Err(error.into()),
