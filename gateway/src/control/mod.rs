@@ -31,7 +31,7 @@ use cookies::Cookies;
 use http::Http;
 use identity_files::IdentityFiles;
 use journal::Journal;
-use login::{Logins, Provider};
+use login::Provider;
 use sessions::Sessions;
 use std::net::SocketAddr;
 use std::sync::{Arc, mpsc as std_mpsc};
@@ -98,7 +98,6 @@ struct Control {
     deciding: Mutex<()>,
     sessions: Sessions,
     cookies: Cookies,
-    logins: Logins,
     /// Where people sign in, if that is configured.
     provider: Option<Provider>,
     http: Arc<Http>,
@@ -155,7 +154,6 @@ async fn run(
     let control = Arc::new(Control {
         sessions: Sessions::default(),
         cookies: Control::make_cookies(&shared),
-        logins: Logins::default(),
         provider,
         http: Arc::clone(&http),
         shared: Arc::clone(&shared),
