@@ -102,6 +102,12 @@ extracts!(Approver, Role::Approver, identity => Self(identity));
 extracts!(Auditor, Role::Auditor, identity => Self(identity));
 extracts!(Admin, Role::Admin, identity => Self(identity));
 
+/// Whether someone asks who may look. Not to be is no refusal, so nothing is written down.
+pub(super) async fn is_viewer(parts: &Parts, control: &Control) -> bool {
+    let roles = &control.shared.config.admin.roles;
+    authenticated(parts, control).await.is_ok_and(|identity| may(&identity, roles, Role::Viewer))
+}
+
 /// The caller, if the role is theirs; a refusal is written down.
 async fn authorised(parts: &Parts, control: &Control, needed: Role) -> Result<Identity, ApiError> {
     let authorised = match authenticated(parts, control).await {
@@ -122,9 +128,9 @@ async fn authorised(parts: &Parts, control: &Control, needed: Role) -> Result<Id
 }
 
 /// Who asks: by a token, as callers of the gateway do, or by the console's session.
-pub(super) async fn authenticated(parts: &Parts, control: &Control) -> Result<Identity, ApiError> {
+async fn authenticated(parts: &Parts, control: &Control) -> Result<Identity, ApiError> {
     let shared = &control.shared;
-    let token = match presented(|name| parts.headers.get_all(name).iter().map(axum::http::HeaderValue::as_bytes)) {
+    let token = match presented(parts.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes()))) {
         Ok(token) => token,
         Err(IdentityError::Missing) => return sessions::of_request(parts, control),
         Err(error) => return Err(error.into()),

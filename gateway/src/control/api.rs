@@ -73,7 +73,7 @@ pub(super) fn router(control: Arc<Control>) -> Router {
 
 pub(super) type Shared = State<Arc<Control>>;
 
-/// Whether calls are served, and what speaks against it. Why a policy set was refused is only told to verified callers,
+/// Whether calls are served, and what speaks against it. Why a policy set was refused is only told to those who may look,
 /// since it shows the policy's text.
 async fn ready(State(control): Shared, parts: axum::http::request::Parts) -> Response {
     let shared = &control.shared;
@@ -91,9 +91,7 @@ async fn ready(State(control): Shared, parts: axum::http::request::Parts) -> Res
         "policy_generation": shared.policy.generation(),
         "policy_current": last_error.is_none(),
     });
-    // Asked for all the time by probes without a token, which is no refusal worth a record.
-    let verified = access::authenticated(&parts, &control).await.is_ok();
-    if let (true, Some(fields)) = (verified, body.as_object_mut()) {
+    if let (true, Some(fields)) = (access::is_viewer(&parts, &control).await, body.as_object_mut()) {
         fields.insert("issuers".to_owned(), issuers.into());
         fields.insert("policy_last_error".to_owned(), json!(last_error.as_deref()));
     }

@@ -55,6 +55,11 @@ impl Cookies {
         self.header(kind, format!("{id}.{tag}"), life)
     }
 
+    /// A secret that goes with an id, the same whenever it is asked for, and known to nobody else.
+    pub(super) fn derived(&self, purpose: &str, id: &str) -> String {
+        URL_SAFE_NO_PAD.encode(hmac::sign(&self.key, &[purpose.as_bytes(), &[1], id.as_bytes()].concat()))
+    }
+
     /// The header that removes it.
     pub(super) fn clear(&self, kind: Kind) -> Option<HeaderValue> {
         self.header(kind, String::new(), Duration::ZERO)

@@ -35,19 +35,20 @@ pub(super) struct Answer {
     pub(super) max_age: Option<Duration>,
 }
 
-/// A client of another server. Made when it is first needed: a gateway with files alone needs no root certificates.
+/// Clients of other servers. Made when they are first needed: a gateway with files alone needs no root certificates.
 #[derive(Debug, Default)]
 pub(super) struct Http {
-    client: OnceLock<Client>,
+    reading: OnceLock<Client>,
+    /// Follows no redirect: a form has a secret in it, which goes to the configured address or nowhere.
+    posting: OnceLock<Client>,
 }
 
 impl Http {
     pub(super) async fn get(&self, url: &str) -> Result<Answer, HttpError> {
-        read(url, self.client()?.get(url).header(ACCEPT, "application/json")).await
+        read(url, client(&self.reading, within_the_host())?.get(url).header(ACCEPT, "application/json")).await
     }
 
-    /// Posts a form; `basic` is the id and secret of a client (RFC 6749 §2.3.1). Never redirected with its secret: the form
-    /// goes to `url` or nowhere.
+    /// Posts a form; `basic` is the id and secret of a client (RFC 6749 §2.3.1).
     pub(super) async fn post_form(
         &self,
         url: &str,
@@ -55,7 +56,7 @@ impl Http {
         basic: Option<(&str, &Secret)>,
     ) -> Result<Answer, HttpError> {
         let body = form_urlencoded::Serializer::new(String::new()).extend_pairs(form).finish();
-        let mut request = self.client()?.post(url);
+        let mut request = client(&self.posting, redirect::Policy::none())?.post(url);
         request = request.header(CONTENT_TYPE, "application/x-www-form-urlencoded").header(ACCEPT, "application/json");
         if let Some((id, secret)) = basic {
             let encoded = |part: &str| form_urlencoded::byte_serialize(part.as_bytes()).collect::<String>();
@@ -66,25 +67,29 @@ impl Http {
         }
         read(url, request.body(body)).await
     }
+}
 
-    fn client(&self) -> Result<&Client, HttpError> {
-        if let Some(client) = self.client.get() {
-            return Ok(client);
-        }
-        let redirects = redirect::Policy::custom(|attempt| {
-            let read_only = attempt.previous().len() <= REDIRECTS_MAX;
-            let same_host = attempt.previous().last().is_some_and(|last| last.host_str() == attempt.url().host_str());
-            let downgraded = attempt.previous().last().is_some_and(|last| last.scheme() == "https")
-                && attempt.url().scheme() != "https";
-            if read_only && same_host && !downgraded { attempt.follow() } else { attempt.stop() }
-        });
-        let client = Client::builder()
-            .timeout(REQUEST_TIMEOUT)
-            .redirect(redirects)
-            .user_agent(concat!("sallyport/", env!("CARGO_PKG_VERSION")))
-            .build()?;
-        Ok(self.client.get_or_init(|| client))
+fn client(made: &OnceLock<Client>, redirects: redirect::Policy) -> Result<&Client, HttpError> {
+    if let Some(client) = made.get() {
+        return Ok(client);
     }
+    let client = Client::builder()
+        .timeout(REQUEST_TIMEOUT)
+        .redirect(redirects)
+        .user_agent(concat!("sallyport/", env!("CARGO_PKG_VERSION")))
+        .build()?;
+    Ok(made.get_or_init(|| client))
+}
+
+/// Documents may move on their host, but not to another one, and not out of TLS.
+fn within_the_host() -> redirect::Policy {
+    redirect::Policy::custom(|attempt| {
+        let few = attempt.previous().len() <= REDIRECTS_MAX;
+        let last = attempt.previous().last();
+        let same_host = last.is_some_and(|last| last.host_str() == attempt.url().host_str());
+        let downgraded = last.is_some_and(|last| last.scheme() == "https") && attempt.url().scheme() != "https";
+        if few && same_host && !downgraded { attempt.follow() } else { attempt.stop() }
+    })
 }
 
 async fn read(url: &str, request: RequestBuilder) -> Result<Answer, HttpError> {

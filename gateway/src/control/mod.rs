@@ -33,7 +33,7 @@ use cookies::Cookies;
 use http::Http;
 use identity_files::IdentityFiles;
 use journal::Journal;
-use login::{Logins, Provider};
+use login::Provider;
 use sessions::Sessions;
 use std::net::SocketAddr;
 use std::sync::{Arc, mpsc as std_mpsc};
@@ -100,7 +100,6 @@ struct Control {
     deciding: Mutex<()>,
     sessions: Sessions,
     cookies: Cookies,
-    logins: Logins,
     /// Where people sign in, if that is configured.
     provider: Option<Provider>,
     http: Arc<Http>,
@@ -157,7 +156,6 @@ async fn run(
     let control = Arc::new(Control {
         sessions: Sessions::default(),
         cookies: Control::make_cookies(&shared),
-        logins: Logins::default(),
         provider,
         http: Arc::clone(&http),
         shared: Arc::clone(&shared),

@@ -46,14 +46,14 @@ pub(super) fn find_route(core: &Core, call: &mut Call) -> Result<(), CallError> 
 pub(super) async fn identify(core: &Core, call: &mut Call) -> Result<(), CallError> {
     let fields = &call.head.fields;
     let now_unix_s = core.shared.clock.unix_s();
-    let credential = presented(|name| fields.all(name));
+    let credential = presented(fields.iter());
     let remembered =
         credential.ok().and_then(|token| core.tokens.borrow_mut().get(&core.shared.verifier, token, now_unix_s));
     let caller = match remembered {
         Some(caller) => caller,
         None => identify_afresh(core, call.peer.ip(), credential, now_unix_s).await?,
     };
-    call.declared = caller.declared.with_headers(|name| fields.all(name)).map_err(|name| {
+    call.declared = caller.declared.with_headers(fields.iter()).map_err(|name| {
         let message = format!("The header {name} stands there twice, or its value is not plain text of at most {STATED_BYTES_MAX} characters.");
         CallError::new(ErrorKind::BadRequest, "bad_header", message)
     })?;

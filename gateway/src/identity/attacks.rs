@@ -212,6 +212,18 @@ fn what_two_parsers_read_differently() {
         ("claims that are no JSON", sign(header, "hello")),
         ("claims in UTF-16", sign(header, "\u{feff}{}")),
         ("nothing at all", "..".to_owned()),
+        ("no header", idp.token(&claims()).split_once('.').map(|(_, rest)| format!(".{rest}")).unwrap()),
+        ("no claims", {
+            let token = idp.token(&claims());
+            let parts: Vec<&str> = token.split('.').collect();
+            format!("{}..{}", parts[0], parts[2])
+        }),
+        ("an empty part more", format!("{}.", idp.token(&claims()))),
+        ("the JSON serialisation", {
+            let token = idp.token(&claims());
+            let parts: Vec<&str> = token.split('.').collect();
+            json!({ "payload": parts[1], "signatures": [{ "protected": parts[0], "signature": parts[2] }] }).to_string()
+        }),
         ("two parts", "a.b".to_owned()),
         ("four parts", format!("{}.x", idp.token(&claims()))),
         ("five parts, as an encrypted token has", "a.b.c.d.e".to_owned()),

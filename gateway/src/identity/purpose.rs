@@ -75,28 +75,34 @@ impl Declared {
     /// With what headers say where nothing better is known; `None` if they say nothing. A header never replaces what the
     /// issuer or the gateway said.
     ///
+    /// `lines` are the call's header lines as received; names in any case.
+    ///
     /// # Errors
     /// The name of a header that stands there twice, or whose value is empty, too long, or not plain visible ASCII.
-    pub fn with_headers<'a, I>(&self, headers: impl Fn(&'static str) -> I) -> Result<Option<Self>, &'static str>
-    where
-        I: Iterator<Item = &'a [u8]>,
-    {
-        let mut more = None;
-        for name in [PURPOSE_HEADER, BASIS_HEADER, DATA_SUBJECT_HEADER] {
-            let mut values = headers(name);
-            let Some(value) = values.next() else { continue };
-            let good =
-                (1..=STATED_BYTES_MAX).contains(&value.len()) && value.iter().all(|byte| (b' '..=b'~').contains(byte));
-            let text = std::str::from_utf8(value).ok().filter(|_| good && values.next().is_none()).ok_or(name)?;
-            let declared: &mut Self = more.get_or_insert_with(|| self.clone());
-            let slot = match name {
-                PURPOSE_HEADER => &mut declared.purpose,
-                BASIS_HEADER => &mut declared.basis,
-                _ => &mut declared.data_subject,
-            };
-            slot.get_or_insert_with(|| Stated { value: text.to_owned(), by: StatedBy::Header });
+    pub fn with_headers<'n, 'a>(
+        &self,
+        lines: impl Iterator<Item = (&'n str, &'a [u8])>,
+    ) -> Result<Option<Self>, &'static str> {
+        let mut said: [Option<&'a [u8]>; HEADERS.len()] = [None; HEADERS.len()];
+        for (name, value) in lines {
+            let Some(index) = HEADERS.iter().position(|own| own.eq_ignore_ascii_case(name)) else { continue };
+            let (Some(slot), Some(name)) = (said.get_mut(index), HEADERS.get(index)) else { continue };
+            let plain = value.iter().all(|byte| (b' '..=b'~').contains(byte));
+            if slot.replace(value).is_some() || !plain || !(1..=STATED_BYTES_MAX).contains(&value.len()) {
+                return Err(name);
+            }
         }
-        Ok(more)
+        if said.iter().all(Option::is_none) {
+            return Ok(None);
+        }
+        let mut declared = self.clone();
+        let slots = [&mut declared.purpose, &mut declared.basis, &mut declared.data_subject];
+        for (slot, value) in slots.into_iter().zip(said) {
+            if let (None, Some(value)) = (&slot, value) {
+                *slot = Some(Stated { value: String::from_utf8_lossy(value).into_owned(), by: StatedBy::Header });
+            }
+        }
+        Ok(Some(declared))
     }
 }
 
@@ -107,6 +113,9 @@ pub const BASIS_HEADER: &str = "x-sallyport-basis";
 /// The header that names the person whom the call is about.
 pub const DATA_SUBJECT_HEADER: &str = "x-sallyport-data-subject";
 
+/// In the order of the fields of [`Declared`].
+const HEADERS: [&str; 3] = [PURPOSE_HEADER, BASIS_HEADER, DATA_SUBJECT_HEADER];
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -116,11 +125,8 @@ mod tests {
         Some(Stated { value: value.to_owned(), by })
     }
 
-    fn headers<'a>(lines: &'a [(&'a str, &'a str)]) -> impl Fn(&'static str) -> std::vec::IntoIter<&'a [u8]> {
-        move |name| {
-            let values: Vec<&[u8]> = lines.iter().filter(|(n, _)| *n == name).map(|(_, v)| v.as_bytes()).collect();
-            values.into_iter()
-        }
+    fn headers<'a>(lines: &'a [(&'a str, &'a str)]) -> impl Iterator<Item = (&'a str, &'a [u8])> {
+        lines.iter().map(|(name, value)| (*name, value.as_bytes()))
     }
 
     #[test]

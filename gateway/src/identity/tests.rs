@@ -351,3 +351,27 @@ fn an_issuers_answer_about_an_opaque_token() {
         Err(IdentityError::IssuerUnavailable)
     );
 }
+
+#[test]
+fn one_issuers_keys_prove_nothing_about_another() {
+    let (first, second) = (Idp::new(), Idp::new());
+    let other = Issuer { url: "https://other.example.com".to_owned(), groups_prefix: "other:".to_owned(), ..issuer() };
+    let verifier = Verifier::new(&[issuer(), other], &IdentitySettings::default());
+    verifier.install(0, first.key_set(), NOW);
+    verifier.install(1, second.key_set(), NOW);
+    let elsewhere = with("iss", json!("https://other.example.com"));
+    assert_eq!(verifier.verify(&first.token(&claims()), NOW).unwrap().groups, names(&["a", "b"]));
+    assert_eq!(verifier.verify(&second.token(&elsewhere), NOW).unwrap().groups, names(&["other:a", "other:b"]));
+    assert_eq!(verifier.verify(&first.token(&elsewhere), NOW), Err(IdentityError::BadSignature));
+    assert_eq!(verifier.verify(&second.token(&claims()), NOW), Err(IdentityError::BadSignature));
+}
+
+#[test]
+fn an_id_token_counts_only_for_the_login_that_asked_for_it() {
+    let idp = Idp::new();
+    let verifier = idp.verifier();
+    let token = idp.token(&with("nonce", json!("n-1")));
+    assert_eq!(verifier.verify_id_token(&token, "n-1", NOW).unwrap().subject, "alice");
+    assert_eq!(verifier.verify_id_token(&token, "n-2", NOW), Err(IdentityError::Malformed));
+    assert_eq!(verifier.verify_id_token(&idp.token(&claims()), "n-1", NOW), Err(IdentityError::Malformed));
+}

@@ -5,7 +5,7 @@ mod development;
 mod oidc;
 mod pages;
 
-pub(super) use oidc::{Logins, Provider};
+pub(super) use oidc::Provider;
 
 use super::Control;
 use super::access;

@@ -1,8 +1,11 @@
 //! OpenID Connect: authorization code with PKCE (OpenID Connect Core §3.1, RFC 7636, RFC 9700). What comes back from the
-//! browser counts only in the browser that began, once, within ten minutes.
+//! browser counts only in the browser that began, within ten minutes, and once: the issuer takes a code once.
+//!
+//! Nothing is kept of a login that is under way, so nobody can fill it up: its state lies in the browser's signed cookie, and
+//! nonce and code verifier are derived from it.
 
 use super::super::Control;
-use super::super::cookies::{self, Kind};
+use super::super::cookies::{self, Cookies, Kind};
 use super::super::error::ApiError;
 use super::super::http::{Http, HttpError};
 use super::super::keys::{self, Discovery, KeysError};
@@ -16,14 +19,13 @@ use axum::response::{IntoResponse, Response};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Deserialize;
-use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 /// How long a login may take.
 const LOGIN_WITHIN: Duration = Duration::from_mins(10);
-/// Logins that are under way at a time.
-const LOGINS_MAX: usize = 1000;
+/// How long a discovery document counts, in seconds: whoever asks for /login must not make us ask the issuer each time.
+const DISCOVERY_FOR_S: u64 = 300;
 
 /// The issuer that people sign in at.
 #[derive(Debug)]
@@ -34,20 +36,17 @@ pub(crate) struct Provider {
     /// Checks its ID tokens; its keys are kept fresh like those of other issuers.
     pub(crate) verifier: Arc<Verifier>,
     http: Arc<Http>,
+    /// The discovery document, and until when it counts.
+    discovered: Mutex<Option<(Discovery, u64)>>,
 }
 
-/// Logins that are under way, by their state.
-#[derive(Debug, Default)]
-pub(crate) struct Logins {
-    by_state: Mutex<HashMap<String, UnderWay>>,
-}
-
-#[derive(Debug)]
+/// A login that is under way.
 struct UnderWay {
+    /// When it began (seconds since 1970), and what nobody can guess.
+    state: String,
     nonce: String,
     /// The secret that the code is bound to (RFC 7636 §4.1).
     code_verifier: String,
-    ends_at_unix_s: u64,
 }
 
 /// Why nobody is signed in.
@@ -65,8 +64,8 @@ enum LoginError {
     IdToken(#[from] IdentityError),
     #[error("the ID token was given to another application")]
     OtherClient,
-    #[error("too many logins are under way")]
-    TooMany,
+    #[error("the machine has no randomness")]
+    NoRandomness,
     #[error("this login was not begun in this browser, or not within ten minutes; begin again at /login")]
     NotBegun,
     #[error("the issuer said no: {0}")]
@@ -87,15 +86,25 @@ impl Provider {
             redirect_uri: format!("{url}/login/callback"),
             login: login.clone(),
             http,
+            discovered: Mutex::default(),
         }
     }
 
-    async fn discovered(&self) -> Result<Discovery, LoginError> {
-        Ok(keys::discover(&self.http, &self.login.issuer.url).await?)
+    async fn discovered(&self, now_unix_s: u64) -> Result<Discovery, LoginError> {
+        let held = self.discovered.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some((discovery, until)) = held
+            && now_unix_s < until
+        {
+            return Ok(discovery);
+        }
+        let discovery = keys::discover(&self.http, &self.login.issuer.url).await?;
+        *self.discovered.lock().unwrap_or_else(PoisonError::into_inner) =
+            Some((discovery.clone(), now_unix_s + DISCOVERY_FOR_S));
+        Ok(discovery)
     }
 
     /// Where the browser goes to (RFC 6749 §4.1.1).
-    fn authorization_url(&self, endpoint: &str, state: &str, login: &UnderWay) -> String {
+    fn authorization_url(&self, endpoint: &str, login: &UnderWay) -> String {
         let challenge = URL_SAFE_NO_PAD.encode(digest(&SHA256, login.code_verifier.as_bytes()));
         let mut scopes = self.login.scopes.clone();
         if !scopes.iter().any(|scope| scope == "openid") {
@@ -106,7 +115,7 @@ impl Provider {
             .append_pair("client_id", &self.login.client_id)
             .append_pair("redirect_uri", &self.redirect_uri)
             .append_pair("scope", &scopes.join(" "))
-            .append_pair("state", state)
+            .append_pair("state", &login.state)
             .append_pair("nonce", &login.nonce)
             .append_pair("code_challenge", &challenge)
             .append_pair("code_challenge_method", "S256")
@@ -117,7 +126,8 @@ impl Provider {
 
     /// Exchanges the code (RFC 6749 §4.1.3) and reads who signed in.
     async fn redeem(&self, code: &str, login: &UnderWay, now_unix_s: u64) -> Result<Identity, LoginError> {
-        let endpoint = self.discovered().await?.token_endpoint.ok_or(LoginError::NoEndpoint("token_endpoint"))?;
+        let endpoint =
+            self.discovered(now_unix_s).await?.token_endpoint.ok_or(LoginError::NoEndpoint("token_endpoint"))?;
         let form = [
             ("grant_type", "authorization_code"),
             ("code", code),
@@ -143,27 +153,26 @@ impl Provider {
     }
 }
 
-impl Logins {
-    fn begin(&self, now_unix_s: u64) -> Result<(String, UnderWay), LoginError> {
-        let new_id = || cookies::new_id().ok_or(LoginError::TooMany);
-        let (state, nonce, code_verifier) = (new_id()?, new_id()?, new_id()?);
-        let ends_at_unix_s = now_unix_s + LOGIN_WITHIN.as_secs();
-        let login = UnderWay { nonce: nonce.clone(), code_verifier: code_verifier.clone(), ends_at_unix_s };
-        let mut logins = self.by_state.lock().unwrap_or_else(PoisonError::into_inner);
-        if logins.len() >= LOGINS_MAX {
-            logins.retain(|_, login| now_unix_s < login.ends_at_unix_s);
-        }
-        if logins.len() >= LOGINS_MAX {
-            return Err(LoginError::TooMany);
-        }
-        logins.insert(state.clone(), login);
-        Ok((state, UnderWay { nonce, code_verifier, ends_at_unix_s }))
+impl UnderWay {
+    fn begin(cookies: &Cookies, now_unix_s: u64) -> Result<Self, LoginError> {
+        let random = cookies::new_id().ok_or(LoginError::NoRandomness)?;
+        Ok(Self::of_state(cookies, format!("{now_unix_s}-{random}")))
     }
 
-    /// Each login ends with the first answer, whatever it says.
-    fn take(&self, state: &str, now_unix_s: u64) -> Option<UnderWay> {
-        let mut logins = self.by_state.lock().unwrap_or_else(PoisonError::into_inner);
-        logins.remove(state).filter(|login| now_unix_s < login.ends_at_unix_s)
+    /// The login that a browser's cookie names, if it is not too old.
+    fn resume(cookies: &Cookies, headers: &HeaderMap, now_unix_s: u64) -> Option<Self> {
+        let state = cookies.read(Kind::Login, headers)?;
+        let began_unix_s: u64 = state.split_once('-')?.0.parse().ok()?;
+        let in_time = now_unix_s.saturating_sub(began_unix_s) <= LOGIN_WITHIN.as_secs();
+        in_time.then(|| Self::of_state(cookies, state))
+    }
+
+    fn of_state(cookies: &Cookies, state: String) -> Self {
+        Self {
+            nonce: cookies.derived("login nonce", &state),
+            code_verifier: cookies.derived("login code verifier", &state),
+            state,
+        }
     }
 }
 
@@ -171,10 +180,11 @@ impl Logins {
 pub(super) async fn begin(control: &Control) -> Result<Response, ApiError> {
     let Some(provider) = &control.provider else { return Err(refused(&LoginError::NotBegun)) };
     let begun = async {
-        let endpoint = provider.discovered().await?.authorization_endpoint;
+        let now_unix_s = control.shared.clock.unix_s();
+        let endpoint = provider.discovered(now_unix_s).await?.authorization_endpoint;
         let endpoint = endpoint.ok_or(LoginError::NoEndpoint("authorization_endpoint"))?;
-        let (state, login) = control.logins.begin(control.shared.clock.unix_s())?;
-        Ok((provider.authorization_url(&endpoint, &state, &login), state))
+        let login = UnderWay::begin(&control.cookies, now_unix_s)?;
+        Ok((provider.authorization_url(&endpoint, &login), login.state))
     };
     let (url, state) = begun.await.map_err(|error: LoginError| refused(&error))?;
     let location = HeaderValue::from_str(&url).map_err(|_| refused(&LoginError::NoEndpoint("usable endpoint")))?;
@@ -203,12 +213,11 @@ pub(super) async fn callback(
 async fn finish(control: &Control, query: &str, headers: &HeaderMap) -> Result<Identity, LoginError> {
     let provider = control.provider.as_ref().ok_or(LoginError::NotBegun)?;
     let now_unix_s = control.shared.clock.unix_s();
-    let state = field(query, "state").ok_or(LoginError::NotBegun)?;
     // The cookie binds the login to the browser that began it; otherwise somebody could be signed in as somebody else.
-    if control.cookies.read(Kind::Login, headers).as_ref() != Some(&state) {
+    let login = UnderWay::resume(&control.cookies, headers, now_unix_s).ok_or(LoginError::NotBegun)?;
+    if field(query, "state").as_ref() != Some(&login.state) {
         return Err(LoginError::NotBegun);
     }
-    let login = control.logins.take(&state, now_unix_s).ok_or(LoginError::NotBegun)?;
     if field(query, "iss").is_some_and(|issuer| issuer != provider.login.issuer.url) {
         return Err(LoginError::OtherIssuer);
     }
@@ -228,11 +237,34 @@ fn refused(error: &LoginError) -> ApiError {
             let message = "the issuer cannot be asked now; the gateway's log says why";
             return ApiError::new(StatusCode::BAD_GATEWAY, "issuer_unavailable", message);
         }
-        LoginError::TooMany => (StatusCode::SERVICE_UNAVAILABLE, "too_many_logins"),
+        LoginError::NoRandomness => (StatusCode::SERVICE_UNAVAILABLE, "no_randomness"),
         LoginError::NotBegun => (StatusCode::BAD_REQUEST, "login_not_begun"),
         LoginError::IdToken(_) | LoginError::OtherClient | LoginError::Refused(_) | LoginError::OtherIssuer => {
             (StatusCode::FORBIDDEN, "login_refused")
         }
     };
     ApiError::new(status, code, error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_login_is_the_same_when_the_browser_comes_back_in_time() {
+        let cookies = Cookies::new(&[7; 32], false);
+        let login = UnderWay::begin(&cookies, 1000).unwrap();
+        let set = cookies.set(Kind::Login, &login.state, LOGIN_WITHIN).unwrap();
+        let pair = set.to_str().unwrap().split(';').next().unwrap().to_owned();
+        let headers = HeaderMap::from_iter([(header::COOKIE, HeaderValue::try_from(pair).unwrap())]);
+        let again = UnderWay::resume(&cookies, &headers, 1600).unwrap();
+        assert_eq!((&again.nonce, &again.code_verifier), (&login.nonce, &login.code_verifier));
+        assert_ne!(login.nonce, login.code_verifier);
+        // RFC 7636 §4.1: 43 to 128 characters.
+        assert_eq!(login.code_verifier.len(), 43);
+        assert!(UnderWay::resume(&cookies, &headers, 1601).is_none());
+        assert!(UnderWay::resume(&Cookies::new(&[8; 32], false), &headers, 1000).is_none());
+        assert_ne!(UnderWay::begin(&cookies, 1000).unwrap().state, login.state);
+    }
 }
