@@ -3,8 +3,8 @@
 
 use policy_lang::schema::{IntField, StrField};
 use policy_lang::{
-    BodyView, ClaimValue, ClaimView, DeclaredPurpose, Facts, HeaderView, JsonPath, JsonValue, Loaded, PathSegment,
-    Source, SourceKind, TextEngine, TextTest, Unreadable, load_sources,
+    BodyView, ClaimValue, ClaimView, DeclaredPurpose, EnvView, Facts, HeaderView, JsonPath, JsonValue, Loaded,
+    PathSegment, Source, SourceKind, TextEngine, TextTest, Unreadable, load_sources,
 };
 use serde_json::Value;
 use std::borrow::Cow;
@@ -27,6 +27,7 @@ pub struct World {
     pub date: Option<i64>,
     pub status: Option<i64>,
     pub claims: Vec<(String, ClaimValue)>,
+    pub env: Vec<(String, String)>,
     pub purposes: Vec<(String, String, SourceKind)>,
     pub response: Option<Value>,
     pub size: Option<i64>,
@@ -88,6 +89,7 @@ impl World {
         facts.groups = &self.groups;
         facts.scopes = &self.scopes;
         facts.claims = self;
+        facts.env = self;
         facts.purposes = &purposes;
         facts.ip = self.ip;
         facts.headers = &view;
@@ -101,6 +103,13 @@ impl World {
 impl ClaimView for World {
     fn claim(&self, key: &str) -> Result<Option<ClaimValue>, Unreadable> {
         Ok(self.claims.iter().find(|(known, _)| known == key).map(|(_, value)| value.clone()))
+    }
+}
+
+impl EnvView for World {
+    fn env(&self, name: &str) -> Option<&str> {
+        let (_, value) = self.env.iter().find(|(known, _)| known == name)?;
+        Some(value)
     }
 }
 
