@@ -7,6 +7,7 @@ use crate::limits::TESTS_MAX;
 use crate::program::{Expect, ExpectKind, ExpectedValue, ExpectedVerdict, Place, PolicyTest, RuleId, TestCall};
 use crate::source::{Span, Spanned};
 use crate::syntax::{ExpectSyntax, Given, TestItem, Text, Wanted};
+use crate::testing::Call;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 
@@ -38,6 +39,7 @@ impl<'s> Lowerer<'s, '_> {
                 );
             }
             let given = self.test_call(&item.givens);
+            self.check_call(item, &given);
             let expects = item.expects.iter().filter_map(|expect| self.expect(expect, &given, rules)).collect();
             let place = Place { file: item.span.file, span: item.span.range() };
             tests.push(PolicyTest { name: item.name.node.clone(), given, expects, place });
@@ -67,6 +69,16 @@ impl<'s> Lowerer<'s, '_> {
             }
         }
         call
+    }
+
+    /// A test that cannot be run is a mistake like any other.
+    fn check_call(&mut self, item: &TestItem, given: &TestCall) {
+        let Err(error) = Call::new(given) else {
+            return;
+        };
+        let part = item.givens.iter().find(|given| error.part() == Some(given.node.what.node.as_str()));
+        let span = part.map_or(item.name.span, |given| given.node.what.span);
+        self.error(Diagnostic::error(Code::BadJson, error.to_string()).label(span, ""));
     }
 
     fn expect(

@@ -103,7 +103,7 @@ pub(crate) fn parse_item(file_text: &str, raw: RawItem<'_>) -> Parsed<Item> {
 }
 
 /// The `///` lines right before an item, without the slashes.
-fn docs_before(text: &str, start: usize) -> String {
+pub(crate) fn docs_before(text: &str, start: usize) -> String {
     let mut lines: Vec<&str> = Vec::new();
     let before = text.get(..start).unwrap_or("").trim_start_matches('\u{feff}');
     let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);

@@ -8,6 +8,8 @@ mod effects;
 mod program;
 mod values;
 
+pub(crate) use values::quoted;
+
 pub use program::print;
 
 use crate::program::{Atom, Condition, Expect, ExpectKind, ExpectedValue, ExpectedVerdict, Rule, Side};
