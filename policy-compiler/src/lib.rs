@@ -12,8 +12,10 @@ pub mod detect;
 pub mod dialect;
 pub mod json;
 mod native;
+mod policy_host;
 pub mod redact;
 mod text_engine;
 
 pub use native::{CompileOptions, CompiledPolicy, Engine, compile, compile_with};
+pub use policy_host::PolicyHost;
 pub use text_engine::{DetectorScan, NoDetectors, PolicyTextEngine, TextEngineError};
