@@ -5,7 +5,7 @@ use crate::dialect::{Answer, BodyForm, Request, method_of, model_in_path, normal
 use crate::redact::{MaskPlan, redact_answer, redact_request};
 use crate::text_engine::{DetectorScan, PolicyTextEngine, TextEngineError};
 use policy_lang::testing::{Head, Host, MaskJob, RequestView, ResponseView, Unread};
-use policy_lang::{Program, Side, TextEngine};
+use policy_lang::{Nothing, Program, Side, TextEngine};
 use std::sync::Arc;
 
 /// What `policy test` and `policy explain` judge with: the same parts as the gateway's.
@@ -63,7 +63,7 @@ impl Host for PolicyHost {
             stream: Some(false),
             tokens_requested: None,
             image_count: None,
-            body: Box::new(policy_lang::Nothing),
+            body: Box::new(Nothing),
         };
         if operation.has_body() {
             let request = Request::parse(operation, &BodyForm::Json, body).map_err(|error| error.to_string())?;
@@ -79,17 +79,20 @@ impl Host for PolicyHost {
         Ok(view)
     }
 
-    fn view_response<'b>(&self, head: &Head<'_>, body: &'b [u8]) -> Result<ResponseView<'b>, String> {
-        let Some(operation) = route(head.method, head.path) else {
-            return Ok(ResponseView { finish_reason: String::new(), tokens: None, body: Box::new(Unread) });
-        };
-        let answer = Answer::parse(operation, body).map_err(|error| error.to_string())?;
-        let info = answer.info();
-        Ok(ResponseView {
-            finish_reason: info.finish_reason.clone().unwrap_or_default(),
-            tokens: info.usage.and_then(|usage| i64::try_from(usage.completion).ok()),
-            body: Box::new(answer),
-        })
+    fn view_response<'b>(&self, head: &Head<'_>, body: &'b [u8]) -> ResponseView<'b> {
+        let nothing = |body| ResponseView { finish_reason: String::new(), tokens: None, body };
+        match route(head.method, head.path) {
+            None => nothing(Box::new(Unread)),
+            Some(_) if body.is_empty() => nothing(Box::new(Nothing)),
+            Some(operation) => match Answer::parse(operation, body) {
+                Ok(answer) => ResponseView {
+                    finish_reason: answer.info().finish_reason.clone().unwrap_or_default(),
+                    tokens: answer.info().usage.and_then(|usage| i64::try_from(usage.completion).ok()),
+                    body: Box::new(answer),
+                },
+                Err(_) => nothing(Box::new(Unread)),
+            },
+        }
     }
 
     fn mask(&self, job: &MaskJob<'_>) -> Result<Option<Vec<u8>>, String> {

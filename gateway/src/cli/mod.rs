@@ -37,7 +37,7 @@ struct Cli {
 enum Command {
     /// Runs the gateway as a configuration file says
     Run(run::Args),
-    /// Checks policy files
+    /// Checks, tests, explains and formats policies
     #[command(subcommand)]
     Policy(policy::Command),
     /// Searches, shows and verifies the evidence

@@ -167,7 +167,7 @@ impl RuleCoverage {
 /// Whole percents, rounded down, so that 100 means all; nothing to cover counts as covered.
 #[must_use]
 pub fn percent(part: usize, whole: usize) -> usize {
-    if whole == 0 { 100 } else { part * 100 / whole }
+    (part * 100).checked_div(whole).unwrap_or(100)
 }
 
 fn ratio(part: usize, whole: usize) -> String {

@@ -55,19 +55,15 @@ pub fn judge(program: &Program, host: &dyn Host, call: &Call, look: &mut dyn FnM
         bodies: Bodies::default(),
     };
     if let (Some(body), false) = (call.answer_body(), matches!(decision.verdict, Verdict::Deny(_))) {
-        match host.view_response(&head, body) {
-            Err(why) => outcome.refuse(502, why),
-            Ok(answer) => {
-                let answered = call.see(&head, host, &request, Some(&answer), |facts| {
-                    look(Phase::Response, &with_risk(program, facts));
-                    interpret_response(program, facts)
-                });
-                if let (Verdict::Forward, Verdict::Deny(_)) = (&outcome.verdict, &answered.verdict) {
-                    outcome.verdict = answered.verdict.clone();
-                }
-                outcome.response = Some(answered);
-            }
+        let answer = host.view_response(&head, body);
+        let answered = call.see(&head, host, &request, Some(&answer), |facts| {
+            look(Phase::Response, &with_risk(program, facts));
+            interpret_response(program, facts)
+        });
+        if let (Verdict::Forward, Verdict::Deny(_)) = (&outcome.verdict, &answered.verdict) {
+            outcome.verdict = answered.verdict.clone();
         }
+        outcome.response = Some(answered);
     }
     outcome.request = Some(decision);
     if let Err(why) = outcome.mask(program, host, call, head) {
@@ -108,8 +104,8 @@ impl Outcome {
         };
         let keeps = |decision: &Decision| decision.obligations.record == RecordLevel::Full;
         let kept = keeps(request);
-        let mut bodies = Bodies::default();
-        bodies.request = mask(Side::Request, false, call.body(&head))?;
+        let sent = mask(Side::Request, false, call.body(&head))?;
+        let mut bodies = Bodies { request: sent, ..Bodies::default() };
         if let (true, Some(sent)) = (kept, &bodies.request) {
             bodies.recorded_request = mask(Side::Request, true, sent)?;
         }

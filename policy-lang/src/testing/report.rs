@@ -83,7 +83,8 @@ pub fn junit(report: &TestReport, sources: &Sources, suite: &str) -> String {
             out,
             ">\n      <failure message=\"{}\">{}</failure>\n    </testcase>\n",
             xml(&failure.message),
-            xml(&failure.render(sources, false))
+            // White space counts in elements as it stands; only attributes need it spelt out.
+            xml(&failure.render(sources, false)).replace("&#10;", "\n")
         );
     }
     out + "  </testsuite>\n"

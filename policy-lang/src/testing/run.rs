@@ -15,6 +15,7 @@ use crate::program::{
     Atom, Condition, Effect, Expect, ExpectKind, ExpectedValue, ExpectedVerdict, PathSegment, Phase, PolicyTest,
     Program, RuleId, Side,
 };
+use crate::schema::IntField;
 use serde_json::Value;
 use std::collections::BTreeSet;
 
@@ -157,7 +158,8 @@ fn errors(program: &Program, phase: Phase, facts: &Facts<'_>) -> Vec<String> {
         let mut found = Vec::new();
         if walk(program, &rule.condition, facts, &mut |_, atom, truth| {
             if truth == Truth::Error {
-                found.push(format!("`{}`, because {}", words::atom(atom), value::found(atom, facts)));
+                let give = given_by(atom).map_or_else(String::new, |part| format!(": give it with `{part}`"));
+                found.push(format!("`{}`, because {}{give}", words::atom(atom), value::found(atom, facts)));
             }
         }) == Truth::Error
         {
@@ -165,6 +167,17 @@ fn errors(program: &Program, phase: Phase, facts: &Facts<'_>) -> Vec<String> {
         }
     }
     lines
+}
+
+/// The part of a test that makes known what this leaf did not know.
+fn given_by(atom: &Atom) -> Option<&'static str> {
+    match atom {
+        Atom::Int { field: IntField::Hour, .. } => Some("given time { \"hour\": 9 }"),
+        Atom::Int { field: IntField::Date, .. } => Some("given time { \"date\": \"2027-03-31\" }"),
+        Atom::IpIn(_) => Some("given request { \"ip\": \"10.1.2.3\" }"),
+        Atom::EnvIn { .. } => Some("given env { … }"),
+        _ => None,
+    }
 }
 
 /// Judges a condition from left to right, as a reader would: what cannot matter any more is not looked at. `see` gets every leaf that
