@@ -114,3 +114,17 @@ fn what_does_not_parse_is_refused() {
     assert_eq!(format("").unwrap(), "");
     assert_eq!(format("\n // only this\n\n\n// and this  \n").unwrap(), "// only this\n\n// and this\n");
 }
+
+/// As large as a file may be; anything worse than linear would be noticed here.
+#[test]
+fn large_files() {
+    let entries: String = (0..10_000).map(|n| format!("\"model-{n}\", ")).collect();
+    let rules: String = (0..2_000)
+        .map(|n| format!("rule r{n} {{ when model in s and (request.stream or time.hour < {n}) allow }}\n"))
+        .collect();
+    let json =
+        format!("test \"t\" {{ given request {{ \"a\": [{}1] }} expect allow }}", "{ \"b\": [1] }, ".repeat(5_000));
+    let once = format(&format!("set s : model = {{ {entries} }}\n{rules}{json}")).unwrap();
+    assert_eq!(once.lines().count(), 10_002 + 2_000 + 5_008);
+    assert_eq!(format(&once).unwrap(), once);
+}
