@@ -420,11 +420,11 @@ impl<'a> Resolver<'a> {
         self.views.get(item.view).and_then(|view| view.text.get(item.place..item.place_end)).unwrap_or_default()
     }
 
-    /// Whether digits are a part of a UUID or of a hexadecimal digest. `None`: that depends on text that has not arrived.
+    /// Whether hexadecimal digits are a part of a UUID or of a hexadecimal digest. `None`: that depends on text that has not arrived.
     fn is_part_of_digest(&self, item: &Item<'_>) -> Option<bool> {
         let text = self.view_text(item);
         let part = |byte: u8| byte.is_ascii_hexdigit() || byte == b'-';
-        if !text.iter().all(|&byte| byte.is_ascii_digit() || byte == b'-') {
+        if !text.iter().all(|&byte| part(byte)) {
             return Some(false);
         }
         let before: Vec<u8> = self.leftwards(item).take(DIGEST_REACH).take_while(|&byte| part(byte)).collect();

@@ -17,6 +17,8 @@ mod text;
 mod transform;
 
 #[cfg(test)]
+mod corpus;
+#[cfg(test)]
 mod laws;
 
 pub use body::{redact_answer, redact_request};
