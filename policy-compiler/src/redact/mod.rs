@@ -14,6 +14,7 @@ mod plan;
 mod sse;
 mod stream;
 mod text;
+mod tokens;
 mod transform;
 
 #[cfg(test)]
@@ -25,6 +26,7 @@ pub use body::{redact_answer, redact_request};
 pub use plan::{MaskPlan, PlanError};
 pub use sse::EVENT_BYTES_MAX;
 pub use stream::{HELD_BYTES_MAX, StreamOutput, StreamRedactor};
+pub use tokens::{Restorer, TokenMap, TooManyTokens, pseudonym};
 
 use crate::detect::CeilingExceeded;
 use crate::json::{Duplicate, JsonError};
