@@ -19,9 +19,9 @@ fn plan() -> MaskPlan {
         side: Side::Response,
         record_only: false,
         selector: Selector::Text,
-        matchers: policy_lang::schema::DETECTORS
+        matchers: policy_lang::catalogue::detectors()
             .iter()
-            .map(|(name, ..)| Matcher::Detector((*name).to_owned()))
+            .map(|detector| Matcher::Detector(detector.id.to_owned()))
             .collect(),
         transform: Transform::Label,
     };

@@ -41,9 +41,8 @@ impl Words {
         Self { words: words.into_iter().map(normalise).collect(), reach: REACH }
     }
 
-    /// Whether one of them is in the text, with no letter glued to it.
+    /// Whether one of them is in a normalised text, with no letter glued to it.
     pub(super) fn are_in(&self, text: &str) -> bool {
-        let text = normalise(text);
         self.words.iter().any(|word| {
             text.match_indices(word.as_str()).any(|(at, _)| {
                 let before = text.get(..at).and_then(|text| text.chars().next_back());
@@ -73,7 +72,7 @@ pub(super) fn words_of(detector: DetectorIndex) -> Option<&'static Words> {
 }
 
 /// Lower case; `dateOfBirth`, `date_of_birth` and `date-of-birth` are `date of birth`.
-fn normalise(text: &str) -> String {
+pub(super) fn normalise(text: &str) -> String {
     let mut out = String::with_capacity(text.len() + 4);
     let mut before_lower = false;
     for character in text.chars() {
@@ -147,10 +146,10 @@ mod tests {
             "x ssn:",
             "私のマイナンバーは",
         ] {
-            assert!(words.are_in(text), "{text}");
+            assert!(words.are_in(&normalise(text)), "{text}");
         }
         for text in ["ssnx", "classn", "birth", ""] {
-            assert!(!words.are_in(text), "{text}");
+            assert!(!words.are_in(&normalise(text)), "{text}");
         }
     }
 

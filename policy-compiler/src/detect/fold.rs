@@ -102,13 +102,17 @@ impl<'a> View<'a> {
 
     /// The place, or the beginning of the decoded character that it lies in.
     pub(super) fn before_decoded(&self, raw: usize) -> usize {
-        let inside = self.decoded.iter().find(|&&(from, to)| (from as usize) < raw && raw < to as usize);
-        inside.map_or(raw, |&(from, _)| from as usize)
+        let at = self.decoded.partition_point(|&(_, to)| (to as usize) <= raw);
+        match self.decoded.get(at) {
+            Some(&(from, _)) if (from as usize) < raw => from as usize,
+            _ => raw,
+        }
     }
 
     /// Whether some of the source range, or what touches it, was decoded.
     pub(super) fn has_decoded(&self, start: usize, end: usize) -> bool {
-        self.decoded.iter().any(|&(from, to)| (from as usize) <= end && start <= to as usize)
+        let at = self.decoded.partition_point(|&(_, to)| (to as usize) < start);
+        self.decoded.get(at).is_some_and(|&(from, _)| (from as usize) <= end)
     }
 }
 

@@ -4,13 +4,14 @@
 //! nothing between a context word and a value, so that masking twice is masking once.
 
 use super::classes::MASKED_SPAN;
-use super::context::{Words, is_placeholder, words_of};
+use super::context::{Words, is_placeholder, normalise, words_of};
 use super::fold::View;
 use super::ids::Form;
 use super::kinds::Candidate;
 use super::probe::Probe;
 use super::scan::{self, scan};
 use super::set::{DetectorIndex, DetectorSet, KNOWN};
+use std::cell::RefCell;
 use std::collections::VecDeque;
 
 /// Bytes of text that is remembered of what was released.
@@ -187,6 +188,8 @@ struct Resolver<'a> {
     items: VecDeque<Item<'a>>,
     spans: Vec<Span>,
     undecided: usize,
+    /// The text before the place that was asked about last, by reach: several detectors ask about one place.
+    before: RefCell<Vec<(usize, usize, usize, String)>>,
 }
 
 enum Verdict {
@@ -227,7 +230,7 @@ impl<'a> Resolver<'a> {
             }));
         }
         items.sort_by_key(|item| (item.find.start, item.find.by, item.find.end));
-        Self { question, views, items: items.into(), spans: Vec::new(), undecided }
+        Self { question, views, items: items.into(), spans: Vec::new(), undecided, before: RefCell::default() }
     }
 
     fn run(mut self, shown: &impl Shown) -> Answer {
@@ -277,9 +280,9 @@ impl<'a> Resolver<'a> {
                 let Some(item) = item(view, number, candidate) else {
                     continue;
                 };
-                let known = self.items.iter().any(|other| other.find == item.find);
-                if !known {
-                    let at = self.items.partition_point(|other| other.find.start < item.find.start);
+                let at = self.items.partition_point(|other| other.find.start < item.find.start);
+                let same = self.items.iter().skip(at).take_while(|other| other.find.start == item.find.start);
+                if !same.clone().any(|other| other.find == item.find) {
                     self.items.insert(at, item);
                 }
             }
@@ -336,7 +339,23 @@ impl<'a> Resolver<'a> {
     }
 
     fn has_context(&self, item: &Item<'_>, words: &Words) -> bool {
-        self.question.key.is_some_and(|key| words.are_in(key)) || words.are_in(&self.text_before(item, words.reach))
+        if self.question.key.is_some_and(|key| words.are_in(&normalise(key))) {
+            return true;
+        }
+        let mut known = self.before.borrow_mut();
+        let same = |entry: &&(usize, usize, usize, String)| {
+            (entry.0, entry.1, entry.2) == (item.view, item.place, words.reach)
+        };
+        if let Some(entry) = known.iter().find(same) {
+            return words.are_in(&entry.3);
+        }
+        if known.first().is_some_and(|entry| entry.1 != item.place) {
+            known.clear();
+        }
+        let text = normalise(&self.text_before(item, words.reach));
+        let found = words.are_in(&text);
+        known.push((item.view, item.place, words.reach, text));
+        found
     }
 
     /// The bytes before a find, nearest first; a masked span is one byte.
@@ -420,11 +439,11 @@ impl<'a> Resolver<'a> {
         self.views.get(item.view).and_then(|view| view.text.get(item.place..item.place_end)).unwrap_or_default()
     }
 
-    /// Whether digits are a part of a UUID or of a hexadecimal digest. `None`: that depends on text that has not arrived.
+    /// Whether hexadecimal digits are a part of a UUID or of a hexadecimal digest. `None`: that depends on text that has not arrived.
     fn is_part_of_digest(&self, item: &Item<'_>) -> Option<bool> {
         let text = self.view_text(item);
         let part = |byte: u8| byte.is_ascii_hexdigit() || byte == b'-';
-        if !text.iter().all(|&byte| byte.is_ascii_digit() || byte == b'-') {
+        if !text.iter().all(|&byte| part(byte)) {
             return Some(false);
         }
         let before: Vec<u8> = self.leftwards(item).take(DIGEST_REACH).take_while(|&byte| part(byte)).collect();

@@ -124,9 +124,10 @@ pub(super) static FORMS: LazyLock<Forms> = LazyLock::new(|| {
     for shape in ids::shapes() {
         let index = index_of(shape.id).unwrap_or(NOWHERE);
         forms.of_shapes.insert(index);
-        let lead = |kind: char| shape.shape.chars().take_while(|&symbol| symbol == kind).count();
-        let (digits, letters) = (lead('D'), lead('L'));
-        let after = shape.shape.chars().nth(digits.max(letters));
+        let lead = |fits: fn(&char) -> bool| shape.shape.chars().take_while(fits).count();
+        let digits = lead(|&symbol| symbol == 'D' || symbol.is_ascii_digit());
+        let letters = lead(|&symbol| symbol == 'L');
+        let after = shape.shape.chars().skip(digits.max(letters)).find(|&symbol| symbol != '?');
         // `A` behind the lead can prolong it, and a letter that stands for itself does.
         let open =
             matches!(after, Some('A')) || letters > 0 && after.is_some_and(|symbol| symbol.is_ascii_alphabetic());

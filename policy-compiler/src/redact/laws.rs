@@ -21,7 +21,7 @@ fn cases(usual: u32) -> ProptestConfig {
     config
 }
 
-fn masks(transform: &Wanted, regexes: &[&str]) -> TextMasks {
+pub(super) fn masks(transform: &Wanted, regexes: &[&str]) -> TextMasks {
     let mut uses: Vec<Use> = policy_lang::catalogue::detectors()
         .iter()
         .filter_map(|detector| use_of(index_of(detector.id)?, &Arc::from("r"), transform))
@@ -39,7 +39,7 @@ fn masks(transform: &Wanted, regexes: &[&str]) -> TextMasks {
 }
 
 /// Masks a text that arrives in these pieces; what came out after each, the end last.
-fn run<'t>(kind: TextKind, masks: &TextMasks, pieces: impl IntoIterator<Item = &'t [u8]>) -> Vec<String> {
+pub(super) fn run<'t>(kind: TextKind, masks: &TextMasks, pieces: impl IntoIterator<Item = &'t [u8]>) -> Vec<String> {
     let mut redactor = TextRedactor::new(kind, masks);
     let mut out = Vec::new();
     let mut states = Vec::new();
@@ -52,11 +52,11 @@ fn run<'t>(kind: TextKind, masks: &TextMasks, pieces: impl IntoIterator<Item = &
     states
 }
 
-fn whole(kind: TextKind, masks: &TextMasks, text: &str) -> String {
+pub(super) fn whole(kind: TextKind, masks: &TextMasks, text: &str) -> String {
     run(kind, masks, [text.as_bytes()]).pop().unwrap()
 }
 
-fn check_every_split(kind: TextKind, masks: &TextMasks, text: &str) {
+pub(super) fn check_every_split(kind: TextKind, masks: &TextMasks, text: &str) {
     let expected = whole(kind, masks, text);
     let bytes = text.as_bytes();
     for cut in 0..=bytes.len() {

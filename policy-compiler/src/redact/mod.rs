@@ -19,8 +19,11 @@ mod stream;
 mod synthetic;
 mod tensors;
 mod text;
+mod tokens;
 mod transform;
 
+#[cfg(test)]
+mod corpus;
 #[cfg(test)]
 mod laws;
 
@@ -29,6 +32,7 @@ pub use frames::{EVENT_BYTES_MAX, Framing};
 pub use plain::PlainRedactor;
 pub use plan::{MaskPlan, PlanError};
 pub use stream::{HELD_BYTES_MAX, StreamOutput, StreamRedactor};
+pub use tokens::{Restorer, TokenMap, TooManyTokens, pseudonym};
 
 pub(crate) use tensors::binary_tensors;
 

@@ -53,7 +53,7 @@ pub(super) const DETECTORS: &[Detector] = &[
         IE,
         [
             "personal public service number",
-            "seven digits, check letter mod 23, perhaps A, B, H or W",
+            "seven digits, check letter mod 23, perhaps A, B, H, T, W or X",
             "Revenue Commissioners, Social Welfare Consolidation Act 2005",
         ],
         &["pps", "ppsn", "pps number", "pps no", "personal public service"],

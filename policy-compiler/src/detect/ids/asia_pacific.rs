@@ -13,6 +13,7 @@ pub(super) const DIGITS: &[Digits] = &[
     context("my_nric", 12, is_nric_my),
     sure("th_national_id", &[1, 4, 5, 2, 1], DASH | BLANK, is_thai),
     context("th_national_id", 13, is_thai),
+    context("il_id", 8, luhn),
     context("il_id", 9, luhn),
     sure("ae_emirates_id", &[3, 4, 7, 1], PLAIN, is_emirates),
     sure("ae_emirates_id", &[15], 0, is_emirates),
@@ -53,7 +54,7 @@ fn is_aadhaar(digits: &[u8]) -> bool {
 
 /// The Income Tax Department's kinds of holders in the fourth place; 0000 is never given.
 fn is_pan(text: &[u8]) -> bool {
-    text.get(3).is_some_and(|byte| b"ABCEFGHJKLPT".contains(byte)) && text.get(5..9) != Some(b"0000")
+    text.get(3).is_some_and(|byte| b"ABCFGHJKLPT".contains(byte)) && text.get(5..9) != Some(b"0000")
 }
 
 /// A state, a PAN, and a check over an alphabet of 36 (Luhn's scheme).
@@ -139,7 +140,7 @@ fn is_rrn(digits: &[u8]) -> bool {
     let foreign = (13 - sum % 11) % 10;
     let last = u32::from(at(digits, 12));
     is_date(year, part(2), part(4))
-        && (last == check || (5..=8).contains(&at(digits, 6)) && last == foreign || year >= 2020)
+        && (last == check || (5..=8).contains(&at(digits, 6)) && last == foreign || (2020..2040).contains(&year))
 }
 
 fn is_my_number(digits: &[u8]) -> bool {
@@ -160,7 +161,7 @@ fn is_nric_my(digits: &[u8]) -> bool {
 
 fn is_thai(digits: &[u8]) -> bool {
     let sum = weighted(digits, &[13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2]);
-    at(digits, 0) != 0 && (11 - sum % 11) % 10 == u32::from(at(digits, 12))
+    (1..=8).contains(&at(digits, 0)) && (11 - sum % 11) % 10 == u32::from(at(digits, 12))
 }
 
 fn is_emirates(digits: &[u8]) -> bool {

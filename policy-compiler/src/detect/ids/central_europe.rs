@@ -85,9 +85,13 @@ fn is_rc(digits: &[u8]) -> bool {
         month => month,
     };
     let short = digits.len() == 9;
-    let year = if part(0) >= 54 || short { 1900 + part(0) } else { 2000 + part(0) };
-    let checked = short && part(0) <= 53
-        || !short && number(digits.get(..9).unwrap_or_default()) % 11 % 10 == u64::from(at(digits, 9));
+    let year = match (short, part(0)) {
+        (true, 54..=79) => return false,
+        (true, year @ 80..) => 1800 + year,
+        (true, year) | (false, year @ 54..) => 1900 + year,
+        (false, year) => 2000 + year,
+    };
+    let checked = short || number(digits.get(..9).unwrap_or_default()) % 11 % 10 == u64::from(at(digits, 9));
     is_date(year, month, part(4)) && checked
 }
 

@@ -4,6 +4,7 @@ use super::super::checksums::{all_alike, at, luhn};
 use super::{Digits, Shape, any, context, context_shape};
 
 pub(super) const DIGITS: &[Digits] = &[
+    context("imei", 14, any),
     context("imei", 15, is_imei),
     context("imei", 16, any),
     context("iccid", 19, is_iccid),

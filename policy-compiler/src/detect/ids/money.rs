@@ -25,7 +25,7 @@ pub(super) const DIGITS: &[Digits] = &[
 ];
 
 pub(super) const SHAPES: &[Shape] =
-    &[context_shape("bic", "LLLLLLAA", is_bic), context_shape("bic", "LLLLLLAAAAA", is_bic)];
+    &[context_shape("bic", "LLLL?LL?AA", is_bic), context_shape("bic", "LLLL?LL?AA?AAA", is_bic)];
 
 fn is_month_first(digits: &[u8]) -> bool {
     (1..=12).contains(&number(digits.get(..2).unwrap_or_default()))

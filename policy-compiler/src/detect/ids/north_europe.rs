@@ -10,6 +10,8 @@ pub(super) const DIGITS: &[Digits] = &[
     context("se_personnummer", 12, is_personnummer),
     sure("no_fodselsnummer", &[11], 0, is_fodselsnummer),
     sure("no_fodselsnummer", &[6, 5], PLAIN, is_fodselsnummer),
+    sure("no_fodselsnummer", &[2, 2, 2, 5], PLAIN, is_fodselsnummer),
+    sure("no_fodselsnummer", &[2, 2, 2, 2, 3], PLAIN, is_fodselsnummer),
     sure("dk_cpr", &[6, 4], DASH, |digits| is_cpr(digits) && !is_time_behind(digits)),
     context("dk_cpr", 10, is_cpr),
     sure("is_kennitala", &[6, 4], DASH, is_kennitala),

@@ -44,7 +44,7 @@ fn dni_letter(digits: &[u8]) -> Option<u8> {
     DNI_LETTERS.get(usize::try_from(number(&values) % 23).ok()?).copied()
 }
 
-/// A control digit, or the letter that stands for it; which of them, the kind of company says.
+/// A control digit, or the letter that stands for it.
 fn is_cif(text: &[u8]) -> bool {
     let (Some(&kind), Some(&control)) = (text.first(), text.last()) else {
         return false;
@@ -62,9 +62,7 @@ fn is_cif(text: &[u8]) -> bool {
     };
     let letter = at(b"JABCDEFGHI", usize::from(expected));
     match kind {
-        b'K' | b'P' | b'Q' | b'R' | b'S' | b'N' | b'W' => control == letter,
-        b'A' | b'B' | b'E' | b'H' => control == expected + b'0',
-        b'C' | b'D' | b'F' | b'G' | b'J' | b'L' | b'M' | b'U' | b'V' => control == letter || control == expected + b'0',
+        b'A'..=b'H' | b'J' | b'N' | b'P'..=b'S' | b'U'..=b'W' => control == letter || control == expected + b'0',
         _ => false,
     }
 }

@@ -115,11 +115,13 @@ fn is_north_american(run: &Run) -> bool {
     super::contact::is_nanp(national)
 }
 
-/// A date, or seconds since 1970.
+/// A date, a span of years, or seconds since 1970.
 fn reads_as_time(run: &Run) -> bool {
     let dotted = run.separators & DOT != 0 && run.groups().len() < 3;
     let epoch = run.count == 1 && matches!(run.total, 10 | 13) && run.digits().first() == Some(&1);
-    matches!(run.groups(), [4, 2, 2, ..] | [2, 2, 4, ..] | [8, ..]) || dotted || epoch
+    let year = |from: usize| matches!(run.digits().get(from..from + 2), Some([1, 9] | [2, 0]));
+    let years = run.groups() == [4, 4] && year(0) && year(4);
+    matches!(run.groups(), [4, 2, 2, ..] | [2, 2, 4, ..] | [8, ..]) || years || dotted || epoch
 }
 
 fn is_birth_date(run: &Run) -> bool {

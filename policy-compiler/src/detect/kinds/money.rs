@@ -27,7 +27,7 @@ pub(super) fn iban(probe: &Probe<'_>, start: usize, finds: &mut Finds<'_>) {
         if fits {
             text.push(byte.to_ascii_uppercase());
             at += 1;
-        } else if text.len() >= 2 && matches!(byte, b' ' | b'-' | b'.') && probe.at(at + 1).is_ascii_alphanumeric() {
+        } else if separates(byte, text.len()) && probe.at(at + 1).is_ascii_alphanumeric() {
             at += 1;
         } else {
             return;
@@ -42,6 +42,11 @@ pub(super) fn iban(probe: &Probe<'_>, start: usize, finds: &mut Finds<'_>) {
     if probe.ends(at) && is_iban(&text) {
         finds.add(KNOWN.iban, start, at, Form::Sure);
     }
+}
+
+/// Blanks stand between groups of four only, else words behind a number could become a part of it.
+fn separates(byte: u8, count: usize) -> bool {
+    count >= 2 && (matches!(byte, b'-' | b'.') || byte == b' ' && count.is_multiple_of(4))
 }
 
 /// Bytes of the name on track 1.
