@@ -477,6 +477,25 @@ fn forms_and_batches() {
 }
 
 #[test]
+fn batches_of_messages_are_requests_of_their_own() {
+    let batch = |second: &str| {
+        format!(
+            r#"{{"requests":[{{"custom_id":"1","params":{{"model":"m","messages":[{{"role":"user","content":"536-22-8145"}}]}}}},{{"custom_id":"2","params":{{"model":"{second}"}}}}]}}"#
+        )
+    };
+    let body = batch("m");
+    let read = Request::parse(Operation::MessageBatches, &BodyForm::Json, body.as_bytes()).unwrap();
+    assert_eq!((read.lines().len(), read.model(), read.texts().unwrap().len()), (2, "m", 1));
+    assert_eq!(read.lines()[0].operation, Operation::Messages);
+    assert!(Request::parse(Operation::MessageBatches, &BodyForm::Json, batch("other").as_bytes()).is_err());
+    assert_eq!(request(Operation::MessageBatches, &body), body.replace("536-22-8145", "[US_SSN]"));
+    // `n` and `model` mean something else elsewhere.
+    let tensors = br#"{"text_input":"a","n":"x","model":5}"#;
+    let read = Request::parse(Operation::KServeGenerate, &BodyForm::Json, tensors).unwrap();
+    assert_eq!((read.model(), read.choices()), ("", 1));
+}
+
+#[test]
 fn read_back_routes_and_transcripts() {
     let items = r#"{"object":"list","data":[{"type":"message","id":"m","content":[{"type":"input_text","text":"536-22-8145"}]}]}"#;
     assert_eq!(answer(Operation::GetResponseInput, items), items.replace("536-22-8145", "[US_SSN]"));
