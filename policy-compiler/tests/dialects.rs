@@ -192,6 +192,28 @@ fn items_without_numbers_are_told_apart_by_their_ids() {
 }
 
 #[test]
+fn the_recorded_copy_has_nothing_that_could_not_be_masked() {
+    let recorded = MaskPlan::recorded(Side::Response, []).unwrap();
+    let mut redactor = StreamRedactor::new(Operation::Responses, recorded.clone(), 1);
+    let mut out = StreamOutput::default();
+    for piece in ["4111 1111 ", "1111 1111"] {
+        let event = format!("event: x\ndata: {{\"type\":\"response.new_text.delta\",\"delta\":\"{piece}\"}}\n\n");
+        redactor.push(event.as_bytes(), &mut out).unwrap();
+    }
+    assert_eq!(String::from_utf8(out.ready).unwrap(), "event: x\ndata: {\"type\":\"unscannable\"}\n\n".repeat(2));
+    // An operation that has no streamed form streams all the same.
+    let mut redactor = StreamRedactor::new(Operation::Embeddings, recorded, 1);
+    let mut out = StreamOutput::default();
+    redactor.push(b"data: {\"x\":\"4111\"}\n\n", &mut out).unwrap();
+    assert!(!String::from_utf8(out.ready).unwrap().contains("4111"));
+    let form = BodyForm::Form { boundary: "b".to_owned() };
+    let body = b"--b\r\nContent-Disposition: form-data; name=\"file\"; filename=\"a.txt\"\r\n\r\n4111 1111 1111 1111\r\n--b--\r\n";
+    let recorded = MaskPlan::recorded(Side::Request, []).unwrap();
+    let copy = redact_request_as(Operation::UploadFile, &form, &recorded, body).unwrap();
+    assert!(String::from_utf8_lossy(&copy.body).contains("\r\n[CREDIT_CARD]\r\n"));
+}
+
+#[test]
 fn two_channels_of_one_event_do_not_repeat_each_other() {
     let at = r#""type":"response.shell_call_output_content.delta","output_index":0,"command_index":1"#;
     let events = format!(
@@ -452,6 +474,25 @@ fn forms_and_batches() {
     let unknown =
         redact_answer_as(Operation::GetFileContent, &BodyForm::Lines, &plan(Side::Response), b"{\"x\":\"y\"}");
     assert_eq!(unknown.unwrap_err(), RedactError::Hidden);
+}
+
+#[test]
+fn batches_of_messages_are_requests_of_their_own() {
+    let batch = |second: &str| {
+        format!(
+            r#"{{"requests":[{{"custom_id":"1","params":{{"model":"m","messages":[{{"role":"user","content":"536-22-8145"}}]}}}},{{"custom_id":"2","params":{{"model":"{second}"}}}}]}}"#
+        )
+    };
+    let body = batch("m");
+    let read = Request::parse(Operation::MessageBatches, &BodyForm::Json, body.as_bytes()).unwrap();
+    assert_eq!((read.lines().len(), read.model(), read.texts().unwrap().len()), (2, "m", 1));
+    assert_eq!(read.lines()[0].operation, Operation::Messages);
+    assert!(Request::parse(Operation::MessageBatches, &BodyForm::Json, batch("other").as_bytes()).is_err());
+    assert_eq!(request(Operation::MessageBatches, &body), body.replace("536-22-8145", "[US_SSN]"));
+    // `n` and `model` mean something else elsewhere.
+    let tensors = br#"{"text_input":"a","n":"x","model":5}"#;
+    let read = Request::parse(Operation::KServeGenerate, &BodyForm::Json, tensors).unwrap();
+    assert_eq!((read.model(), read.choices()), ("", 1));
 }
 
 #[test]

@@ -287,6 +287,64 @@ mod tests {
         }
     }
 
+    proptest::proptest! {
+        #[test]
+        fn streams_mask_alike_through_every_coding(
+            words in proptest::collection::vec(
+                proptest::sample::select(vec!["536-22-8145", "4111 1111 1111 1111", "bob@example.com", " ", "fine ", "5", "é", "-"]),
+                0..8,
+            ),
+            cuts in proptest::collection::vec(1_usize..6, 1..20),
+            size in 1_usize..90,
+        ) {
+            let text = words.concat();
+            let (mut stream, mut rest) = (String::new(), text.as_str());
+            for cut in cuts.into_iter().cycle() {
+                let at = rest.char_indices().nth(cut).map_or(rest.len(), |(at, _)| at);
+                let (piece, behind) = rest.split_at(at);
+                stream += &format!(
+                    "data: {{\"choices\":[{{\"index\":0,\"delta\":{{\"content\":{}}}}}]}}\n\n",
+                    serde_json::Value::from(piece)
+                );
+                rest = behind;
+                if rest.is_empty() {
+                    break;
+                }
+            }
+            stream += "data: {\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}]}\n\ndata: [DONE]\n\n";
+            let expected = masked([stream.as_bytes()].into_iter());
+            for coding in ["gzip", "deflate", "br", "zstd"] {
+                let bytes = encoded(coding, stream.as_bytes());
+                let mut decoder = Decoder::new(Some(coding)).unwrap();
+                let mut pieces = Vec::new();
+                for piece in bytes.chunks(size) {
+                    let mut out = Vec::new();
+                    decoder.push(piece, &mut out).unwrap();
+                    pieces.push(out);
+                }
+                proptest::prop_assert_eq!(&masked(pieces.iter().map(Vec::as_slice)), &expected);
+            }
+        }
+    }
+
+    /// What a stream says in these pieces, masked, as bytes.
+    fn masked<'p>(pieces: impl Iterator<Item = &'p [u8]>) -> String {
+        use policy_compiler::dialect::Operation;
+        use policy_compiler::redact::{MaskPlan, StreamOutput, StreamRedactor};
+        use policy_lang::Side;
+        thread_local! {
+            static PLAN: MaskPlan = MaskPlan::recorded(Side::Response, []).unwrap();
+        }
+        let plan = PLAN.with(Clone::clone);
+        let mut redactor = StreamRedactor::new(Operation::ChatCompletions, plan, 1);
+        let mut out = StreamOutput::default();
+        for piece in pieces {
+            redactor.push(piece, &mut out).unwrap();
+        }
+        redactor.finish(&mut out).unwrap();
+        String::from_utf8([out.ready, out.held].concat()).unwrap()
+    }
+
     #[test]
     fn bombs_nonsense_and_unknown_codings_are_refused() {
         let zeroes = vec![0; 64 << 20];

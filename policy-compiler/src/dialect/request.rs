@@ -179,17 +179,25 @@ impl<'b> Request<'b> {
             None => Slots::default(),
         };
         check_messages(&document)?;
-        self.model = model(&document)?;
+        // Where an API has no such member, it may mean anything.
+        if operation.request_table().is_some_and(|table| table.names("model")) {
+            self.model = model(&document)?;
+        }
         self.stream = match operation.spec().streams {
             Streams::Always => true,
             Streams::Never => false,
             Streams::ByMember => boolean(&document, root, "stream")?,
         };
-        self.choices = choices(&document)?;
-        self.include_usage = match document.get(root, "stream_options")? {
-            Some(options) => boolean(&document, options, "include_usage")?,
-            None => false,
-        };
+        if matches!(operation, Operation::ChatCompletions | Operation::Completions) {
+            self.choices = choices(&document)?;
+            self.include_usage = match document.get(root, "stream_options")? {
+                Some(options) => boolean(&document, options, "include_usage")?,
+                None => false,
+            };
+        }
+        if operation == Operation::MessageBatches {
+            self.message_batch(&document)?;
+        }
         self.texts.extend(texts(&document, &slots));
         self.opaque.extend(slots.opaque);
         self.hidden.extend(slots.hidden);
@@ -231,6 +239,22 @@ impl<'b> Request<'b> {
             } else if FORM_TEXTS.contains(&part.name.as_str()) {
                 self.texts.push(String::from_utf8_lossy(content));
             }
+        }
+        Ok(())
+    }
+
+    /// Anthropic's batch: each of its requests is one of its own, and all ask for one model.
+    fn message_batch(&mut self, document: &Document<'b>) -> Result<(), RequestError> {
+        let requests = document.get(document.root(), "requests")?;
+        for (number, request) in requests.into_iter().flat_map(|list| document.children(list)).enumerate() {
+            let Some(params) = document.get(request, "params")? else { return Err(RequestError::Member("params")) };
+            let line = BatchLine { operation: Operation::Messages, body: document.raw(params) };
+            let request = Self::parse(line.operation, &BodyForm::Json, line.body)?;
+            if number > 0 && request.model != self.model {
+                return Err(RequestError::Models(number + 1));
+            }
+            self.model = request.model;
+            self.lines.push(line);
         }
         Ok(())
     }

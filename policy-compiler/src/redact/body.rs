@@ -6,8 +6,8 @@ use super::plan::MaskPlan;
 use super::tensors::redact_tensors;
 use super::{ChannelCoverage, Coverage, Hit, RedactError, Redacted};
 use crate::dialect::{
-    AnswerInfo, BodyForm, Operation, Slots, Table, TextKind, WalkError, batch_line, form_texts, is_batch_form, lines,
-    multipart_parts, slots,
+    AnswerInfo, BodyForm, FormError, Operation, Slots, Table, TextKind, WalkError, batch_line, form_texts,
+    is_batch_form, lines, multipart_parts, slots,
 };
 use crate::json::{Document, JsonError};
 use policy_lang::Side;
@@ -224,7 +224,7 @@ fn redact_form<'b>(
         let content = body.get(part.content.clone()).unwrap_or_default();
         let redacted = if part.is_file && batch {
             redact_lines(plan, content)?
-        } else if part.is_file {
+        } else if part.is_file && !plan.everywhere() {
             coverage.push(ChannelCoverage { channel: part.name.clone(), coverage: Coverage::Opaque });
             continue;
         } else if plan.everywhere() || form_texts(&part.name) {
@@ -248,7 +248,7 @@ fn redact_form<'b>(
     if let Cow::Owned(masked) = &masked
         && multipart_parts(boundary, masked)?.len() != parts.len()
     {
-        return Err(RedactError::Duplicate);
+        return Err(FormError::Multipart("a replacement would end a part").into());
     }
     Ok(Redacted { body: masked, json_bytes: None, hits, coverage })
 }

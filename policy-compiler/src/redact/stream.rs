@@ -206,11 +206,15 @@ impl StreamRedactor {
         };
         let read = match self.table {
             Some(table) => event::read(&document, table, &mut self.items, &mut self.info),
-            None if self.plan.is_empty() || self.plan.everywhere() => Ok(Reading::default()),
+            None if self.plan.is_empty() => Ok(Reading::default()),
             None => Err(RedactError::Hidden),
         };
         let mut reading = match read {
             Ok(reading) => reading,
+            // Pieces of a text that nobody knows cannot be masked, so they are not recorded.
+            Err(RedactError::UnknownPiece | RedactError::Hidden) if self.plan.everywhere() => {
+                return self.write_event(event, Some(NOT_RECORDED), out);
+            }
             Err(_) if self.plan.is_empty() || self.plan.everywhere() => Reading::default(),
             Err(error) => return Err(error),
         };
@@ -546,6 +550,9 @@ impl StreamRedactor {
         Ok(())
     }
 }
+
+/// Stands in the recorded copy for an event that cannot be looked into.
+const NOT_RECORDED: &[u8] = br#"{"type":"unscannable"}"#;
 
 /// The member that numbers events.
 const NUMBER: &str = "sequence_number";
