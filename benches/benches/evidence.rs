@@ -156,9 +156,13 @@ fn finding(directory: &Path, records: usize) {
         println!("{what}: {:?}", began.elapsed());
         began.elapsed()
     };
-    let indexing = timed("indexing the full segments", &mut || drop(read::update_index(&source).unwrap()));
+    let indexing = timed("indexing the full segments", &mut || {
+        read::update_index(&source).unwrap();
+    });
     println!("  {:.0} rows/s", records as f64 / indexing.as_secs_f64());
-    let verifying = timed("verifying", &mut || drop(read::verify(&source, &mut std::io::sink()).unwrap()));
+    let verifying = timed("verifying", &mut || {
+        read::verify(&source, &mut std::io::sink()).unwrap();
+    });
     println!("  {:.0} records/s", records as f64 / verifying.as_secs_f64());
     timed("showing one by id (the newest segment is read)", &mut || {
         assert!(read::show(&source, ids[records / 3], &mut std::io::sink()).unwrap());

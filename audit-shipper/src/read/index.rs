@@ -7,6 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use tantivy::collector::TopDocs;
 use tantivy::query::{AllQuery, BooleanQuery, Occur, Query as TantivyQuery, RangeQuery, TermQuery};
@@ -31,6 +32,9 @@ use crate::wal::segment::Files;
 const WRITER_BYTES: usize = 15_000_000;
 /// Candidates read from a shard at once.
 const BATCH: usize = 200;
+/// Held while the index of any log of this process changes: an update that still knows keys which are being destroyed must be
+/// over before the index is dropped.
+static CHANGING: Mutex<()> = Mutex::new(());
 /// A row without an end, where an index is wanted.
 const NO_END: u64 = u64::MAX;
 const DAY_US: u64 = 86_400_000_000;
@@ -97,11 +101,12 @@ impl Blind {
     }
 }
 
-/// Brings the index up to the newest segment that is full; returns how many rows were added. One at a time per log.
+/// Brings the index up to the newest segment that is full; returns how many rows were added. One at a time.
 ///
 /// # Errors
 /// [`EvidenceError`] if the log or the keystore cannot be read, or the index not be written.
 pub fn update_index(source: &Source) -> Result<u64, EvidenceError> {
+    let _one_at_a_time = CHANGING.lock().unwrap_or_else(PoisonError::into_inner);
     let log = source.locate()?;
     let full = newest_segment(&log)?.saturating_sub(1);
     let directory = log.layout.index();
@@ -139,6 +144,7 @@ pub fn update_index(source: &Source) -> Result<u64, EvidenceError> {
 /// # Errors
 /// [`EvidenceError`] if files cannot be removed.
 pub fn drop_index(source: &Source) -> Result<(), EvidenceError> {
+    let _one_at_a_time = CHANGING.lock().unwrap_or_else(PoisonError::into_inner);
     let directory = source.locate()?.layout.index();
     match std::fs::remove_dir_all(&directory) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
