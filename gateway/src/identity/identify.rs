@@ -1,5 +1,6 @@
 //! The slow way of a credential that no core remembers.
 
+use super::presented::has_only_token_characters;
 use super::{Failures, Identity, IdentityError, Verifier, VerifyPool};
 use crate::config::IdentitySettings;
 use std::io;
@@ -54,6 +55,9 @@ impl Identification {
         credential: &str,
         now_unix_s: u64,
     ) -> Result<Identity, IdentityError> {
+        if !has_only_token_characters(credential) {
+            return Err(IdentityError::Malformed);
+        }
         if verifier.is_opaque(credential) {
             return self.ask_issuer(credential).await;
         }
