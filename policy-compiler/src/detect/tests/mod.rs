@@ -60,3 +60,26 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn every_detector_finds_one_of_the_values() {
+    let missing: Vec<&str> = detectors()
+        .iter()
+        .filter(|detector| {
+            let key = detector.context.first().copied().unwrap_or("note");
+            VALUES.iter().all(|value| super::find_in_member(detector.id, key, value).unwrap().is_empty())
+        })
+        .map(|detector| detector.id)
+        .collect();
+    assert_eq!(missing, Vec::<&str>::new());
+}
+
+#[test]
+fn values_that_need_a_word_are_nothing_without_one() {
+    for detector in detectors().iter().filter(|detector| detector.tier == policy_lang::catalogue::DetectorTier::Context) {
+        for value in VALUES {
+            let words = detector.context.iter().any(|word| value.to_lowercase().contains(word));
+            assert!(words || super::find(detector.id, value).unwrap().is_empty(), "{} takes {value}", detector.id);
+        }
+    }
+}
