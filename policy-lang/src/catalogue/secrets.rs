@@ -147,11 +147,7 @@ pub(super) const DETECTORS: &[Detector] = &[
         "npm_token",
         "NPM_TOKEN",
         CODE,
-        [
-            "npm access token",
-            "npm_ and 36 letters and digits",
-            "npm documentation, access tokens",
-        ],
+        ["npm access token", "npm_ and 36 letters and digits", "npm documentation, access tokens"],
     ),
     key(
         "pypi_token",

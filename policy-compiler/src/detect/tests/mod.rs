@@ -76,7 +76,8 @@ fn every_detector_finds_one_of_the_values() {
 
 #[test]
 fn values_that_need_a_word_are_nothing_without_one() {
-    for detector in detectors().iter().filter(|detector| detector.tier == policy_lang::catalogue::DetectorTier::Context) {
+    for detector in detectors().iter().filter(|detector| detector.tier == policy_lang::catalogue::DetectorTier::Context)
+    {
         for value in VALUES {
             let words = detector.context.iter().any(|word| value.to_lowercase().contains(word));
             assert!(words || super::find(detector.id, value).unwrap().is_empty(), "{} takes {value}", detector.id);
