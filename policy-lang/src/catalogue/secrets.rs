@@ -87,7 +87,7 @@ pub(super) const DETECTORS: &[Detector] = &[
         MODEL,
         [
             "OpenAI API key",
-            "sk-, sk-proj-, sk-svcacct-, sk-admin- and at least 40 characters with the mark T3BlbkFJ, or the older 48",
+            "sk-, sk-proj-, sk-svcacct-, sk-admin- and at least 40 characters",
             "OpenAI API reference, published secret-scanning patterns",
         ],
     ),
@@ -129,7 +129,7 @@ pub(super) const DETECTORS: &[Detector] = &[
         CODE,
         [
             "GitHub token",
-            "ghp_, gho_, ghu_, ghs_, ghr_ and 36 characters of which the last six are a CRC-32, or github_pat_ and 82",
+            "ghp_, gho_, ghu_, ghs_, ghr_ and at least 36 characters, or github_pat_ and at least 36",
             "GitHub engineering, authentication token formats (2021)",
         ],
     ),
@@ -147,11 +147,7 @@ pub(super) const DETECTORS: &[Detector] = &[
         "npm_token",
         "NPM_TOKEN",
         CODE,
-        [
-            "npm access token",
-            "npm_ and 36 characters of which the last six are a CRC-32",
-            "npm documentation, access tokens",
-        ],
+        ["npm access token", "npm_ and 36 letters and digits", "npm documentation, access tokens"],
     ),
     key(
         "pypi_token",
@@ -223,7 +219,7 @@ pub(super) const DETECTORS: &[Detector] = &[
         SERVICE,
         [
             "Telegram bot token",
-            "8 to 10 digits, a colon, AA and 33 characters",
+            "8 to 10 digits, a colon, A and 34 characters",
             "Telegram bot API, authorizing your bot",
         ],
     ),

@@ -120,6 +120,10 @@ pub(super) fn ipv6(probe: &Probe<'_>, start: usize, finds: &mut Finds<'_>) {
             at = behind;
         }
     }
+    // Letters glued behind the last group may be hexadecimal digits too.
+    while !probe.ends(at) && probe.before(at).is_ascii_hexdigit() && probe.before(at - 1).is_ascii_hexdigit() {
+        at -= 1;
+    }
     if probe.ends(at) {
         finds.add(KNOWN.ipv6, start, at, Form::Sure);
     }

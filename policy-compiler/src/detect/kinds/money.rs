@@ -27,7 +27,7 @@ pub(super) fn iban(probe: &Probe<'_>, start: usize, finds: &mut Finds<'_>) {
         if fits {
             text.push(byte.to_ascii_uppercase());
             at += 1;
-        } else if separates(byte, text.len()) && probe.at(at + 1).is_ascii_alphanumeric() {
+        } else if separates(byte, text.len(), probe.at(at + 1)) {
             at += 1;
         } else {
             return;
@@ -44,9 +44,13 @@ pub(super) fn iban(probe: &Probe<'_>, start: usize, finds: &mut Finds<'_>) {
     }
 }
 
-/// Blanks stand between groups of four only, else words behind a number could become a part of it.
-fn separates(byte: u8, count: usize) -> bool {
-    count >= 2 && (matches!(byte, b'-' | b'.') || byte == b' ' && count.is_multiple_of(4))
+/// Blanks stand between groups of four, or before digits, else words behind a number could become a part of it.
+fn separates(byte: u8, count: usize, next: u8) -> bool {
+    match byte {
+        b'-' | b'.' => count >= 2 && next.is_ascii_alphanumeric(),
+        b' ' => count >= 2 && (next.is_ascii_digit() || count.is_multiple_of(4) && next.is_ascii_alphanumeric()),
+        _ => false,
+    }
 }
 
 /// Bytes of the name on track 1.
