@@ -39,27 +39,34 @@ fn is_trigger(byte: u8) -> bool {
 
 /// Bytes looked at together; a block without a trigger is skipped.
 const BLOCK: usize = 64;
+/// Bytes that are looked at one by one first.
+const NEAR: usize = 12;
 
 /// The next place at or after `from` that can make a match: a digit, `@`, `:`, `=`, `_`, or an uppercase letter behind a letter or
 /// digit.
 pub(super) fn next_trigger(text: &[u8], from: usize) -> Option<usize> {
-    let mut at = from;
+    // Where there was one trigger the next is mostly near.
+    let near = (from + NEAR).min(text.len());
+    if let Some(place) = (from..near).find(|&place| triggers(text, place)) {
+        return Some(place);
+    }
+    let mut at = near;
     while at < text.len() {
         let end = (at + BLOCK).min(text.len());
-        if has_trigger(text, at, end) {
-            for place in at..end {
-                let byte = text.get(place).copied().unwrap_or_default();
-                let capital = byte.is_ascii_uppercase()
-                    && place > 0
-                    && text.get(place - 1).is_some_and(u8::is_ascii_alphanumeric);
-                if is_trigger(byte) || capital {
-                    return Some(place);
-                }
-            }
+        if has_trigger(text, at, end)
+            && let Some(place) = (at..end).find(|&place| triggers(text, place))
+        {
+            return Some(place);
         }
         at = end;
     }
     None
+}
+
+fn triggers(text: &[u8], place: usize) -> bool {
+    let byte = text.get(place).copied().unwrap_or_default();
+    is_trigger(byte)
+        || byte.is_ascii_uppercase() && place > 0 && text.get(place - 1).is_some_and(u8::is_ascii_alphanumeric)
 }
 
 /// Written so that the compiler vectorises it: no branch inside.

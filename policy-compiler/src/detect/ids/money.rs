@@ -2,6 +2,7 @@
 
 use super::super::checksums::{all_alike, at, luhn, mod_97_10, number, weighted};
 use super::{BLANK, DASH, Digits, SLASH, Shape, any, context, context_in, context_shape};
+use std::sync::LazyLock;
 
 pub(super) const DIGITS: &[Digits] = &[
     context_in("card_cvv", &[3], 0, any),
@@ -121,10 +122,24 @@ const IBAN_LENGTHS: &str = "AD24 AE23 AL28 AT20 AZ28 BA20 BE16 BG22 BH22 BI27 BR
 
 /// The length that an IBAN of this country has.
 pub(in super::super) fn iban_length(country: [u8; 2]) -> Option<usize> {
-    IBAN_LENGTHS.split_ascii_whitespace().find_map(|entry| {
-        let (name, length) = entry.split_at_checked(2)?;
-        (name.as_bytes() == country).then(|| length.parse().ok())?
-    })
+    static LENGTHS: LazyLock<Vec<u8>> = LazyLock::new(|| {
+        let mut lengths = vec![0; 26 * 26];
+        for entry in IBAN_LENGTHS.split_ascii_whitespace() {
+            let parsed = entry.split_at_checked(2).and_then(|(_, length)| length.parse().ok());
+            let slot = entry.as_bytes().first_chunk::<2>().and_then(|name| country_slot(*name));
+            if let (Some(length), Some(slot)) = (parsed, slot.and_then(|slot| lengths.get_mut(slot))) {
+                *slot = length;
+            }
+        }
+        lengths
+    });
+    let length = LENGTHS.get(country_slot(country)?).copied().unwrap_or_default();
+    (length > 0).then_some(usize::from(length))
+}
+
+fn country_slot(country: [u8; 2]) -> Option<usize> {
+    let [first, second] = country.map(|letter| usize::from(letter.wrapping_sub(b'A')));
+    (first < 26 && second < 26).then_some(first * 26 + second)
 }
 
 /// Length by country and mod 97 over the rearranged text.

@@ -168,18 +168,21 @@ pub(super) fn shapes(probe: &Probe<'_>, start: usize, finds: &mut Finds<'_>) {
         if !finds.wants(detector) {
             continue;
         }
-        if let Some((end, text)) = shape_of(probe, start, form.shape)
-            && (form.valid)(&text)
+        if let Some((end, text, count)) = shape_of(probe, start, form.shape)
+            && text.get(..count).is_some_and(form.valid)
         {
             finds.add(detector, start, end, form.form);
         }
     }
 }
 
+/// Letters and digits of the longest shape.
+const SHAPE_MAX: usize = 20;
+
 /// The end of a text of this shape (see [`crate::detect::ids::Shape`]), and its digits and uppercase letters.
-fn shape_of(probe: &Probe<'_>, start: usize, shape: &str) -> Option<(usize, Vec<u8>)> {
+fn shape_of(probe: &Probe<'_>, start: usize, shape: &str) -> Option<(usize, [u8; SHAPE_MAX], usize)> {
     let mut at = start;
-    let mut text = Vec::new();
+    let (mut text, mut count) = ([0; SHAPE_MAX], 0);
     for symbol in shape.bytes() {
         let byte = probe.at(at);
         let fits = match symbol {
@@ -197,9 +200,10 @@ fn shape_of(probe: &Probe<'_>, start: usize, shape: &str) -> Option<(usize, Vec<
             return None;
         }
         if byte.is_ascii_alphanumeric() {
-            text.push(byte.to_ascii_uppercase());
+            *text.get_mut(count)? = byte.to_ascii_uppercase();
+            count += 1;
         }
         at += 1;
     }
-    probe.ends(at).then_some((at, text))
+    probe.ends(at).then_some((at, text, count))
 }
