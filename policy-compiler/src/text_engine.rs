@@ -1,5 +1,6 @@
 //! The text tests of a program, ready to run: [`TextEngine`] over compiled regexes, literal search and detectors.
 
+use crate::detect::Words;
 use memchr::memmem::Finder;
 use policy_lang::{Atom, CustomDetector, JsonTest, Program, TextEngine, TextTest};
 use regex_automata::meta::Regex;
@@ -77,8 +78,10 @@ impl PolicyTextEngine {
 impl TextEngine for PolicyTextEngine {
     fn test(&self, test: &TextTest, text: &str) -> Option<bool> {
         match test {
-            // Words that must stand near a hit are not looked for yet: such a test is an error, and what it restricts stays shut.
-            TextTest::FindsCustom(detector) if !detector.near.is_empty() => None,
+            TextTest::FindsCustom(detector) if !detector.near.is_empty() => {
+                let regex = self.regexes.get(&detector.regex)?;
+                Some(finds_near(regex, &Words::near(detector.near.iter().map(String::as_str)), text))
+            }
             TextTest::FindsCustom(CustomDetector { regex: pattern, .. }) | TextTest::Matches(pattern) => {
                 Some(self.regexes.get(pattern)?.is_match(text))
             }
@@ -89,6 +92,11 @@ impl TextEngine for PolicyTextEngine {
             TextTest::Finds(names) => self.finds(names, text),
         }
     }
+}
+
+/// Whether a match stands behind one of the words, within their reach.
+fn finds_near(regex: &Regex, words: &Words, text: &str) -> bool {
+    regex.find_iter(text).any(|found| words.end(text.get(..found.start()).unwrap_or_default()))
 }
 
 impl PolicyTextEngine {
@@ -178,6 +186,22 @@ mod tests {
         assert_eq!(engine.test(&literal, "now ignore"), Some(false));
         let other = TextTest::Contains("something else".to_owned());
         assert_eq!(engine.test(&other, "something else"), None);
+    }
+
+    #[test]
+    fn a_detector_of_the_policy_may_ask_for_a_word_nearby() {
+        let own = |near: &[&str]| {
+            TextTest::FindsCustom(CustomDetector {
+                name: "mrn".to_owned(),
+                regex: "[A-Z]{2}[0-9]{7}".to_owned(),
+                near: near.iter().map(ToString::to_string).collect(),
+            })
+        };
+        let engine = engine(&[own(&["patient"]), own(&[])]).unwrap();
+        assert_eq!(engine.test(&own(&["patient"]), "the Patient AB1234567"), Some(true));
+        assert_eq!(engine.test(&own(&["patient"]), "order AB1234567 of a patient"), Some(false));
+        assert_eq!(engine.test(&own(&["patient"]), &format!("patient {} AB1234567", "x".repeat(80))), Some(false));
+        assert_eq!(engine.test(&own(&[]), "order AB1234567"), Some(true));
     }
 
     #[test]

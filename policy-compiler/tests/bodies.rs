@@ -52,6 +52,31 @@ fn redacted(plan: &MaskPlan, body: &str) -> String {
 }
 
 #[test]
+fn what_is_dropped_is_not_there() {
+    let drop = |to: &str| mask(Selector::Path(path(to)), &[], Transform::Drop);
+    let body =
+        r#"{"model":"m","user":"u","messages":[{"role":"user","content":"a"},{"role":"user","content":"b"}],"n":1}"#;
+    for (to, expected) in [
+        ("$.user", r#"{"model":"m","messages":[{"role":"user","content":"a"},{"role":"user","content":"b"}],"n":1}"#),
+        ("$.n", r#"{"model":"m","user":"u","messages":[{"role":"user","content":"a"},{"role":"user","content":"b"}]}"#),
+        ("$.messages.0", r#"{"model":"m","user":"u","messages":[{"role":"user","content":"b"}],"n":1}"#),
+        ("$.messages.*", r#"{"model":"m","user":"u","messages":[],"n":1}"#),
+        ("$.messages.*.role", r#"{"model":"m","user":"u","messages":[{"content":"a"},{"content":"b"}],"n":1}"#),
+        ("$.messages.*.*", r#"{"model":"m","user":"u","messages":[{},{}],"n":1}"#),
+        ("$.nothing", body),
+    ] {
+        assert_eq!(redacted(&plan(&[drop(to)]), body), expected, "{to}");
+    }
+    // Nothing is masked in what goes, and what goes is a hit of its own.
+    let both = plan(&[drop("$.user"), drop("$.messages.0"), mask(Selector::Text, &["email"], Transform::Label)]);
+    let body = r#"{"model":"m","messages":[{"role":"user","content":"a@example.com"},{"role":"user","content":"b@example.com"}],"user":"u"}"#;
+    let found = redact_request(Operation::ChatCompletions, &both, body.as_bytes()).unwrap();
+    assert_eq!(&*found.body, br#"{"model":"m","messages":[{"role":"user","content":"[EMAIL]"}]}"#);
+    let drops = found.hits.iter().filter(|hit| hit.action == "drop");
+    assert_eq!(drops.map(|hit| hit.pointer.as_str()).collect::<Vec<_>>(), ["/user", "/messages/0"]);
+}
+
+#[test]
 fn every_text_of_a_prompt_is_masked_and_nothing_else() {
     let ssn = "536-22-8145";
     let body = json!({

@@ -31,6 +31,7 @@ mod codes;
 mod date;
 mod decision;
 mod diagnostic;
+mod effect;
 pub mod explain;
 mod facts;
 mod format;

@@ -41,6 +41,12 @@ impl Words {
         Self { words: words.into_iter().map(normalise).collect(), reach: REACH }
     }
 
+    /// Whether one of them is near the end of a text, within their reach.
+    pub(crate) fn end(&self, before: &str) -> bool {
+        let start = before.char_indices().rev().nth(self.reach.saturating_sub(1)).map_or(0, |(at, _)| at);
+        self.are_in(&normalise(before.get(start..).unwrap_or_default()))
+    }
+
     /// Whether one of them is in a normalised text, with no letter glued to it.
     pub(super) fn are_in(&self, text: &str) -> bool {
         self.words.iter().any(|word| {

@@ -47,7 +47,9 @@ pub(super) struct Masker<'a, 'b> {
     echoes: Vec<(NodeId, Option<u32>)>,
     /// JSON values that are masked leaf by leaf.
     leafwise: Vec<NodeId>,
+    /// Members and elements that are taken out.
     removed: BTreeSet<NodeId>,
+    dropped: Vec<Hit>,
 }
 
 impl<'a, 'b> Masker<'a, 'b> {
@@ -64,6 +66,7 @@ impl<'a, 'b> Masker<'a, 'b> {
             echoes: Vec::new(),
             leafwise: Vec::new(),
             removed: BTreeSet::new(),
+            dropped: Vec::new(),
         }
     }
 
@@ -115,6 +118,13 @@ impl<'a, 'b> Masker<'a, 'b> {
     }
 
     fn select_node(&mut self, node: NodeId, mask: usize, part: usize) {
+        if let Some(rule) = self.plan.drops(mask) {
+            if self.removed.insert(node) {
+                let hit = self.whole_hit(node, part, rule, "drop");
+                self.dropped.push(hit);
+            }
+            return;
+        }
         let leaf = matches!(self.document.kind(node), Kind::String | Kind::Number);
         let empty = self.document.children(node).next().is_none();
         match self.plan.whole_replacement(mask) {
@@ -228,8 +238,12 @@ impl<'a, 'b> Masker<'a, 'b> {
                 self.mask_value(node, &job, changed, edits, hits)?;
             }
         }
+        if !self.dropped.is_empty() {
+            changed.insert(None);
+            hits.append(&mut self.dropped);
+        }
         self.drop_echoes(changed, edits)?;
-        self.remove_blocks(edits);
+        self.remove(edits);
         Ok(())
     }
 
@@ -294,24 +308,26 @@ impl<'a, 'b> Masker<'a, 'b> {
         }
     }
 
-    fn remove_blocks(&self, edits: &mut Edits) {
-        let lists: BTreeSet<NodeId> = self.removed.iter().filter_map(|block| self.document.parent(*block)).collect();
-        for list in lists {
-            let blocks: Vec<NodeId> = self.document.children(list).collect();
-            let kept = blocks.iter().rposition(|block| !self.removed.contains(block));
-            for (number, pair) in blocks.windows(2).enumerate() {
-                if let [block, next] = pair
-                    && self.removed.contains(block)
+    /// Takes members and elements out, each with the comma behind it; the last ones go with the comma before them.
+    fn remove(&self, edits: &mut Edits) {
+        let holders: BTreeSet<NodeId> = self.removed.iter().filter_map(|node| self.document.parent(*node)).collect();
+        // A member begins with its name.
+        let start = |node: NodeId| self.document.key_range(node).unwrap_or_else(|| self.document.range(node)).start;
+        for holder in holders {
+            let entries: Vec<NodeId> = self.document.children(holder).collect();
+            let kept = entries.iter().rposition(|entry| !self.removed.contains(entry));
+            for (number, pair) in entries.windows(2).enumerate() {
+                if let [entry, next] = pair
+                    && self.removed.contains(entry)
                     && kept.is_some_and(|kept| number < kept)
                 {
-                    edits.add(self.document.range(*block).start..self.document.range(*next).start, Vec::new());
+                    edits.add(start(*entry)..start(*next), Vec::new());
                 }
             }
-            // The last ones go with the comma before them.
-            let list = self.document.range(list);
+            let holder = self.document.range(holder);
             let from =
-                kept.and_then(|kept| blocks.get(kept)).map_or(list.start + 1, |kept| self.document.range(*kept).end);
-            let to = blocks.last().map_or(from, |last| self.document.range(*last).end);
+                kept.and_then(|kept| entries.get(kept)).map_or(holder.start + 1, |kept| self.document.range(*kept).end);
+            let to = entries.last().map_or(from, |last| self.document.range(*last).end);
             if from < to {
                 edits.add(from..to, Vec::new());
             }

@@ -41,6 +41,8 @@ struct PlannedMask {
     path: Option<JsonPath>,
     uses: Vec<Use>,
     whole: Option<WholeMask>,
+    /// The value itself is taken out.
+    drops: bool,
 }
 
 /// Why masks cannot be carried out.
@@ -100,6 +102,7 @@ impl MaskPlan {
                 .filter_map(|detector| use_of(index_of(detector.id)?, &rule, &MaskTransform::Label))
                 .collect(),
             whole: None,
+            drops: false,
         });
         Ok(Self::with(side, planned, true))
     }
@@ -149,7 +152,8 @@ impl MaskPlan {
         let channels = operation.stream_table().map_or(&[][..], |table| table.channels);
         self.inner.masks.iter().find_map(|mask| {
             let path = mask.path.as_ref()?;
-            (!channels.iter().any(|channel| leads_to(path, channel.whole))).then_some(&*mask.rule)
+            // What is not there cannot be told from what is still to come.
+            (mask.drops || !channels.iter().any(|channel| leads_to(path, channel.whole))).then_some(&*mask.rule)
         })
     }
 
@@ -173,6 +177,11 @@ impl MaskPlan {
             }
         }
         Ok(selected)
+    }
+
+    /// The rule of a mask that takes values out.
+    pub(crate) fn drops(&self, number: usize) -> Option<&Arc<str>> {
+        self.inner.masks.get(number).filter(|mask| mask.drops).map(|mask| &mask.rule)
     }
 
     /// What stands in the place of a value that is no text, if that mask replaces whole values.
@@ -243,8 +252,7 @@ fn plan_mask(rule: &str, mask: &Mask) -> Result<PlannedMask, PlanError> {
     match mask.transform {
         MaskTransform::Hash => return Err(not_yet("`as hash`")),
         MaskTransform::Token => return Err(not_yet("`as token`")),
-        MaskTransform::Drop => return Err(not_yet("`drop`")),
-        MaskTransform::Label | MaskTransform::Last4 | MaskTransform::Literal(_) => {}
+        MaskTransform::Label | MaskTransform::Last4 | MaskTransform::Literal(_) | MaskTransform::Drop => {}
     }
     let mut uses = Vec::new();
     for matcher in &mask.matchers {
@@ -284,9 +292,8 @@ fn plan_mask(rule: &str, mask: &Mask) -> Result<PlannedMask, PlanError> {
             }
         }
     }
-    let whole = mask
-        .matchers
-        .is_empty()
+    let drops = mask.transform == MaskTransform::Drop;
+    let whole = (mask.matchers.is_empty() && !drops)
         .then(|| WholeMask { rule: Arc::clone(&name), transform: transform(&mask.transform, MASKED) });
     Ok(PlannedMask {
         rule: name,
@@ -296,6 +303,7 @@ fn plan_mask(rule: &str, mask: &Mask) -> Result<PlannedMask, PlanError> {
         },
         uses,
         whole,
+        drops,
     })
 }
 
