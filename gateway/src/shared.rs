@@ -5,16 +5,26 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::identity::Verifier;
 use crate::lifecycle::Lifecycle;
+use crate::live::LiveSlot;
 use crate::metrics::Metrics;
 use crate::policy_slot::PolicySlot;
 use audit_shipper::Evidence;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+
+/// Reads a configuration; the error is for people.
+pub type Source = Arc<dyn Fn() -> Result<Config, String> + Send + Sync>;
 
 /// The state of one running gateway.
-#[derive(Debug)]
 pub struct Shared {
-    /// As loaded at start-up.
+    /// As loaded at start-up: what is read only then (addresses, cores, data, evidence, issuers) counts from here.
     pub config: Config,
+    /// The configuration in force, with all that a reload replaces.
+    pub live: LiveSlot,
+    /// Reads the configuration again, as it was read at start-up; `None` where it came from no file.
+    pub source: Option<Source>,
+    /// What all cores bear together.
+    pub load: Load,
     /// The time.
     pub clock: Clock,
     /// The active policy set.
@@ -29,4 +39,13 @@ pub struct Shared {
     pub lifecycle: Lifecycle,
     /// The log.
     pub evidence: Arc<Evidence>,
+}
+
+/// What all cores bear together; each counts its own beside.
+#[derive(Debug, Default)]
+pub struct Load {
+    /// Connections of callers.
+    pub connections: AtomicUsize,
+    /// Calls in flight.
+    pub in_flight: AtomicUsize,
 }

@@ -1,8 +1,8 @@
 //! `sallyport` alone: everything embedded, on the loopback, with four calls to paste.
 
 use super::serve::{self, Addresses};
-use super::{DEFAULT_DATA, Failure, run};
-use crate::config::{Admin, ApprovalsConfig, Config, Endpoint, EvidenceConfig, Limits, Listen};
+use super::{DEFAULT_DATA, Failure};
+use crate::config::{Admin, ApprovalsConfig, Config, Endpoint, EvidenceConfig, Limits, Listen, Upstream};
 use crate::dev_issuer::DevIssuer;
 use load_tests::mock_model::{self, MockHandle, MockOptions};
 use std::fmt::Write as _;
@@ -52,7 +52,9 @@ pub(super) fn run(args: Args) -> Result<(), Failure> {
         write_policy(&config.policy)?;
     }
     let policy = config.policy.clone();
-    serve::serve(config, Some(&issuer), |addresses| print!("{}", greeting(&args, &policy, addresses, &program_name())))
+    serve::serve(config, serve::How { dev_issuer: Some(&issuer), ..serve::How::default() }, |addresses| {
+        print!("{}", greeting(&args, &policy, addresses, &program_name()))
+    })
 }
 
 fn start_mock() -> Result<MockHandle, Failure> {
@@ -73,13 +75,19 @@ fn config(args: &Args, mock: Option<&MockHandle>) -> Result<Config, Failure> {
     };
     Ok(Config {
         data: args.data.clone(),
-        listen: Listen { address: args.listen, cores: args.cores.map(usize::from), limits: Limits::default() },
+        listen: Listen {
+            address: args.listen,
+            cores: args.cores.map(usize::from),
+            tls: None,
+            limits: Limits::default(),
+        },
         admin: Admin { address: args.admin },
         issuers: vec![DevIssuer::issuer()],
-        upstreams: vec![run::only_upstream(name, endpoint)],
+        upstreams: vec![Upstream::single(name, endpoint).map_err(Failure::bad)?],
         policy: args.policy.clone().unwrap_or_else(|| args.data.join("policies")),
         evidence: EvidenceConfig::default(),
         approvals: ApprovalsConfig::default(),
+        files: Vec::new(),
     })
 }
 

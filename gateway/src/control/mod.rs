@@ -9,6 +9,7 @@ mod api;
 mod journal;
 mod keys;
 mod policy;
+mod reload;
 
 use crate::approvals::Event;
 use crate::shared::Shared;
@@ -64,7 +65,6 @@ pub(crate) struct Own {
 }
 
 /// What the tasks of the control plane share.
-#[derive(Debug)]
 struct Control {
     shared: Arc<Shared>,
     journal: Journal,
@@ -135,6 +135,7 @@ async fn run(
     }
     tokio::spawn(keys.run());
     tokio::spawn(policy::watch(Arc::clone(&control)));
+    tokio::spawn(reload::watch(Arc::clone(&control)));
     tokio::spawn(sweep(Arc::clone(&shared)));
     let approvals = tokio::spawn(journal::record_approvals(Arc::clone(&control), own.events));
     api::serve(control, listener).await;

@@ -1,8 +1,9 @@
 //! The steps before a call is let in, in their order: route, caller, body, decision, masks.
 
 use std::rc::Rc;
+use std::sync::Arc;
 
-use policy_compiler::dialect::{self, ErrorKind, Operation};
+use policy_compiler::dialect::{self, ChatRequest, ErrorKind, Operation};
 use policy_compiler::redact::{self, ChannelCoverage, Hit};
 use policy_lang::Verdict;
 
@@ -10,21 +11,31 @@ use super::answer::CONTINUE;
 use super::core::Core;
 use super::error::CallError;
 use super::exchange::{ANSWER_TIME, Call};
-use super::http::{BodyError, Wire};
+use super::http::{BodyError, Framing, Wire};
 use super::judge::{self, Question};
+use super::pace::Pace;
 use super::plans::Plans;
-use super::upstream;
+use super::upstream::Choice;
 use crate::identity::IdentityError;
 
 /// Unknown routes are refused: only an allow-list protects a model server's own unauthenticated routes (DIALECTS).
-pub(super) fn find_route(core: &Core, call: &mut Call) -> Result<(), CallError> {
+pub(super) fn find_route(call: &mut Call) -> Result<(), CallError> {
     let path = call.head.path();
     call.operation = dialect::route(&call.head.method, path);
     let normalised = call.operation.map_or(path, |operation| operation.endpoint());
-    call.upstream = upstream::choose(&core.routes, normalised);
-    let upstream = call.upstream.and_then(|index| core.routes.get(index));
-    let opaque = upstream.is_some_and(|route| route.config.opaque.iter().any(|open| open == path));
-    if upstream.is_some() && (call.operation.is_some() || opaque) {
+    let fleet = &call.live.fleet;
+    match fleet.choose(normalised, call.head.host(), None) {
+        Choice::Upstream(index) => call.upstream = Some(index),
+        Choice::ByModel if call.operation == Some(Operation::ChatCompletions) => {
+            call.by_model = true;
+            return Ok(());
+        }
+        // No model is named: any of those that fit will do.
+        Choice::ByModel => call.upstream = fleet.all_for(normalised, call.head.host()).first().copied(),
+        Choice::Nowhere => {}
+    }
+    let opaque = call.route().is_some_and(|route| route.config.opaque.iter().any(|open| open == path));
+    if call.upstream.is_some() && (call.operation.is_some() || opaque) {
         return Ok(());
     }
     if let Some(method) = dialect::method_of(path).filter(|_| call.operation.is_none()) {
@@ -44,6 +55,8 @@ pub(super) fn identify(core: &Core, call: &mut Call) -> Result<(), CallError> {
         scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
     });
     let token = bearer.or_else(|| fields.text("x-api-key")).or_else(|| fields.text("api-key"));
+    // `call.origin.certificates` is the verified chain of the caller's TLS connection: where a certificate is to name a caller,
+    // this is the line that turns it into one.
     let identified = match token {
         Some(token) => core.tokens.borrow_mut().identify(&core.shared.verifier, token, core.shared.clock.unix_s()),
         None => Err(IdentityError::Missing),
@@ -63,7 +76,11 @@ pub(super) fn identify(core: &Core, call: &mut Call) -> Result<(), CallError> {
                 _ => format!("Bearer realm=\"sallyport\", error=\"invalid_token\", error_description=\"{error}\""),
             };
             let code = if matches!(error, IdentityError::Missing) { "missing_token" } else { "invalid_token" };
-            Err(CallError::new(ErrorKind::Unauthorized, code, error.to_string()).field("www-authenticate", challenge))
+            let mut message = error.to_string();
+            if matches!(error, IdentityError::Missing) && call.origin.certificates.is_some() {
+                message.push_str("; a client certificate alone names no caller here");
+            }
+            Err(CallError::new(ErrorKind::Unauthorized, code, message).field("www-authenticate", challenge))
         }
     }
 }
@@ -74,16 +91,26 @@ pub(super) async fn read_request(
     client: &mut Wire,
     call: &mut Call,
 ) -> Result<Option<Vec<u8>>, CallError> {
-    if call.operation.is_none() || !call.policy.compiled.needs().request_body {
-        return Ok(None);
+    let live = Arc::clone(&call.live);
+    let limits = &live.config.listen.limits;
+    let wanted = call.by_model || call.policy.compiled.needs().request_body;
+    if call.operation.is_none() || !wanted {
+        return match (call.head.framing, limits.body_bytes) {
+            (Framing::Length(length), Some(max)) if length > max => Err(too_large(max)),
+            _ => Ok(None),
+        };
     }
-    let limits = &core.shared.config.listen.limits;
     if call.head.expects_continue && !call.body.is_done() && client.unread().is_empty() {
         client.socket.move_within(ANSWER_TIME);
         client.socket.write_all(CONTINUE).await.map_err(|cause| caller_left().because(cause))?;
     }
-    client.socket.read_within(limits.body_timeout);
-    let body = call.body.read_whole(client, limits.body_inspected_bytes).await;
+    let pace = Pace::new(core.watchdog.now_ms());
+    let body = call
+        .body
+        .read_whole(client, limits.body_inspected_bytes, |client, got| {
+            client.socket.read_within(pace.patience(limits, got as u64, core.watchdog.now_ms()));
+        })
+        .await;
     client.socket.never_times_out();
     match body {
         Ok(body) => Ok(Some(body)),
@@ -93,11 +120,7 @@ pub(super) async fn read_request(
 
 pub(super) fn body_error(error: &BodyError) -> CallError {
     match error {
-        BodyError::TooLarge(bytes) => CallError::new(
-            ErrorKind::TooLarge,
-            "body_too_large",
-            format!("The request body is larger than {bytes} bytes."),
-        ),
+        BodyError::TooLarge(bytes) => too_large(*bytes as u64),
         BodyError::TimedOut => {
             CallError::new(ErrorKind::Timeout, "body_timeout", "The request body did not arrive in time.")
         }
@@ -106,12 +129,21 @@ pub(super) fn body_error(error: &BodyError) -> CallError {
     }
 }
 
+/// Longer than it may be.
+pub(super) fn too_large(bytes_max: u64) -> CallError {
+    let message = format!("The request body is larger than {bytes_max} bytes.");
+    CallError::new(ErrorKind::TooLarge, "body_too_large", message)
+}
+
 pub(super) fn caller_left() -> CallError {
     CallError::new(ErrorKind::BadRequest, "caller_left", "The request ended before its body did.")
 }
 
 pub(super) fn decide(core: &Core, call: &mut Call, body: Option<&[u8]>) -> Result<(), CallError> {
-    let (Some(caller), Some(route)) = (&call.caller, call.upstream.and_then(|index| core.routes.get(index))) else {
+    if call.by_model {
+        choose_by_model(call, body)?;
+    }
+    let (Some(caller), Some(route)) = (&call.caller, call.route()) else {
         return Err(CallError::new(ErrorKind::Internal, "internal", "The call has no caller or no route."));
     };
     let judged = judge::judge(&Question {
@@ -132,6 +164,20 @@ pub(super) fn decide(core: &Core, call: &mut Call, body: Option<&[u8]>) -> Resul
         }
         Verdict::Forward | Verdict::Pending(_) => Ok(()),
     }
+}
+
+/// The upstream is a fact of the policy, so it is chosen before the policy judges.
+fn choose_by_model(call: &mut Call, body: Option<&[u8]>) -> Result<(), CallError> {
+    let request = ChatRequest::parse(body.unwrap_or_default())
+        .map_err(|error| CallError::new(ErrorKind::BadRequest, "invalid_body", error.to_string()))?;
+    match call.live.fleet.choose(call.endpoint(), call.head.host(), Some(request.model())) {
+        Choice::Upstream(index) => call.upstream = Some(index),
+        Choice::ByModel | Choice::Nowhere => {
+            let message = "No model server here serves this model; GET /v1/models lists those that are.";
+            return Err(CallError::new(ErrorKind::NotFound, "model_not_found", message));
+        }
+    }
+    Ok(())
 }
 
 /// An obligation that cannot be carried out denies (POLICY-LANGUAGE §4).

@@ -3,42 +3,49 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use audit_shipper::Producer;
 
 use super::plans::PlanCache;
 use super::rt::Watchdog;
-use super::upstream::{Pool, Route};
+use super::upstream::Pool;
 use crate::identity::TokenCache;
+use crate::live::Live;
 use crate::policy_slot::ActivePolicy;
-use crate::shared::Shared;
+use crate::shared::{Load, Shared};
 
 /// The state of one core.
 pub(crate) struct Core {
     pub(crate) shared: Arc<Shared>,
-    pub(crate) routes: Arc<Vec<Route>>,
     pub(crate) watchdog: Rc<Watchdog>,
-    pub(crate) pool: Pool,
+    pub(super) pool: Pool,
     pub(crate) tokens: RefCell<TokenCache>,
     pub(crate) producer: RefCell<Producer>,
     pub(crate) plans: RefCell<PlanCache>,
     policy: RefCell<Arc<ActivePolicy>>,
+    live: RefCell<Arc<Live>>,
     connections: Cell<usize>,
+    handshakes: Cell<usize>,
+    in_flight: Cell<usize>,
 }
 
 impl Core {
-    pub(super) fn new(shared: Arc<Shared>, routes: Arc<Vec<Route>>, producer: Producer) -> Rc<Self> {
-        let policy = shared.policy.current();
+    pub(super) fn new(shared: Arc<Shared>, producer: Producer) -> Rc<Self> {
+        let (policy, live) = (shared.policy.current(), shared.live.current());
         Rc::new(Self {
-            routes,
             watchdog: Watchdog::new(),
             pool: Pool::default(),
             tokens: RefCell::new(TokenCache::new()),
             producer: RefCell::new(producer),
             plans: RefCell::default(),
             policy: RefCell::new(policy),
+            live: RefCell::new(live),
             connections: Cell::new(0),
+            handshakes: Cell::new(0),
+            in_flight: Cell::new(0),
             shared,
         })
     }
@@ -53,6 +60,16 @@ impl Core {
         Arc::clone(&cached)
     }
 
+    /// The configuration in force: one atomic load while it has not changed. A call keeps what it got to its end.
+    pub(crate) fn live(&self) -> Arc<Live> {
+        let mut cached = self.live.borrow_mut();
+        if cached.generation != self.shared.live.generation() {
+            *cached = self.shared.live.current();
+            self.pool.tidy(&cached.fleet, self.watchdog.now_ms());
+        }
+        Arc::clone(&cached)
+    }
+
     /// Whether the gateway is on its way down.
     pub(crate) fn is_draining(&self) -> bool {
         self.shared.lifecycle.is_draining()
@@ -63,19 +80,57 @@ impl Core {
         self.connections.get()
     }
 
-    /// Counts a connection until the result is dropped.
-    pub(super) fn count_connection(self: &Rc<Self>) -> Counted {
-        self.connections.set(self.connections.get() + 1);
-        Counted(Rc::clone(self))
+    /// Counts a connection until the result is dropped; `None` where there are as many as there may be.
+    pub(super) fn count_connection(self: &Rc<Self>) -> Option<Counted> {
+        let live = self.live();
+        let limits = &live.config.listen.limits;
+        let in_all: Option<InAll> = Some((|load| &load.connections, limits.connections));
+        Counted::one(self, |core| &core.connections, limits.connections_per_core, in_all)
+    }
+
+    /// Likewise for a TLS handshake.
+    pub(super) fn count_handshake(self: &Rc<Self>) -> Option<Counted> {
+        let max = self.live().config.listen.limits.handshakes_per_core;
+        Counted::one(self, |core| &core.handshakes, max, None)
+    }
+
+    /// Likewise for a call.
+    pub(super) fn count_call(self: &Rc<Self>) -> Option<Counted> {
+        let live = self.live();
+        let limits = &live.config.listen.limits;
+        let in_all: Option<InAll> = Some((|load| &load.in_flight, limits.in_flight));
+        Counted::one(self, |core| &core.in_flight, limits.in_flight_per_core, in_all)
     }
 }
 
-/// A counted connection.
-pub(super) struct Counted(Rc<Core>);
+/// A counter that all cores share, and its limit.
+type InAll = (fn(&Load) -> &AtomicUsize, usize);
+
+/// One of something that a core counts.
+pub(super) struct Counted {
+    core: Rc<Core>,
+    own: fn(&Core) -> &Cell<usize>,
+    in_all: Option<fn(&Load) -> &AtomicUsize>,
+}
+
+impl Counted {
+    fn one(core: &Rc<Core>, own: fn(&Core) -> &Cell<usize>, max: usize, in_all: Option<InAll>) -> Option<Self> {
+        let before = own(core).get();
+        own(core).set(before + 1);
+        let counted = Self { core: Rc::clone(core), own, in_all: in_all.map(|(counter, _)| counter) };
+        let fits = in_all.is_none_or(|(counter, max)| counter(&core.shared.load).fetch_add(1, Relaxed) < max);
+        // Dropping the one too many takes it away again.
+        (fits && before < max).then_some(counted)
+    }
+}
 
 impl Drop for Counted {
     fn drop(&mut self) {
-        self.0.connections.set(self.0.connections.get().saturating_sub(1));
+        let own = (self.own)(&self.core);
+        own.set(own.get().saturating_sub(1));
+        if let Some(counter) = self.in_all {
+            counter(&self.core.shared.load).fetch_sub(1, Relaxed);
+        }
     }
 }
 
