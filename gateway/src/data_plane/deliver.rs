@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 
+use crate::metrics::Event;
 use audit_shipper::{EndedBy, Role};
 use policy_compiler::dialect::{self, ErrorKind, Operation};
 use policy_compiler::redact::{self, StreamOutput, StreamRedactor};
@@ -40,7 +41,6 @@ enum End {
 }
 
 /// Delivers the answer and closes the call's record.
-#[expect(clippy::too_many_arguments, reason = "the two sides of a call meet here")]
 pub(super) async fn deliver(
     core: &Rc<Core>,
     client: &mut Wire,
@@ -331,9 +331,13 @@ impl Delivery<'_> {
 
     async fn send(&mut self, bytes: &[u8]) -> std::io::Result<()> {
         self.client.socket.move_within(self.call.live.config.listen.limits.stream_idle);
-        self.client.socket.write_all(bytes).await?;
+        let written = self.client.socket.write_all(bytes).await;
+        if written.is_err() && self.client.socket.timed_out() {
+            // The caller reads too slowly.
+            self.core.shared.metrics.events.count(Event::StreamIdleTimeout);
+        }
         self.open.sent_bytes(bytes.len());
-        Ok(())
+        written
     }
 
     fn recorder(&self, operation: Operation, choices: u32) -> Option<StreamRedactor> {
@@ -365,7 +369,7 @@ impl Delivery<'_> {
     }
 }
 
-fn upstream_error(error: &BodyError) -> CallError {
+pub(super) fn upstream_error(error: &BodyError) -> CallError {
     match error {
         BodyError::TimedOut => CallError::new(
             ErrorKind::UpstreamTimeout,
