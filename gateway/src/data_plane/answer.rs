@@ -44,6 +44,20 @@ pub(crate) fn error_answer(error: &CallError, request_id: &str, close: bool, hea
     out
 }
 
+/// A whole JSON answer that is put together here.
+pub(crate) fn json_answer(body: &[u8], request_id: &str, close: bool) -> Vec<u8> {
+    let mut out = status_line(200);
+    push_field(&mut out, "content-type", b"application/json");
+    push_field(&mut out, "content-length", body.len().to_string().as_bytes());
+    push_field(&mut out, "x-sallyport-request-id", request_id.as_bytes());
+    if close {
+        push_field(&mut out, "connection", b"close");
+    }
+    out.extend_from_slice(b"\r\n");
+    out.extend_from_slice(body);
+    out
+}
+
 /// The upstream's head, re-framed for the caller. `rewritten`: the body is not the upstream's byte for byte, so fields that
 /// describe its bytes go (RFC 9110 §8).
 pub(crate) fn forwarded_head(

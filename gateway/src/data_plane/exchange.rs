@@ -29,6 +29,7 @@ use super::error::CallError;
 use super::forward::{self, Failed};
 use super::http::{Body, RequestHead, ResponseHead, Wire};
 use super::judge::Judged;
+use super::models;
 use super::plans::Plans;
 use super::record::{self, OpenCall};
 use super::trace::TraceContext;
@@ -85,6 +86,9 @@ pub(super) async fn run(core: &Rc<Core>, client: &mut Wire, origin: &Origin, hea
     let mut call = Call::new(core, origin, head);
     let Some(_counted) = core.count_call() else { return refuse(core, client, &call, too_busy()).await };
     match let_in(core, client, &mut call).await {
+        Ok(admitted) if let Some(upstreams) = models::asked(&call) => {
+            models::list(core, client, &mut call, &admitted, upstreams).await
+        }
         Ok(admitted) => pass(core, client, &mut call, admitted).await,
         Err(error) => refuse(core, client, &call, error).await,
     }
@@ -134,7 +138,7 @@ async fn pass(core: &Rc<Core>, client: &mut Wire, call: &mut Call, admitted: Adm
 
 /// Sends the request and waits for the head of the answer. A resting connection that turns out to be closed is replaced once,
 /// if the request can be sent again.
-async fn ask(
+pub(super) async fn ask(
     core: &Rc<Core>,
     client: &mut Wire,
     call: &mut Call,
@@ -188,7 +192,7 @@ fn unreachable(cause: CheckoutError) -> CallError {
     CallError::new(ErrorKind::Upstream, "upstream_unreachable", message).because(cause)
 }
 
-fn overloaded() -> CallError {
+pub(super) fn overloaded() -> CallError {
     let message = "The model servers have as many calls as they may have. Nothing was sent; try again shortly.";
     CallError::new(ErrorKind::Unavailable, "upstream_overloaded", message).field("retry-after", "1")
 }

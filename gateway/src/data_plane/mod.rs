@@ -15,6 +15,7 @@ mod exchange;
 mod forward;
 mod http;
 mod judge;
+mod models;
 mod pace;
 mod plans;
 pub mod preflight;
