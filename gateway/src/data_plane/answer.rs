@@ -44,10 +44,10 @@ pub(crate) fn error_answer(error: &CallError, request_id: &str, close: bool, hea
     out
 }
 
-/// A whole JSON answer that is put together here.
-pub(crate) fn json_answer(body: &[u8], request_id: &str, close: bool) -> Vec<u8> {
-    let mut out = status_line(200);
-    push_field(&mut out, "content-type", b"application/json");
+/// A whole answer whose body is in memory.
+pub(crate) fn whole_answer(status: u16, media_type: &str, body: &[u8], request_id: &str, close: bool) -> Vec<u8> {
+    let mut out = status_line(status);
+    push_field(&mut out, "content-type", media_type.as_bytes());
     push_field(&mut out, "content-length", body.len().to_string().as_bytes());
     push_field(&mut out, "x-sallyport-request-id", request_id.as_bytes());
     if close {

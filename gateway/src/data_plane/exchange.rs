@@ -202,7 +202,7 @@ fn too_busy() -> CallError {
     CallError::new(ErrorKind::Unavailable, "too_busy", message).field("retry-after", "1")
 }
 
-fn count_limit(core: &Core, error: &CallError) {
+pub(super) fn count_limit(core: &Core, error: &CallError) {
     if let Some(limit) = error.limit() {
         core.shared.metrics.events.count(limit);
     }
@@ -268,7 +268,7 @@ impl Call {
 }
 
 /// Writes the refusal down, then tells the caller.
-async fn refuse(core: &Core, client: &mut Wire, call: &Call, error: CallError) -> After {
+pub(super) async fn refuse(core: &Core, client: &mut Wire, call: &Call, error: CallError) -> After {
     core.shared.metrics.refused(error.status);
     count_limit(core, &error);
     match record::refusal(core, call, &error).await {

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use policy_compiler::dialect::{ChatRequest, ErrorKind, Operation};
 use policy_lang::schema::{BoolField, IntField, StrField};
-use policy_lang::{BodyView, Decision, Facts, HeaderView, JsonPath, JsonValue, Nothing, Unreadable};
+use policy_lang::{BodyView, Decision, Effect, Facts, HeaderView, JsonPath, JsonValue, Nothing, RuleId, Unreadable};
 
 use super::error::CallError;
 use super::http::{Fields, RequestHead};
@@ -53,6 +53,20 @@ pub(crate) fn judge(question: &Question<'_>) -> Result<Judged, CallError> {
         // An opaque route: what it carries is unknown, so rules that read bodies are errors, and restricting ones deny.
         (None, _) => Ok(without_body(decide(question, &Unread, "", None))),
     }
+}
+
+/// Whether a call for this model could pass, as far as that shows without its body (DECISIONS 19): no rule that holds whatever
+/// the body says denies it, and some rule allows it or may.
+pub(crate) fn could_pass(question: &Question<'_>, model: &str) -> bool {
+    let decision = decide(question, &Unread, model, None);
+    let rules = &question.policy.compiled.program().rules;
+    let has = |ids: &[RuleId], wanted: fn(&Effect) -> bool| {
+        let mut enforced = ids.iter().filter_map(|id| rules.get(id.0 as usize)).filter(|rule| !rule.shadow);
+        enforced.any(|rule| rule.effects.iter().any(wanted))
+    };
+    let allows = |effect: &Effect| matches!(effect, Effect::Allow);
+    let denied = has(&decision.fired, |effect| matches!(effect, Effect::Deny { .. }));
+    !denied && (has(&decision.fired, allows) || has(&decision.errors, allows))
 }
 
 fn without_body(decision: Decision) -> Judged {

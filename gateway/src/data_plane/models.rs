@@ -1,5 +1,6 @@
-//! `GET /v1/models` where several upstreams serve models: each is asked in a call of its own, with its own INTENT and OUTCOME,
-//! and what they list becomes one list. A model stands in it if a call for it would go to the upstream that lists it.
+//! `GET /v1/models`: each upstream that serves the path is asked in a call of its own, with its own INTENT and OUTCOME, and what
+//! they list becomes one list. A model stands in it if a call for it would go to the upstream that lists it, and the caller
+//! could use it as far as that shows without a body (DECISIONS 19). A single list of which nothing is taken passes as it came.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -14,22 +15,29 @@ use super::answer;
 use super::core::Core;
 use super::deliver::upstream_error;
 use super::error::CallError;
-use super::exchange::{ANSWER_TIME, Admitted, After, Call, answer_error, ask, overloaded};
-use super::http::{Body, Wire};
+use super::exchange::{ANSWER_TIME, Admitted, After, Call, answer_error, ask, count_limit, overloaded, refuse};
+use super::http::{Body, RequestHead, Wire};
+use super::judge::{self, Question};
 use super::record::OpenCall;
 use super::upstream::{Choice, Route};
 
 /// Bytes of the longest list that an upstream may send.
 const LIST_BYTES_MAX: usize = 8 * 1024 * 1024;
 
-/// The upstreams to ask, if the call is one for a list that has to be put together.
+/// Operations that name a model: who may use one of them may know of the model.
+const WITH_MODEL: [Operation; 1] = [Operation::ChatCompletions];
+
+/// One upstream's answer.
+struct Listed {
+    status: u16,
+    media_type: String,
+    body: Vec<u8>,
+}
+
+/// The upstreams to ask, if the call is one for the list of models.
 pub(super) fn asked(call: &Call) -> Option<Vec<usize>> {
-    if call.operation != Some(Operation::ListModels) || call.head_only() {
-        return None;
-    }
-    let fitting = call.live.fleet.all_for(call.endpoint(), call.head.host());
-    let names_models = |index: &usize| call.live.fleet.get(*index).is_some_and(|r| !r.config.matches.models.is_empty());
-    (fitting.len() > 1 || fitting.iter().any(names_models)).then_some(fitting)
+    let is_list = call.operation == Some(Operation::ListModels) && !call.head_only();
+    is_list.then(|| call.live.fleet.all_for(call.endpoint(), call.head.host()))
 }
 
 /// Asks all of them and answers the caller. One that fails is left out; if all do, the last failure is the answer.
@@ -40,6 +48,7 @@ pub(super) async fn list(
     admitted: &Admitted,
     upstreams: Vec<usize>,
 ) -> After {
+    let single = upstreams.len() == 1;
     let mut models: Vec<Value> = Vec::new();
     let mut request_id = String::new();
     let mut failure = None;
@@ -51,17 +60,40 @@ pub(super) async fn list(
         if admit::decide(core, call, None).is_err() {
             continue;
         }
-        match ask_one(core, client, call, admitted, &route, &mut request_id).await {
-            Ok(listed) => {
+        let listed = match ask_one(core, client, call, admitted, &route, &mut request_id).await {
+            Ok(listed) if listed.status == 200 => listed,
+            Ok(refused) if single => return answer(core, client, call, &refused, &request_id).await,
+            Ok(refused) => {
+                failure = Some(unusable(format!("status {}", refused.status)));
+                continue;
+            }
+            Err(error) => {
+                failure = Some(error);
+                continue;
+            }
+        };
+        match models_in(&listed.body) {
+            Ok(all) => {
                 answered = true;
-                models.extend(listed.into_iter().filter(|model| goes_to(call, model, index)));
+                let count = all.len();
+                let kept: Vec<Value> = all.into_iter().filter(|model| is_for(core, call, model, index)).collect();
+                if single && kept.len() == count {
+                    return answer(core, client, call, &listed, &request_id).await;
+                }
+                models.extend(kept);
             }
             Err(error) => failure = Some(error),
         }
     }
     match failure {
+        // Nothing was asked, so this is all that is written down.
+        Some(error) if !answered && request_id.is_empty() => refuse(core, client, call, error).await,
         Some(error) if !answered => answer_error(core, client, call, &error, &request_id).await,
-        _ => answer(core, client, call, models, &request_id).await,
+        _ => {
+            let body = json!({ "object": "list", "data": models }).to_string().into_bytes();
+            let list = Listed { status: 200, media_type: "application/json".to_owned(), body };
+            answer(core, client, call, &list, &request_id).await
+        }
     }
 }
 
@@ -72,7 +104,7 @@ async fn ask_one(
     admitted: &Admitted,
     route: &Arc<Route>,
     request_id: &mut String,
-) -> Result<Vec<Value>, CallError> {
+) -> Result<Listed, CallError> {
     let _counted = route.burden.begin_call(route.config.limits.in_flight).ok_or_else(overloaded)?;
     let (mut open, intent) = OpenCall::begin(core, call, admitted).await?;
     intent.await.map_err(CallError::no_evidence)?;
@@ -93,18 +125,18 @@ async fn ask_one(
         if head.keep_alive && body.is_done() {
             core.pool.give_back(lease, core.watchdog.now_ms());
         }
-        if head.status != 200 {
-            return Err(unusable(format!("status {}", head.status)));
-        }
-        masked(&mut open, call, admitted, &raw, &head.media_type()).await
+        let (status, media_type) = (head.status, head.media_type());
+        let body = masked(&mut open, call, admitted, &raw, &media_type).await?;
+        Ok(Listed { status, media_type, body })
     };
     match read.await {
-        Ok(body) => {
-            open.sent_bytes(body.len());
+        Ok(listed) => {
+            open.sent_bytes(listed.body.len());
             open.close(EndedBy::Complete).await?;
-            listed(&body)
+            Ok(listed)
         }
         Err(error) => {
+            count_limit(core, &error);
             open.close_with_error(&error).await?;
             Err(error)
         }
@@ -130,7 +162,7 @@ async fn masked(
     Ok(body)
 }
 
-fn listed(body: &[u8]) -> Result<Vec<Value>, CallError> {
+fn models_in(body: &[u8]) -> Result<Vec<Value>, CallError> {
     let list: Value = serde_json::from_slice(body).map_err(unusable)?;
     match list.get("data") {
         Some(Value::Array(models)) => Ok(models.clone()),
@@ -138,16 +170,36 @@ fn listed(body: &[u8]) -> Result<Vec<Value>, CallError> {
     }
 }
 
-/// Whether a call for the model would go to that upstream; so no model is listed twice either, unless its upstream does so.
-fn goes_to(call: &Call, model: &Value, upstream: usize) -> bool {
-    let Some(name) = model.get("id").and_then(Value::as_str) else { return false };
-    let path = Operation::ChatCompletions.endpoint();
-    call.live.fleet.choose(path, call.head.host(), Some(name)) == Choice::Upstream(upstream)
+/// Whether a call for the model would go to that upstream, and could pass. So no model is listed twice either, unless its
+/// upstream does so.
+fn is_for(core: &Core, call: &Call, model: &Value, upstream: usize) -> bool {
+    let (Some(name), Some(caller)) = (model.get("id").and_then(Value::as_str), &call.caller) else { return false };
+    let Some(route) = call.live.fleet.get(upstream) else { return false };
+    WITH_MODEL.iter().any(|operation| {
+        let path = operation.endpoint();
+        if call.live.fleet.choose(path, call.head.host(), Some(name)) != Choice::Upstream(upstream) {
+            return false;
+        }
+        let head = RequestHead { method: operation.method().to_owned(), target: path.to_owned(), ..call.head.clone() };
+        judge::could_pass(
+            &Question {
+                policy: &call.policy,
+                operation: Some(*operation),
+                head: &head,
+                peer: call.peer.ip(),
+                caller,
+                upstream: &route.config.name,
+                body: None,
+                hour: i64::try_from(core.shared.clock.unix_s() / 3600 % 24).unwrap_or_default(),
+            },
+            name,
+        )
+    })
 }
 
-async fn answer(core: &Core, client: &mut Wire, call: &Call, models: Vec<Value>, request_id: &str) -> After {
-    let body = json!({ "object": "list", "data": models }).to_string();
-    let bytes = answer::json_answer(body.as_bytes(), request_id, call.says_close(core));
+async fn answer(core: &Core, client: &mut Wire, call: &Call, list: &Listed, request_id: &str) -> After {
+    let close = call.says_close(core);
+    let bytes = answer::whole_answer(list.status, &list.media_type, &list.body, request_id, close);
     client.socket.move_within(ANSWER_TIME);
     let written = client.socket.write_all(&bytes).await;
     client.socket.never_times_out();
