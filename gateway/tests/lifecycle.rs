@@ -160,3 +160,16 @@ fn the_first_interrupt_drains_and_the_second_ends() {
     running.signal(libc::SIGINT);
     assert_eq!(running.wait(), Some(130));
 }
+
+#[test]
+fn readiness_fails_before_the_door_is_shut() {
+    let (house, model) = (House::new(), mock("hello", Duration::ZERO));
+    house.configure("[listen.limits]\ndrain_lag = \"5s\"", &upstream(&model));
+    let (mut running, token) = (house.start(), house.token());
+    running.signal(libc::SIGTERM);
+    running.wait_until("readiness fails", |running| running.get("/readyz", "").status == 503);
+    let mut client = Client::connect(running.address);
+    let answer = client.chat(&token, &chat_body("m", "hello", false));
+    assert_eq!((answer.status, answer.field("connection").as_deref()), (200, Some("close")));
+    assert_eq!(running.wait(), Some(0));
+}

@@ -78,7 +78,9 @@ pub struct Limits {
     pub first_event: Duration,
     /// Between two reads or writes of a body that is passing.
     pub stream_idle: Duration,
-    /// How long running calls may take to finish once draining began.
+    /// For how long connections are still accepted after readiness failed, for load balancers to notice; `None` is not at all.
+    pub drain_lag: Option<Duration>,
+    /// How long running calls may take to finish after that.
     pub drain: Duration,
 }
 
@@ -105,6 +107,7 @@ impl Default for Limits {
             first_byte: Duration::from_mins(10),
             first_event: Duration::from_mins(10),
             stream_idle: Duration::from_mins(2),
+            drain_lag: None,
             drain: Duration::from_secs(30),
         }
     }
@@ -195,6 +198,9 @@ table! {
         first_event: Option<At<String>> = "duration", "10m";
         /// Between two reads or writes of a passing body; above: the answer is cut.
         stream_idle: Option<At<String>> = "duration", "2m";
+        /// Connections are still accepted for so long once the gateway is told to stop and readiness fails, for load balancers to
+        /// notice. Answers then say `Connection: close`.
+        drain_lag: Option<At<String>> = "duration", "–";
         /// Running calls may take so long once the gateway is told to stop.
         drain: Option<At<String>> = "duration", "30s";
     }
@@ -292,6 +298,11 @@ fn limits(file: LimitsFile, findings: &mut Findings<'_>) -> Limits {
     duration(file.first_byte, &mut limits.first_byte, findings);
     duration(file.first_event, &mut limits.first_event, findings);
     duration(file.stream_idle, &mut limits.stream_idle, findings);
+    if file.drain_lag.is_some() {
+        let mut lag = limits.drain;
+        duration(file.drain_lag, &mut lag, findings);
+        limits.drain_lag = Some(lag);
+    }
     duration(file.drain, &mut limits.drain, findings);
     limits
 }

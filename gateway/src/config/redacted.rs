@@ -136,6 +136,7 @@ fn limits(limits: &Limits) -> Value {
         "first_byte": seconds(limits.first_byte),
         "first_event": seconds(limits.first_event),
         "stream_idle": seconds(limits.stream_idle),
+        "drain_lag": limits.drain_lag.map(seconds),
         "drain": seconds(limits.drain),
     })
 }

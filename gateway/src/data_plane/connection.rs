@@ -73,8 +73,7 @@ async fn next_head(core: &Core, client: &mut Wire) -> Next {
     if client.unread().is_empty() {
         client.socket.read_within(limits.idle_keepalive);
         client.socket.set_idle(true);
-        let leaving = core.is_draining() && !core.shared.lifecycle.is_handed_over();
-        let filled = if leaving { Ok(0) } else { client.fill().await };
+        let filled = if core.is_leaving() { Ok(0) } else { client.fill().await };
         client.socket.set_idle(false);
         if !matches!(filled, Ok(1..)) {
             if client.socket.timed_out() && !core.is_draining() {

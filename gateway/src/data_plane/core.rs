@@ -30,6 +30,7 @@ pub(crate) struct Core {
     connections: Cell<usize>,
     handshakes: Cell<usize>,
     in_flight: Cell<usize>,
+    leaving: Cell<bool>,
 }
 
 impl Core {
@@ -46,6 +47,7 @@ impl Core {
             connections: Cell::new(0),
             handshakes: Cell::new(0),
             in_flight: Cell::new(0),
+            leaving: Cell::new(false),
             shared,
         })
     }
@@ -73,6 +75,16 @@ impl Core {
     /// Whether the gateway is on its way down.
     pub(crate) fn is_draining(&self) -> bool {
         self.shared.lifecycle.is_draining()
+    }
+
+    /// Whether callers get no further call on their connections: after the lag of a drain.
+    pub(super) fn is_leaving(&self) -> bool {
+        self.leaving.get()
+    }
+
+    /// From now on.
+    pub(super) fn leave(&self) {
+        self.leaving.set(true);
     }
 
     /// Connections of callers on this core.

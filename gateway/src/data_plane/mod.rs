@@ -25,7 +25,6 @@ mod sockets;
 mod trace;
 pub(crate) mod upstream;
 
-use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -70,6 +69,8 @@ impl DataPlane {
 const LAST_WORDS: Duration = Duration::from_secs(2);
 /// After the sockets were handed over, for resting callers to send one more request.
 const HAND_OVER_REST: Duration = Duration::from_secs(5);
+/// How often the lag of a drain is looked at.
+const LAG_LOOK: Duration = Duration::from_millis(20);
 /// How often resting connections are looked through.
 const TIDY_EVERY: Duration = Duration::from_secs(5);
 
@@ -117,7 +118,11 @@ async fn run(core: Rc<Core>, listeners: Vec<Listener>, checks_health: bool) {
     if core.shared.lifecycle.is_handed_over() {
         // A resting caller may be sending its next request just now: it gets its answer, and with that the end.
         self::core::quiet(&core, HAND_OVER_REST).await;
+    } else if let Some(lag) = core.live().config.listen.limits.drain_lag {
+        // For load balancers that look at readiness now and then.
+        rt::sleep(lag).await;
     }
+    core.leave();
     core.watchdog.close_idle();
     let drain = core.live().config.listen.limits.drain;
     self::core::quiet(&core, drain).await;
@@ -137,15 +142,18 @@ async fn tidy(core: Rc<Core>) {
 async fn accept_until_drain(core: Rc<Core>, listener: Listener) {
     use futures_lite::FutureExt as _;
     loop {
-        let accepted = listener.accept(&core.watchdog);
-        let draining = async {
+        let accepted = async { Some(listener.accept(&core.watchdog).await) };
+        let over = async {
             core.shared.lifecycle.draining().await;
-            Err(io::ErrorKind::Interrupted.into())
+            while !core.is_leaving() && !core.shared.lifecycle.is_handed_over() {
+                rt::sleep(LAG_LOOK).await;
+            }
+            None
         };
-        match accepted.or(draining).await {
-            Ok(socket) => rt::spawn(connection::serve(Rc::clone(&core), socket)),
-            Err(_) if core.is_draining() => return,
-            Err(error) => {
+        match accepted.or(over).await {
+            Some(Ok(socket)) => rt::spawn(connection::serve(Rc::clone(&core), socket)),
+            None => return,
+            Some(Err(error)) => {
                 // Usually out of descriptors: wait for some to come back instead of spinning.
                 tracing::warn!(%error, "could not accept a connection");
                 rt::sleep(Duration::from_millis(50)).await;
