@@ -1,7 +1,6 @@
 //! The steps before a call is let in, in their order: route, caller, body, decision, masks.
 
 use std::rc::Rc;
-use std::sync::Arc;
 
 use policy_compiler::dialect::{self, ChatRequest, ErrorKind, Operation};
 use policy_compiler::redact::{self, ChannelCoverage, Hit};
@@ -91,7 +90,7 @@ pub(super) async fn read_request(
     client: &mut Wire,
     call: &mut Call,
 ) -> Result<Option<Vec<u8>>, CallError> {
-    let live = Arc::clone(&call.live);
+    let live = Rc::clone(&call.live);
     let limits = &live.config.listen.limits;
     let wanted = call.by_model || call.policy.compiled.needs().request_body;
     if call.operation.is_none() || !wanted {

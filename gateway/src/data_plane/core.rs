@@ -26,7 +26,7 @@ pub(crate) struct Core {
     pub(crate) producer: RefCell<Producer>,
     pub(crate) plans: RefCell<PlanCache>,
     policy: RefCell<Arc<ActivePolicy>>,
-    live: RefCell<Arc<Live>>,
+    live: RefCell<Rc<Held>>,
     connections: Cell<usize>,
     handshakes: Cell<usize>,
     in_flight: Cell<usize>,
@@ -43,7 +43,7 @@ impl Core {
             producer: RefCell::new(producer),
             plans: RefCell::default(),
             policy: RefCell::new(policy),
-            live: RefCell::new(live),
+            live: RefCell::new(Rc::new(Held(live))),
             connections: Cell::new(0),
             handshakes: Cell::new(0),
             in_flight: Cell::new(0),
@@ -62,14 +62,15 @@ impl Core {
         Arc::clone(&cached)
     }
 
-    /// The configuration in force: one atomic load while it has not changed. A call keeps what it got to its end.
-    pub(crate) fn live(&self) -> Arc<Live> {
+    /// The configuration in force: one atomic load while it has not changed. A call keeps what it got to its end; the count
+    /// of its holders is this core's own.
+    pub(crate) fn live(&self) -> Rc<Held> {
         let mut cached = self.live.borrow_mut();
         if cached.generation != self.shared.live.generation() {
-            *cached = self.shared.live.current();
+            *cached = Rc::new(Held(self.shared.live.current()));
             self.pool.tidy(&cached.fleet, self.watchdog.now_ms());
         }
-        Arc::clone(&cached)
+        Rc::clone(&cached)
     }
 
     /// Whether the gateway is on its way down.
@@ -112,6 +113,17 @@ impl Core {
         let limits = &live.config.listen.limits;
         let in_all: Option<InAll> = Some((|load| &load.in_flight, limits.in_flight));
         Counted::one(self, |core| &core.in_flight, limits.in_flight_per_core, in_all)
+    }
+}
+
+/// A configuration in force, as one core holds it.
+pub(crate) struct Held(Arc<Live>);
+
+impl std::ops::Deref for Held {
+    type Target = Live;
+
+    fn deref(&self) -> &Live {
+        &self.0
     }
 }
 

@@ -23,7 +23,7 @@ use super::admit;
 use super::answer;
 use super::approval::{Parked, approve};
 use super::arrival::Origin;
-use super::core::Core;
+use super::core::{Core, Held};
 use super::deliver;
 use super::error::CallError;
 use super::forward::{self, Failed};
@@ -36,7 +36,6 @@ use super::trace::TraceContext;
 use super::upstream::{CheckoutError, Lease, Route};
 use crate::approvals::ApprovalRef;
 use crate::identity::Identity;
-use crate::live::Live;
 use crate::policy_slot::ActivePolicy;
 
 /// What becomes of the caller's connection.
@@ -58,7 +57,7 @@ pub(super) struct Call {
     /// Whether the caller was told that this is the last call on its connection.
     pub(super) said_close: Cell<bool>,
     /// The configuration in force when the call began.
-    pub(super) live: Arc<Live>,
+    pub(super) live: Rc<Held>,
     pub(super) policy: Arc<ActivePolicy>,
     pub(super) trace: TraceContext,
     pub(super) started: Moment,

@@ -1,7 +1,7 @@
 //! The request as the upstream sees it: hop-by-hop fields and the caller's credential out, ours in (RFC 9110 §7.6).
 
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::rc::Rc;
 
 use policy_compiler::dialect::ErrorKind;
 
@@ -41,7 +41,7 @@ pub(super) async fn send_request(
     admitted: &Admitted,
     open: &mut OpenCall,
 ) -> Result<(), Failed> {
-    let live = Arc::clone(&call.live);
+    let live = Rc::clone(&call.live);
     let limits = &live.config.listen.limits;
     let idle = lease.route.timeouts.idle;
     let wire = &mut lease.wire;
