@@ -11,7 +11,7 @@ use std::time::Duration;
 use common::run::{House, Running};
 use common::{Client, chat_body};
 use load_tests::mock_model::{self, MockOptions};
-use rcgen::{BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, SanType};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{
@@ -35,7 +35,12 @@ impl Authority {
 
     /// Certificate and key in PEM.
     fn sign(&self, name: &str, usage: ExtendedKeyUsagePurpose) -> (String, String) {
-        let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+        self.sign_for(SanType::DnsName(name.try_into().unwrap()), usage)
+    }
+
+    fn sign_for(&self, name: SanType, usage: ExtendedKeyUsagePurpose) -> (String, String) {
+        let mut params = CertificateParams::default();
+        params.subject_alt_names = vec![name];
         params.extended_key_usages = vec![usage];
         let key = KeyPair::generate().unwrap();
         (params.signed_by(&key, &self.issuer).unwrap().pem(), key.serialize_pem())
@@ -223,6 +228,41 @@ fn certificates_of_callers_are_verified() {
     assert_eq!(Client::over(tls).chat(&token, &chat_body("m", "hello", false)).status, 200);
     let said = refused(running.address, &Arc::new(authority.caller_with(&foreign)), "a.example");
     assert!(said.contains("UnknownCA") || said.contains("DecryptError"), "{said}");
+}
+
+#[test]
+fn a_spiffe_id_is_a_caller_where_no_token_is_sent() {
+    const TRUST: &str = "[identity.certificates]\nspiffe_domains = [\"prod.example.com\"]\n\
+                         groups = [{ match = \"spiffe://prod.example.com/ns/ml/*\", groups = [\"ml-apps\"] }]\n";
+    let (house, authority) = (House::new(), Authority::new());
+    let mock = mock_model::spawn(MockOptions::default()).unwrap();
+    let required = format!("{LISTEN}client_ca = \"ca.pem\"\n");
+    let running = gateway(&house, &authority, &required, &format!("{TRUST}{}", upstream(mock.addr())));
+    let chat = |id: &str, token: &str| {
+        let usage = ExtendedKeyUsagePurpose::ClientAuth;
+        let pair = authority.sign_for(SanType::URI(id.try_into().unwrap()), usage);
+        let tls = shake_hands(running.address, &Arc::new(authority.caller_with(&pair)), "a.example").unwrap();
+        let body = chat_body("m", "hello", false);
+        let auth = if token.is_empty() { String::new() } else { format!("Authorization: Bearer {token}\r\n") };
+        let mut client = Client::over(tls);
+        client.send(
+            format!(
+                "POST /v1/chat/completions HTTP/1.1\r\nHost: a.example\r\n{auth}Content-Type: application/json\r\n\
+                 Content-Length: {}\r\n\r\n{body}",
+                body.len()
+            )
+            .as_bytes(),
+        );
+        client.answer()
+    };
+    assert_eq!(chat("spiffe://prod.example.com/ns/ml/sa/batch", "").status, 200);
+    // Known, but in no group that may; and of a domain that nobody vouches for here.
+    assert_eq!(chat("spiffe://prod.example.com/ns/web/sa/site", "").status, 403);
+    let stranger = chat("spiffe://dev.example.com/ns/ml/sa/batch", "");
+    assert!(stranger.status == 401 && stranger.text().contains("invalid_certificate"), "{}", stranger.text());
+    // A token comes first, also a bad one.
+    assert_eq!(chat("spiffe://dev.example.com/ns/ml/sa/batch", &house.token()).status, 200);
+    assert_eq!(chat("spiffe://prod.example.com/ns/ml/sa/batch", "no.good.token").status, 401);
 }
 
 #[test]

@@ -49,7 +49,8 @@ impl House {
     /// Writes the configuration: `listen` is what follows `[listen]`'s address, `upstreams` whole tables.
     pub fn configure(&self, listen: &str, upstreams: &str) {
         let text = format!(
-            "data = \"data\"\n[admin]\naddress = \"127.0.0.1:0\"\n[[issuer]]\nurl = \"{DEV_ISSUER_URL}\"\n\
+            "data = \"data\"\n[admin]\naddress = \"127.0.0.1:0\"\n\
+             [admin.roles]\nviewer = [\"*\"]\nauditor = [\"*\"]\nadmin = [\"*\"]\n[[issuer]]\nurl = \"{DEV_ISSUER_URL}\"\n\
              audience = [\"{DEV_AUDIENCE}\"]\njwks = \"file:jwks.json\"\n[policy]\npath = \"test.policy\"\n\
              {upstreams}\n[listen]\naddress = \"127.0.0.1:0\"\n{listen}\n"
         );
