@@ -35,7 +35,11 @@ impl Authority {
 
     /// Certificate and key in PEM.
     fn sign(&self, name: &str, usage: ExtendedKeyUsagePurpose) -> (String, String) {
-        self.sign_for(SanType::DnsName(name.try_into().unwrap()), usage)
+        let name = match name.parse() {
+            Ok(address) => SanType::IpAddress(address),
+            Err(_) => SanType::DnsName(name.try_into().unwrap()),
+        };
+        self.sign_for(name, usage)
     }
 
     fn sign_for(&self, name: SanType, usage: ExtendedKeyUsagePurpose) -> (String, String) {
