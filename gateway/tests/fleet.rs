@@ -291,7 +291,7 @@ fn each_upstream_has_its_time_outs() {
 fn slow_bodies_are_cut_by_their_rate() {
     let (house, model) = (House::new(), Model::start());
     let limits = "[listen.limits]\nbody_rate_min = \"1MiB\"\nbody_grace = \"500ms\"\nbody_bytes = \"64KiB\"";
-    house.configure(limits, &upstream("chat", &[model.url()], "opaque = [\"/v1/embeddings\"]"));
+    house.configure(limits, &upstream("chat", &[model.url()], "opaque = [\"/v1/realtime\"]"));
     let (running, token) = (house.start(), house.token());
     let request = chat_request(&token, &chat_body("m", &"x".repeat(1000), false));
     let (head, body) = request.split_once("\r\n\r\n").unwrap();
@@ -310,7 +310,7 @@ fn slow_bodies_are_cut_by_their_rate() {
     let mut large = Client::connect(running.address);
     large.send(
         format!(
-            "POST /v1/embeddings HTTP/1.1\r\nHost: gw\r\nAuthorization: Bearer {token}\r\nContent-Length: 70000\r\n\r\n"
+            "POST /v1/realtime HTTP/1.1\r\nHost: gw\r\nAuthorization: Bearer {token}\r\nContent-Length: 70000\r\n\r\n"
         )
         .as_bytes(),
     );
