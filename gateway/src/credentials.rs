@@ -1,23 +1,17 @@
 //! What is presented to model servers in place of the caller's credential. The control plane keeps the values fresh; the cores
 //! read them without a lock. Without a valid value no call goes up: a model server must never see a call that lacks it.
 
-use crate::config::{Credential, CredentialSource, Secret, Upstream};
+use crate::config::{Credential, CredentialSource, Secret};
 use arc_swap::ArcSwapOption;
 use std::sync::Arc;
 use tokio::sync::Notify;
-
-/// One credential for each upstream that has one, in the order of the configuration.
-#[derive(Debug)]
-pub struct Credentials {
-    slots: Vec<Option<Slot>>,
-}
 
 /// A credential that may change while the gateway runs.
 #[derive(Debug)]
 pub struct Slot {
     credential: Credential,
     held: ArcSwapOption<Held>,
-    refused: Notify,
+    refused: Arc<Notify>,
 }
 
 /// The value of a header, for as long as it counts.
@@ -27,35 +21,11 @@ pub struct Held {
     expires_at_unix_s: u64,
 }
 
-impl Credentials {
-    /// The credentials as the configuration holds them; access tokens have yet to be fetched.
-    #[must_use]
-    pub fn new(upstreams: &[Upstream]) -> Self {
-        Self { slots: upstreams.iter().map(|upstream| upstream.credential.clone().map(Slot::new)).collect() }
-    }
-
-    /// That of an upstream, if it has one.
-    #[must_use]
-    pub fn of(&self, upstream: usize) -> Option<&Slot> {
-        self.slots.get(upstream)?.as_ref()
-    }
-
-    /// How many upstreams there are.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.slots.len()
-    }
-
-    /// Whether there is no upstream.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.slots.is_empty()
-    }
-}
-
 impl Slot {
-    fn new(credential: Credential) -> Self {
-        let slot = Self { held: ArcSwapOption::empty(), refused: Notify::new(), credential };
+    /// The credential as the configuration holds it; an access token has yet to be fetched.
+    #[must_use]
+    pub fn new(credential: Credential) -> Self {
+        let slot = Self { held: ArcSwapOption::empty(), refused: Arc::default(), credential };
         if let CredentialSource::Fixed(secret) | CredentialSource::File(_, secret) = &slot.credential.source {
             slot.hold(secret, u64::MAX);
         }
@@ -86,9 +56,9 @@ impl Slot {
         self.refused.notify_one();
     }
 
-    /// Resolves after [`Slot::was_refused`].
-    pub(crate) async fn refusal(&self) {
-        self.refused.notified().await;
+    /// Notified by [`Slot::was_refused`].
+    pub(crate) fn refused(&self) -> Arc<Notify> {
+        Arc::clone(&self.refused)
     }
 }
 

@@ -22,6 +22,8 @@ pub mod data_plane;
 pub mod dev_issuer;
 pub mod identity;
 pub mod lifecycle;
+pub mod live;
 pub mod metrics;
 pub mod policy_slot;
 pub mod shared;
+pub mod tls;

@@ -1,6 +1,12 @@
-//! Counters, and their Prometheus text. Every name, label and help text of `/metrics` is in this file.
+//! Counters, and their Prometheus text. Every name, label and help text of `/metrics` is here and in [`events`].
 //!
 //! Labels are from fixed sets, never a user, a prompt or a path.
+
+mod events;
+mod fleet;
+
+pub use events::{Event, Events};
+pub(crate) use fleet::fleet_page;
 
 use policy_lang::schema::DETECTORS;
 use std::fmt::Write as _;
@@ -25,6 +31,8 @@ pub struct Metrics {
     reloads_bad: AtomicU64,
     key_refreshes_good: AtomicU64,
     key_refreshes_bad: AtomicU64,
+    /// What happens to connections, limits, upstreams and the configuration.
+    pub events: Events,
 }
 
 /// Figures that others hold at the moment of rendering.
@@ -153,6 +161,7 @@ impl Metrics {
             gauges.approvals_pending,
         );
         page.single("sallyport_draining", "gauge", "1 once draining has begun.", u8::from(gauges.draining));
+        self.events.render(&mut page);
         page.text
     }
 }

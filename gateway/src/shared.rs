@@ -3,19 +3,28 @@
 use crate::approvals::Approvals;
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::credentials::Credentials;
 use crate::identity::{Identification, Verifier};
 use crate::lifecycle::Lifecycle;
+use crate::live::LiveSlot;
 use crate::metrics::Metrics;
 use crate::policy_slot::PolicySlot;
 use audit_shipper::Evidence;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+
+/// Reads a configuration; the error is for people.
+pub type Source = Arc<dyn Fn() -> Result<Config, String> + Send + Sync>;
 
 /// The state of one running gateway.
-#[derive(Debug)]
 pub struct Shared {
-    /// As loaded at start-up.
+    /// As loaded at start-up: what is read only then (addresses, cores, data, evidence, who may call) counts from here.
     pub config: Config,
+    /// The configuration in force, with all that a reload replaces.
+    pub live: LiveSlot,
+    /// Reads the configuration again, as it was read at start-up; `None` where it came from no file.
+    pub source: Option<Source>,
+    /// What all cores bear together.
+    pub load: Load,
     /// The time.
     pub clock: Clock,
     /// The active policy set.
@@ -24,8 +33,6 @@ pub struct Shared {
     pub verifier: Arc<Verifier>,
     /// How callers that no core remembers are identified.
     pub identification: Identification,
-    /// What is presented to model servers.
-    pub credentials: Credentials,
     /// Calls that wait for people.
     pub approvals: Approvals,
     /// Counters.
@@ -34,4 +41,13 @@ pub struct Shared {
     pub lifecycle: Lifecycle,
     /// The log.
     pub evidence: Arc<Evidence>,
+}
+
+/// What all cores bear together; each counts its own beside.
+#[derive(Debug, Default)]
+pub struct Load {
+    /// Connections of callers.
+    pub connections: AtomicUsize,
+    /// Calls in flight.
+    pub in_flight: AtomicUsize,
 }

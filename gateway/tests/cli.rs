@@ -75,7 +75,7 @@ fn exit_codes() {
         (&["run", "--config", "bad.toml"], 1),
         (&["run"], 2),
         (&["--listen", "nonsense"], 2),
-        (&["--upstream", "https://api.example.com"], 2),
+        (&["--upstream", "https://api.example.com/v1"], 2),
         (&["--listen", "0.0.0.0:0"], 2),
         (&["--listen", "127.0.0.1:0", "--admin", "0.0.0.0:0"], 2),
         (&["token"], 2),

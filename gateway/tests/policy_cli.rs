@@ -227,15 +227,7 @@ fn the_examples_are_good() {
     }
     for set in &sets {
         let output = sallyport(&root(), &["test", "--coverage", "--min", "100", set]);
-        // Its masks look for words nearby and drop members: refused, not half done, until the redactor can do both.
-        let refused = set.ends_with("/hospital");
-        assert_eq!(output.status.code(), Some(i32::from(refused)), "{set}\n{}", seen(&output));
-        assert_eq!(
-            seen(&output).contains("cannot be carried out by this version"),
-            refused,
-            "{set}\n{}",
-            seen(&output)
-        );
+        assert_eq!(output.status.code(), Some(0), "{set}\n{}", seen(&output));
     }
 }
 

@@ -1,9 +1,10 @@
 //! `sallyport` alone: everything embedded, on the loopback, with four calls to paste.
 
 use super::serve::{self, Addresses};
-use super::{DEFAULT_DATA, Failure, run};
+use super::{DEFAULT_DATA, Failure};
 use crate::config::{
-    Admin, ApprovalsConfig, Config, Endpoint, EvidenceConfig, IdentitySettings, Limits, Listen, PolicyFacts, RoleGroups,
+    Admin, ApprovalsConfig, Config, Endpoint, EvidenceConfig, IdentitySettings, Limits, Listen, PolicyFacts,
+    RoleGroups, Upstream,
 };
 use crate::dev_issuer::DevIssuer;
 use load_tests::mock_model::{self, MockHandle, MockOptions};
@@ -54,7 +55,9 @@ pub(super) fn run(args: Args) -> Result<(), Failure> {
         write_policy(&config.policy)?;
     }
     let policy = config.policy.clone();
-    serve::serve(config, Some(&issuer), |addresses| print!("{}", greeting(&args, &policy, addresses, &program_name())))
+    serve::serve(config, serve::How { dev_issuer: Some(&issuer), ..serve::How::default() }, |addresses| {
+        print!("{}", greeting(&args, &policy, addresses, &program_name()))
+    })
 }
 
 fn start_mock() -> Result<MockHandle, Failure> {
@@ -75,15 +78,21 @@ fn config(args: &Args, mock: Option<&MockHandle>) -> Result<Config, Failure> {
     };
     Ok(Config {
         data: args.data.clone(),
-        listen: Listen { address: args.listen, cores: args.cores.map(usize::from), limits: Limits::default() },
+        listen: Listen {
+            address: args.listen,
+            cores: args.cores.map(usize::from),
+            tls: None,
+            limits: Limits::default(),
+        },
         admin: Admin { address: args.admin, development_login: true, roles: roles(), ..Admin::default() },
         issuers: vec![DevIssuer::issuer()],
         identity: IdentitySettings::default(),
-        upstreams: vec![run::only_upstream(name, endpoint)],
+        upstreams: vec![Upstream::single(name, endpoint).map_err(Failure::bad)?],
         policy: args.policy.clone().unwrap_or_else(|| args.data.join("policies")),
         facts: PolicyFacts::default(),
         evidence: EvidenceConfig::default(),
         approvals: ApprovalsConfig::default(),
+        files: Vec::new(),
     })
 }
 

@@ -1,9 +1,11 @@
 //! `sallyport run`: a gateway as a configuration file says.
 
 use super::{Failure, serve};
-use crate::config::{self, Config, Dialect, Endpoint, Upstream};
+use crate::config::{self, Config, Endpoint, Upstream};
+use crate::shared::Source;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -25,6 +27,9 @@ pub(super) struct Args {
     /// Serve with so many cores instead
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=200))]
     cores: Option<u8>,
+    /// Replace the gateway that runs with the same data directory: take its listening sockets, let it finish its calls
+    #[arg(long)]
+    take_over: bool,
     /// Check configuration and policies, then end: exit code 0 good, 1 not
     #[arg(long)]
     check: bool,
@@ -36,27 +41,34 @@ pub(super) fn run(args: Args) -> Result<(), Failure> {
         return check(&args, config);
     }
     super::start_logging("info");
-    let config = overridden(config.map_err(Failure::bad)?, &args);
-    serve::serve(config, None, |addresses| {
+    let config = overridden(config.map_err(Failure::bad)?, &args)?;
+    // What the command line says holds after a reload too.
+    let take_over = args.take_over;
+    let source: Source = Arc::new(move || {
+        let config = config::load(&args.config).map_err(|errors| errors.to_string())?;
+        overridden(config, &args).map_err(|failure| failure.message)
+    });
+    let how = serve::How { source: Some(source), dev_issuer: None, take_over };
+    serve::serve(config, how, |addresses| {
         tracing::info!(gateway = %addresses.gateway, admin = %addresses.admin, "serving");
     })
 }
 
 /// Everything that can be checked without serving; both the configuration and the policies are told about.
 fn check(args: &Args, config: Result<Config, config::ConfigErrors>) -> Result<(), Failure> {
-    let config = overridden(config.map_err(Failure::bad)?, args);
+    let config = overridden(config.map_err(Failure::bad)?, args)?;
     let policy = serve::load_policy(&config)?;
     let program = policy.compiled.program();
     println!("{}: good; policy \"{}\" with {} rules", args.config.display(), program.name, program.rules.len());
     Ok(())
 }
 
-fn overridden(mut config: Config, args: &Args) -> Config {
+fn overridden(mut config: Config, args: &Args) -> Result<Config, Failure> {
     if let Some(address) = args.listen {
         config.listen.address = address;
     }
     if let Some(endpoint) = &args.upstream {
-        config.upstreams = vec![only_upstream("upstream", endpoint.clone())];
+        config.upstreams = vec![Upstream::single("upstream", endpoint.clone()).map_err(Failure::bad)?];
     }
     if let Some(policy) = &args.policy {
         config.policy.clone_from(policy);
@@ -67,18 +79,5 @@ fn overridden(mut config: Config, args: &Args) -> Config {
     if let Some(cores) = args.cores {
         config.listen.cores = Some(usize::from(cores));
     }
-    config
-}
-
-/// One server that takes every call.
-pub(super) fn only_upstream(name: &str, endpoint: Endpoint) -> Upstream {
-    Upstream {
-        name: name.to_owned(),
-        endpoints: vec![endpoint],
-        match_path: "/".to_owned(),
-        dialect: Dialect::Auto,
-        count_tokens: true,
-        opaque: Vec::new(),
-        credential: None,
-    }
+    Ok(config)
 }

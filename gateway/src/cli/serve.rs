@@ -3,27 +3,32 @@
 
 use super::Failure;
 use crate::approvals::Approvals;
-use crate::clock::Clock;
+use crate::clock::{Clock, monotonic_now};
 use crate::config::{self, Config};
 use crate::control::{ControlPlane, Own};
-use crate::credentials::Credentials;
-use crate::data_plane::{self, DataPlane};
+use crate::data_plane::{self, DataPlane, Sockets};
 use crate::dev_issuer::DevIssuer;
 use crate::identity::{Identification, Verifier};
-use crate::lifecycle::Lifecycle;
+use crate::lifecycle::take_over::{self, Offer};
+use crate::lifecycle::{Lifecycle, notify};
+use crate::live::LiveSlot;
 use crate::metrics::Metrics;
 use crate::policy_slot::{self, PolicySlot, Prepared};
-use crate::shared::Shared;
-use audit_shipper::{Evidence, Options};
-use signal_hook::consts::{SIGINT, SIGTERM};
+use crate::shared::{Load, Shared, Source};
+use audit_shipper::{Evidence, EvidenceError, Options};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use std::net::SocketAddr;
 use std::num::NonZero;
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 /// What shells see of a process that an interrupt ended: 128 + SIGINT.
 const INTERRUPTED: i32 = 130;
+/// How long a predecessor may take to end beyond its time for draining.
+const PREDECESSOR_ENDS: Duration = Duration::from_secs(30);
+const LOCK_PAUSE: Duration = Duration::from_millis(10);
 
 /// Where a started gateway listens, with the real ports.
 #[derive(Clone, Copy, Debug)]
@@ -33,20 +38,22 @@ pub(super) struct Addresses {
 }
 
 /// Starts a gateway, tells `started` where it listens, and returns when it has drained.
-pub(super) fn serve(
-    config: Config,
-    dev_issuer: Option<&DevIssuer>,
-    started: impl FnOnce(Addresses),
-) -> Result<(), Failure> {
+pub(super) fn serve(config: Config, how: How<'_>, started: impl FnOnce(Addresses)) -> Result<(), Failure> {
     // Before any thread starts, so that no signal finds nobody to hear it.
-    let signals = Signals::new([SIGINT, SIGTERM]).map_err(Failure::bad)?;
+    let signals = Signals::new([SIGHUP, SIGINT, SIGTERM]).map_err(Failure::bad)?;
     let cores = cores(&config);
     data_plane::preflight::check(cores).map_err(Failure::bad)?;
-    let evidence = Arc::new(open_evidence(&config, cores)?);
-    let running = start(config, cores, dev_issuer, Arc::clone(&evidence));
+    // Everything that can be wrong is found before a running gateway is asked to go.
+    let policy = load_policy(&config)?;
+    let live = LiveSlot::new(config.clone()).map_err(Failure::bad)?;
+    let sockets = sockets(&config, cores, how.take_over)?;
+    let evidence = Arc::new(open_evidence(&config, cores, how.take_over)?);
+    let prepared = Ready { policy, live, sockets };
+    let running = start(config, how, cores, prepared, Arc::clone(&evidence));
     let ended = match running {
         Ok(running) => {
             started(running.addresses());
+            notify::ready();
             running.until_drained(signals)
         }
         Err(failure) => Err(failure),
@@ -56,21 +63,63 @@ pub(super) fn serve(
     ended.and(closed)
 }
 
+/// How this process came to serve.
+#[derive(Default)]
+pub(super) struct How<'a> {
+    /// Where the configuration comes from, to read it again.
+    pub(super) source: Option<Source>,
+    /// The embedded issuer of the quickstart.
+    pub(super) dev_issuer: Option<&'a DevIssuer>,
+    /// Whether to replace a gateway that runs with the same data directory.
+    pub(super) take_over: bool,
+}
+
+/// What was prepared before anything was opened.
+struct Ready {
+    policy: Prepared,
+    live: LiveSlot,
+    sockets: Sockets,
+}
+
 struct Running {
     shared: Arc<Shared>,
     control: ControlPlane,
     data_plane: DataPlane,
+    offer: Offer,
+}
+
+/// From the gateway that is replaced, from the service manager, or bound here.
+fn sockets(config: &Config, cores: usize, may_take_over: bool) -> Result<Sockets, Failure> {
+    if may_take_over {
+        match take_over::take(&config.data).map_err(Failure::bad)? {
+            Some(listeners) => {
+                tracing::info!(
+                    sockets = listeners.len(),
+                    "took the listening sockets over; the old process finishes its calls"
+                );
+                return Sockets::inherited(listeners).map_err(Failure::bad);
+            }
+            None => {
+                tracing::info!(data = %config.data.display(), "no gateway runs with this data directory, so there is nothing to take over")
+            }
+        }
+    }
+    match Sockets::from_service_manager().map_err(Failure::bad)? {
+        Some(sockets) => Ok(sockets),
+        None => Sockets::bind(config.listen.address, cores).map_err(Failure::bad),
+    }
 }
 
 fn start(
     config: Config,
+    how: How<'_>,
     cores: usize,
-    dev_issuer: Option<&DevIssuer>,
+    ready: Ready,
     evidence: Arc<Evidence>,
 ) -> Result<Running, Failure> {
-    let policy = load_policy(&config)?;
+    let Ready { policy, live, sockets } = ready;
     let verifier = Arc::new(Verifier::new(&config.issuers, &config.identity));
-    if let Some(issuer) = dev_issuer {
+    if let Some(issuer) = how.dev_issuer {
         verifier.install(0, issuer.keys().map_err(Failure::bad)?, 0);
     }
     let (identification, opaque_tokens) = Identification::start(&verifier, &config.identity).map_err(Failure::bad)?;
@@ -80,8 +129,10 @@ fn start(
     let (clock, key) = (Clock::system(), evidence.mac("approval binding key", &[]));
     let (approvals, events) = Approvals::new(clock.clone(), &key);
     let shared = Arc::new(Shared {
-        credentials: Credentials::new(&config.upstreams),
         config,
+        live,
+        source: how.source,
+        load: Load::default(),
         clock,
         policy: PolicySlot::new(policy),
         verifier,
@@ -93,8 +144,22 @@ fn start(
     });
     let control =
         ControlPlane::start(Arc::clone(&shared), Own { producer, events, opaque_tokens }).map_err(Failure::bad)?;
-    match data_plane::serve(&shared, cores) {
-        Ok(data_plane) => Ok(Running { shared, control, data_plane }),
+    // Withdrawn when draining begins.
+    let offer = Offer::new(sockets.try_clone().map_err(Failure::bad)?);
+    match data_plane::serve(&shared, cores, sockets) {
+        Ok(data_plane) => {
+            shared.lifecycle.mark_serving();
+            let successor = Arc::clone(&shared);
+            let listens = offer.listen(&shared.config.data, move || {
+                tracing::info!("a successor has the listening sockets");
+                notify::stopping(successor.metrics.in_flight());
+                successor.lifecycle.begin_hand_over();
+            });
+            if let Err(error) = listens {
+                tracing::warn!(%error, "no other process will be able to take the listening sockets over");
+            }
+            Ok(Running { shared, control, data_plane, offer })
+        }
         Err(error) => {
             shared.lifecycle.mark_drained();
             control.join();
@@ -111,7 +176,7 @@ impl Running {
     /// The first signal drains, the second ends the process at once (the next start finds the open calls and records them
     /// as aborted).
     fn until_drained(self, mut signals: Signals) -> Result<(), Failure> {
-        let Self { shared, control, data_plane } = self;
+        let Self { shared, control, data_plane, offer } = self;
         let stop_listening = signals.handle();
         let lifecycle = Arc::clone(&shared);
         let ending: JoinHandle<Result<(), Failure>> = std::thread::spawn(move || {
@@ -123,17 +188,23 @@ impl Running {
             ended?;
             if asked_to { Ok(()) } else { Err(Failure::bad("every core ended although nobody asked them to")) }
         });
-        for _ in signals.forever() {
+        for signal in signals.forever() {
+            if signal == SIGHUP {
+                shared.lifecycle.request_reload();
+                continue;
+            }
             if shared.lifecycle.is_draining() {
                 eprintln!("sallyport: ended at once; open calls are recorded as aborted at the next start");
                 std::process::exit(INTERRUPTED);
             }
-            let drain = shared.config.listen.limits.drain;
+            let drain = shared.live.current().config.listen.limits.drain;
             eprintln!(
                 "sallyport: draining: {} calls in flight, at most {} s; once more to end at once",
                 shared.metrics.in_flight(),
                 drain.as_secs()
             );
+            notify::stopping(shared.metrics.in_flight());
+            offer.withdraw();
             shared.lifecycle.begin_drain();
         }
         ending.join().unwrap_or_else(|_| Err(Failure::bad("waiting for the cores panicked")))
@@ -144,7 +215,19 @@ fn cores(config: &Config) -> usize {
     config.listen.cores.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, NonZero::get))
 }
 
-fn open_evidence(config: &Config, cores: usize) -> Result<Evidence, Failure> {
+/// One process writes the evidence: a predecessor keeps it until its last call is written down.
+fn open_evidence(config: &Config, cores: usize, waits: bool) -> Result<Evidence, Failure> {
+    let patience = if waits { config.listen.limits.drain + PREDECESSOR_ENDS } else { Duration::ZERO };
+    let since = monotonic_now();
+    loop {
+        match Evidence::open(evidence_options(config, cores)) {
+            Err(EvidenceError::Locked { .. }) if since.elapsed() < patience => std::thread::sleep(LOCK_PAUSE),
+            opened => return opened.map_err(Failure::bad),
+        }
+    }
+}
+
+fn evidence_options(config: &Config, cores: usize) -> Options {
     let wanted = &config.evidence;
     let mut options = Options::new(&config.data, wanted.origin.clone());
     options.producers = cores + 1;
@@ -163,7 +246,7 @@ fn open_evidence(config: &Config, cores: usize) -> Result<Evidence, Failure> {
     if let Some(keystore) = &wanted.keystore {
         options.keystore.clone_from(keystore);
     }
-    Evidence::open(options).map_err(Failure::bad)
+    options
 }
 
 /// The first policy set must be good: without one no call could be judged.

@@ -2,10 +2,12 @@
 
 use super::check_identity;
 use super::error::Findings;
-use super::file::{At, EvidenceFile, File, LimitsFile, ListenFile, SizeFile, UpstreamFile};
+use super::file::{At, EvidenceFile, File};
+use super::listen::{SizeFile, listen};
+use super::upstream::upstream;
 use super::{
-    ApprovalsConfig, CertificateTrust, Config, Durability, Endpoint, EvidenceConfig, Issuer, Limits, Listen, OnFailure,
-    PolicyFacts, Upstream, parse_duration, parse_size,
+    ApprovalsConfig, CertificateTrust, Config, Durability, EvidenceConfig, Issuer, OnFailure, PolicyFacts, Upstream,
+    parse_duration, parse_size,
 };
 use jiff::tz::TimeZone;
 use std::collections::HashSet;
@@ -16,11 +18,10 @@ use std::time::Duration;
 
 /// The log's name unless the file gives another.
 pub(super) const DEFAULT_ORIGIN: &str = "sallyport.local";
-const CORES_MAX: i64 = 200;
 
 /// Checks everything. `None` only if something was found.
 pub(super) fn check(file: File, base: &Path, findings: &mut Findings<'_>) -> Option<Config> {
-    let listen = listen(file.listen, findings);
+    let listen = listen(file.listen, base, findings);
     let admin = check_identity::admin(file.admin, base, findings);
     let issuers: Vec<_> =
         file.issuer.unwrap_or_default().into_iter().map(|at| check_identity::issuer(at, base, findings)).collect();
@@ -31,7 +32,7 @@ pub(super) fn check(file: File, base: &Path, findings: &mut Findings<'_>) -> Opt
             "add an [[issuer]] with url and audience (or [identity] with api_keys or certificates)",
         );
     }
-    let upstreams: Vec<_> = file.upstream.into_iter().map(|at| upstream(at, findings)).collect();
+    let upstreams: Vec<_> = file.upstream.into_iter().map(|at| upstream(at, base, findings)).collect();
     let evidence = evidence(file.evidence, base, findings);
     let mut approvals = ApprovalsConfig::default();
     if let Some(hold) = file.approvals.and_then(|approvals| approvals.hold) {
@@ -55,6 +56,7 @@ pub(super) fn check(file: File, base: &Path, findings: &mut Findings<'_>) -> Opt
         facts: PolicyFacts { zone: zone?, env: file.policy.env.unwrap_or_default() },
         evidence: evidence?,
         approvals,
+        files: Vec::new(),
     })
 }
 
@@ -82,134 +84,23 @@ fn whole_set(issuers: &[Issuer], upstreams: &[Upstream], findings: &mut Findings
             );
         }
     }
-    let (mut names, mut paths) = (HashSet::new(), HashSet::new());
+    let (mut names, mut taken) = (HashSet::new(), HashSet::new());
     for upstream in upstreams {
         if !names.insert(upstream.name.as_str()) {
             findings.whole(format!("two upstreams have the name `{}`", upstream.name), "give each its own name");
         }
-        if !paths.insert(upstream.match_path.as_str()) {
-            findings.whole(
-                format!("two upstreams match the same path `{}`", upstream.match_path),
-                "give one of them a longer `match = { path = … }`, or put the endpoints into one upstream",
-            );
+        for model in upstream.matches.models.iter().map(Some).chain(upstream.matches.models.is_empty().then_some(None))
+        {
+            if !taken.insert((&upstream.matches.path, &upstream.matches.host, model)) {
+                findings.whole(
+                    format!("two upstreams match the same calls, path `{}`", upstream.matches.path),
+                    "tell them apart by `match`, or put the endpoints into one upstream",
+                );
+            }
         }
     }
     if upstreams.is_empty() {
         findings.whole("no [[upstream]] is configured", "add an [[upstream]] with name and endpoints");
-    }
-}
-
-fn listen(file: ListenFile, findings: &mut Findings<'_>) -> Option<Listen> {
-    let mut cores = None;
-    if let Some(at) = file.cores {
-        let mut count = 1;
-        number(Some(at), 1..=CORES_MAX, &mut count, findings);
-        cores = Some(count);
-    }
-    let limits = limits(file.limits.unwrap_or_default(), findings);
-    address(&file.address, findings).map(|address| Listen { address, cores, limits })
-}
-
-fn limits(file: LimitsFile, findings: &mut Findings<'_>) -> Limits {
-    let mut limits = Limits::default();
-    size(file.head_bytes, 1024..=1 << 20, &mut limits.head_bytes, findings);
-    number(file.head_fields, 10..=1000, &mut limits.head_fields, findings);
-    duration(file.head_timeout, &mut limits.head_timeout, findings);
-    size(file.body_inspected_bytes, 1024..=1 << 30, &mut limits.body_inspected_bytes, findings);
-    duration(file.body_timeout, &mut limits.body_timeout, findings);
-    duration(file.idle_keepalive, &mut limits.idle_keepalive, findings);
-    duration(file.upstream_idle, &mut limits.upstream_idle, findings);
-    number(file.connections_per_core, 1..=1_000_000, &mut limits.connections_per_core, findings);
-    duration(file.connect, &mut limits.connect, findings);
-    duration(file.first_byte, &mut limits.first_byte, findings);
-    duration(file.stream_idle, &mut limits.stream_idle, findings);
-    duration(file.drain, &mut limits.drain, findings);
-    limits
-}
-
-fn upstream(at: At<UpstreamFile>, findings: &mut Findings<'_>) -> Option<Upstream> {
-    let file = at.into_inner();
-    if file.name.as_ref().is_empty() {
-        findings.at(file.name.span().start, "an upstream has an empty name", "name it, such as name = \"chat\"");
-    }
-    if file.endpoints.as_ref().is_empty() {
-        findings.at(
-            file.endpoints.span().start,
-            "an upstream has no endpoints",
-            "add one, such as endpoints = [\"http://10.0.0.5:8000\"]",
-        );
-    }
-    let endpoints: Vec<_> = file.endpoints.into_inner().iter().map(|at| endpoint(at, findings)).collect();
-    let match_path = match file.matches {
-        None => "/".to_owned(),
-        Some(matches) => path(matches.path, findings),
-    };
-    let opaque = file.opaque.unwrap_or_default().into_iter().map(|at| path(at, findings)).collect();
-    let dialect = super::dialect::check(file.dialect.as_ref(), file.route.unwrap_or_default(), findings)?;
-    let credential = match file.credential {
-        None => None,
-        Some(at) => Some(check_identity::credential(at, findings)?),
-    };
-    Some(Upstream {
-        name: file.name.into_inner(),
-        endpoints: endpoints.into_iter().collect::<Option<_>>()?,
-        match_path,
-        dialect,
-        count_tokens: file.count_tokens.unwrap_or(true),
-        opaque,
-        credential,
-    })
-}
-
-fn endpoint(at: &At<String>, findings: &mut Findings<'_>) -> Option<Endpoint> {
-    match Endpoint::parse(at.as_ref()) {
-        Ok(endpoint) => Some(endpoint),
-        Err(message) => {
-            findings.at(at.span().start, message, "write http://HOST:PORT");
-            None
-        }
-    }
-}
-
-impl Endpoint {
-    /// Reads `http://host[:port]`.
-    ///
-    /// # Errors
-    /// A sentence saying what is wrong with the text.
-    pub fn parse(text: &str) -> Result<Self, String> {
-        if text.starts_with("https://") {
-            return Err(format!(
-                "the endpoint `{text}` asks for TLS, which this version cannot speak to model servers yet; \
-                 put a TLS-terminating sidecar on the loopback in front of it"
-            ));
-        }
-        let wrong = || format!("`{text}` is not an endpoint");
-        let authority = text.strip_prefix("http://").ok_or_else(wrong)?;
-        let authority = authority.strip_suffix('/').unwrap_or(authority);
-        if authority.contains(['/', '?', '#', '@']) {
-            return Err(format!(
-                "the endpoint `{text}` has more than a host and a port; paths are passed on as callers send them"
-            ));
-        }
-        let (host, port) = match authority.rsplit_once(':') {
-            Some((host, port)) if !port.contains(']') => {
-                (host, port.parse().ok().filter(|port| *port != 0).ok_or_else(wrong)?)
-            }
-            _ => (authority, 80),
-        };
-        let bracketed = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
-        let valid = match bracketed {
-            Some(host) => host.parse::<std::net::Ipv6Addr>().is_ok(),
-            None => {
-                !host.is_empty()
-                    && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_'))
-            }
-        };
-        if !valid {
-            return Err(wrong());
-        }
-        let name = if port == 80 { host.to_owned() } else { format!("{host}:{port}") };
-        Ok(Self { host: bracketed.unwrap_or(host).to_owned(), port, authority: name })
     }
 }
 
@@ -288,7 +179,7 @@ pub(super) fn http_url(at: &At<String>, findings: &mut Findings<'_>) -> Option<S
     Some(url.clone())
 }
 
-fn path(at: At<String>, findings: &mut Findings<'_>) -> String {
+pub(super) fn path(at: At<String>, findings: &mut Findings<'_>) -> String {
     if !at.as_ref().starts_with('/') {
         findings.at(
             at.span().start,
@@ -307,7 +198,12 @@ pub(super) fn duration(at: Option<At<String>>, slot: &mut Duration, findings: &m
     }
 }
 
-fn size(at: Option<At<SizeFile>>, range: RangeInclusive<usize>, slot: &mut usize, findings: &mut Findings<'_>) {
+pub(super) fn size(
+    at: Option<At<SizeFile>>,
+    range: RangeInclusive<usize>,
+    slot: &mut usize,
+    findings: &mut Findings<'_>,
+) {
     let Some(at) = at else { return };
     let size = match at.as_ref() {
         SizeFile::Bytes(bytes) => usize::try_from(*bytes).map_err(|_| format!("`{bytes}` is not a size")),

@@ -31,7 +31,7 @@ pub(super) fn issuer(at: At<IssuerFile>, base: &Path, findings: &mut Findings<'_
     let kind = word(file.kind.as_ref(), &kinds, findings);
     let introspection = match file.introspection {
         None => None,
-        Some(file) => Some(introspection(file, findings)?),
+        Some(file) => Some(introspection(file, base, findings)?),
     };
     let mut issuer = Issuer::new(&url?, file.audience.into_inner());
     issuer.jwks = jwks?;
@@ -93,12 +93,12 @@ fn rules(rules: Option<Rules>) -> Vec<ClaimRule> {
     rules.unwrap_or_default().into_iter().map(rule).collect()
 }
 
-fn introspection(file: IntrospectionFile, findings: &mut Findings<'_>) -> Option<IntrospectionSettings> {
+fn introspection(file: IntrospectionFile, base: &Path, findings: &mut Findings<'_>) -> Option<IntrospectionSettings> {
     let url = match &file.url {
         None => None,
         Some(at) => Some(http_url(at, findings)?),
     };
-    let client_secret = secret(&file.client_secret, findings)?;
+    let client_secret = secret(&file.client_secret, base, findings)?;
     let mut cache = Duration::from_mins(1);
     duration(file.cache, &mut cache, findings);
     Some(IntrospectionSettings { url, client_id: file.client_id, client_secret, cache })
@@ -106,7 +106,7 @@ fn introspection(file: IntrospectionFile, findings: &mut Findings<'_>) -> Option
 
 pub(super) fn identity(file: Option<IdentityFile>, base: &Path, findings: &mut Findings<'_>) -> IdentitySettings {
     let mut settings = IdentitySettings::default();
-    let file = file.unwrap_or_default();
+    let Some(file) = file else { return settings };
     duration(file.leeway, &mut settings.leeway, findings);
     let mut failures = settings.failures_per_minute as usize;
     number(file.failures_per_minute, 0..=1_000_000, &mut failures, findings);
@@ -171,9 +171,14 @@ pub(super) fn admin(file: Option<AdminFile>, base: &Path, findings: &mut Finding
         }
         admin.login = login(at.into_inner(), base, findings);
     }
-    let roles = file.roles.unwrap_or_default();
-    admin.roles =
-        RoleGroups { viewer: roles.viewer, approver: roles.approver, auditor: roles.auditor, admin: roles.admin };
+    if let Some(roles) = file.roles {
+        admin.roles = RoleGroups {
+            viewer: roles.viewer.unwrap_or_default(),
+            approver: roles.approver.unwrap_or_default(),
+            auditor: roles.auditor.unwrap_or_default(),
+            admin: roles.admin.unwrap_or_default(),
+        };
+    }
     admin.address = address?;
     Some(admin)
 }
@@ -190,25 +195,25 @@ fn login(file: LoginFile, base: &Path, findings: &mut Findings<'_>) -> Option<Lo
     issuer.tenant_claim = file.tenant_claim;
     let client_secret = match &file.client_secret {
         None => None,
-        Some(at) => Some(secret(at, findings)?),
+        Some(at) => Some(secret(at, base, findings)?),
     };
     let scopes = file.scopes.unwrap_or_else(|| ["openid", "profile"].map(str::to_owned).to_vec());
     Some(Login { issuer, client_id: file.client_id, client_secret, scopes })
 }
 
-pub(super) fn credential(at: At<CredentialFile>, findings: &mut Findings<'_>) -> Option<Credential> {
+pub(super) fn credential(at: At<CredentialFile>, base: &Path, findings: &mut Findings<'_>) -> Option<Credential> {
     let start = at.span().start;
     let authorization = "authorization".to_owned();
     match at.into_inner() {
         CredentialFile { header: Some(header), value: Some(value), bearer: None, oauth2: None } => {
             let header = header_name(&header, findings)?;
-            Some(Credential { header, prefix: "", source: source(&value, findings)? })
+            Some(Credential { header, prefix: "", source: source(&value, base, findings)? })
         }
         CredentialFile { header: None, value: None, bearer: Some(value), oauth2: None } => {
-            Some(Credential { header: authorization, prefix: "Bearer ", source: source(&value, findings)? })
+            Some(Credential { header: authorization, prefix: "Bearer ", source: source(&value, base, findings)? })
         }
         CredentialFile { header: None, value: None, bearer: None, oauth2: Some(file) } => {
-            let source = CredentialSource::Oauth2(Box::new(client_credentials(file, findings)?));
+            let source = CredentialSource::Oauth2(Box::new(client_credentials(file, base, findings)?));
             Some(Credential { header: authorization, prefix: "Bearer ", source })
         }
         _ => {
@@ -222,9 +227,13 @@ pub(super) fn credential(at: At<CredentialFile>, findings: &mut Findings<'_>) ->
     }
 }
 
-fn client_credentials(file: ClientCredentialsFile, findings: &mut Findings<'_>) -> Option<ClientCredentials> {
+fn client_credentials(
+    file: ClientCredentialsFile,
+    base: &Path,
+    findings: &mut Findings<'_>,
+) -> Option<ClientCredentials> {
     let token_url = http_url(&file.token_url, findings);
-    let client_secret = secret(&file.client_secret, findings);
+    let client_secret = secret(&file.client_secret, base, findings);
     Some(ClientCredentials {
         token_url: token_url?,
         client_id: file.client_id,
@@ -250,20 +259,20 @@ fn header_name(at: &At<String>, findings: &mut Findings<'_>) -> Option<String> {
     Some(header)
 }
 
-fn source(at: &At<String>, findings: &mut Findings<'_>) -> Option<CredentialSource> {
-    let secret = secret(at, findings)?;
+fn source(at: &At<String>, base: &Path, findings: &mut Findings<'_>) -> Option<CredentialSource> {
+    let secret = secret(at, base, findings)?;
     if !secret.fits_a_header() {
         findings.at(at.span().start, "the credential has characters that no header can carry", "check its source");
         return None;
     }
     Some(match at.as_ref().strip_prefix("file:") {
-        Some(path) => CredentialSource::File(PathBuf::from(path), secret),
+        Some(path) => CredentialSource::File(base.join(path), secret),
         None => CredentialSource::Fixed(secret),
     })
 }
 
-fn secret(at: &At<String>, findings: &mut Findings<'_>) -> Option<Secret> {
-    match Secret::resolve(at.as_ref()) {
+fn secret(at: &At<String>, base: &Path, findings: &mut Findings<'_>) -> Option<Secret> {
+    match Secret::resolve(at.as_ref(), base) {
         Ok(secret) => Some(secret),
         Err(message) => {
             findings.at(at.span().start, message, "write \"env:NAME\" or \"file:PATH\"");

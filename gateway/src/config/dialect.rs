@@ -1,7 +1,8 @@
 //! Which APIs an upstream speaks: all that are known, those of one name, or configured ones.
 
 use super::error::Findings;
-use super::file::{At, RouteFile};
+use super::file::At;
+use super::upstream::RouteFile;
 use policy_compiler::dialect::{self, CustomRoute, Operation};
 
 /// The APIs that an upstream speaks. What is none of them is not served.

@@ -2,12 +2,14 @@
 
 use super::check;
 use super::error::Findings;
-use super::file_identity::{AdminFile, CredentialFile, IdentityFile, IssuerFile};
+use super::file_identity::{AdminFile, IdentityFile, IssuerFile};
+use super::listen::ListenFile;
+pub(super) use super::table::At;
+use super::table::table;
+use super::upstream::UpstreamFile;
 use super::{Config, ConfigErrors};
-use serde::Deserialize;
 use std::collections::BTreeMap;
-use std::path::Path;
-use toml::Spanned;
+use std::path::{Path, PathBuf};
 
 /// Bytes of the longest configuration that is read.
 const FILE_BYTES_MAX: u64 = 1024 * 1024;
@@ -50,7 +52,36 @@ pub fn parse(path: &Path, text: &str) -> Result<Config, ConfigErrors> {
     };
     let base = path.parent().unwrap_or(Path::new("."));
     let config = check::check(file, base, &mut findings);
-    findings.finish(config)
+    let mut config = findings.finish(config)?;
+    config.files = files(path, base, text, &config);
+    Ok(config)
+}
+
+/// The file itself, certificates and keys, and every `file:PATH` in it.
+fn files(path: &Path, base: &Path, text: &str, config: &Config) -> Vec<PathBuf> {
+    let mut files = vec![path.to_owned()];
+    if let Ok(table) = text.parse::<toml::Table>() {
+        let mut values: Vec<&toml::Value> = table.values().collect();
+        while let Some(value) = values.pop() {
+            match value {
+                toml::Value::String(text) => files.extend(text.strip_prefix("file:").map(|path| base.join(path))),
+                toml::Value::Array(inner) => values.extend(inner),
+                toml::Value::Table(inner) => values.extend(inner.values()),
+                _ => {}
+            }
+        }
+    }
+    if let Some(tls) = &config.listen.tls {
+        files.extend(tls.files.pairs.iter().flat_map(|pair| [pair.certificate.clone(), pair.key.clone()]));
+        files.extend(tls.files.client_ca.clone());
+    }
+    for tls in config.upstreams.iter().filter_map(|upstream| upstream.tls.as_ref()) {
+        files.extend(tls.files.pair.iter().flat_map(|pair| [pair.certificate.clone(), pair.key.clone()]));
+        files.extend(tls.files.ca.clone());
+    }
+    files.sort();
+    files.dedup();
+    files
 }
 
 /// The parser's words, and what to do about them.
@@ -99,111 +130,95 @@ fn distance(a: &str, b: &str) -> usize {
     row.last().copied().unwrap_or(0)
 }
 
-/// A value and where it stands.
-pub(super) type At<T> = Spanned<T>;
-
-/// `sallyport.toml` as written.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct File {
-    pub(super) data: String,
-    pub(super) listen: ListenFile,
-    pub(super) admin: Option<AdminFile>,
-    pub(super) issuer: Option<Vec<At<IssuerFile>>>,
-    pub(super) identity: Option<IdentityFile>,
-    pub(super) upstream: Vec<At<UpstreamFile>>,
-    pub(super) policy: PolicyFile,
-    pub(super) evidence: Option<EvidenceFile>,
-    pub(super) approvals: Option<ApprovalsFile>,
+table! {
+    /// The whole file. Relative paths are relative to it. Unknown keys are errors.
+    File = "the file itself" {
+        /// Where evidence, keys and pending work lie. Read at start-up only.
+        data: String = "path", "required";
+        /// Where callers connect.
+        listen: ListenFile = "table", "required";
+        /// Where operators connect.
+        admin: Option<AdminFile> = "table", "the loopback";
+        /// Whose tokens are accepted.
+        issuer: Option<Vec<At<IssuerFile>>> = "list of tables", "required, unless `[identity]` says who may call";
+        /// What concerns every caller.
+        identity: Option<IdentityFile> = "table", "every default";
+        /// Where calls go.
+        upstream: Vec<At<UpstreamFile>> = "list of tables", "required";
+        /// What is allowed.
+        policy: PolicyFile = "table", "required";
+        /// The log.
+        evidence: Option<EvidenceFile> = "table", "every default";
+        /// Calls that wait for people.
+        approvals: Option<ApprovalsFile> = "table", "every default";
+    }
 }
 
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct ListenFile {
-    pub(super) address: At<String>,
-    pub(super) cores: Option<At<i64>>,
-    pub(super) limits: Option<LimitsFile>,
+table! {
+    /// The policy set. Its files are watched, and activated as soon as they are good.
+    PolicyFile = "[policy]" {
+        /// One `.policy` file, or a directory: every `*.policy` below it is one set. Read at start-up only.
+        path: String = "path", "required";
+        /// The zone in which policies see the time, such as `Europe/Berlin`. Read at start-up only.
+        zone: Option<At<String>> = "zone", "UTC";
+        /// What policies see as `env.NAME`. Read at start-up only.
+        env: Option<BTreeMap<String, String>> = "table of texts", "–";
+    }
 }
 
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct LimitsFile {
-    pub(super) head_bytes: Option<At<SizeFile>>,
-    pub(super) head_fields: Option<At<i64>>,
-    pub(super) head_timeout: Option<At<String>>,
-    pub(super) body_inspected_bytes: Option<At<SizeFile>>,
-    pub(super) body_timeout: Option<At<String>>,
-    pub(super) idle_keepalive: Option<At<String>>,
-    pub(super) upstream_idle: Option<At<String>>,
-    pub(super) connections_per_core: Option<At<i64>>,
-    pub(super) connect: Option<At<String>>,
-    pub(super) first_byte: Option<At<String>>,
-    pub(super) stream_idle: Option<At<String>>,
-    pub(super) drain: Option<At<String>>,
+table! {
+    /// The log. Read at start-up only.
+    EvidenceFile = "[evidence]" {
+        /// The log's name; give each gateway its own.
+        origin: Option<At<String>> = "host/path", "sallyport.local";
+        /// What an acknowledged record survives: `strict` a power cut, `crash` the end of the process, `observe` nothing.
+        durability: Option<At<String>> = "word", "strict";
+        /// What happens when it cannot be written: `refuse` refuses calls, `continue` lets them pass unrecorded and counts them.
+        on_failure: Option<At<String>> = "word", "refuse";
+        /// The log's signing key: `file:PATH`.
+        key: Option<At<String>> = "file", "made in the data directory";
+        /// The key of the keystore: `file:PATH`.
+        keystore: Option<At<String>> = "file", "made in the data directory";
+    }
 }
 
-/// A size: bytes, or a text with a unit.
-#[derive(Debug, Deserialize)]
-#[serde(untagged)]
-pub(super) enum SizeFile {
-    Bytes(i64),
-    Text(String),
+table! {
+    /// Calls that wait for people.
+    ApprovalsFile = "[approvals]" {
+        /// A waiting call is kept open so long; then it gets a 409 and may be sent again.
+        hold: Option<At<String>> = "duration", "200s";
+    }
 }
 
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct UpstreamFile {
-    pub(super) name: At<String>,
-    pub(super) endpoints: At<Vec<At<String>>>,
-    #[serde(rename = "match")]
-    pub(super) matches: Option<MatchFile>,
-    pub(super) dialect: Option<At<String>>,
-    pub(super) route: Option<Vec<At<RouteFile>>>,
-    pub(super) count_tokens: Option<bool>,
-    pub(super) opaque: Option<Vec<At<String>>>,
-    pub(super) credential: Option<At<CredentialFile>>,
-}
-
-/// A route of a `json` dialect.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct RouteFile {
-    pub(super) method: Option<String>,
-    pub(super) path: String,
-    pub(super) request_text: Option<Vec<String>>,
-    pub(super) request_model: Option<String>,
-    pub(super) response_text: Option<Vec<String>>,
-    pub(super) stream_text: Option<Vec<String>>,
-    pub(super) input_tokens: Option<String>,
-    pub(super) output_tokens: Option<String>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct MatchFile {
-    pub(super) path: At<String>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct PolicyFile {
-    pub(super) path: String,
-    pub(super) zone: Option<At<String>>,
-    pub(super) env: Option<BTreeMap<String, String>>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct EvidenceFile {
-    pub(super) origin: Option<At<String>>,
-    pub(super) durability: Option<At<String>>,
-    pub(super) on_failure: Option<At<String>>,
-    pub(super) key: Option<At<String>>,
-    pub(super) keystore: Option<At<String>>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct ApprovalsFile {
-    pub(super) hold: Option<At<String>>,
-}
+/// Every table, in the order of the documentation.
+#[cfg(test)]
+pub(super) const TABLES: [super::table::Table; 28] = [
+    File::TABLE,
+    ListenFile::TABLE,
+    super::listen::ListenTlsFile::TABLE,
+    super::listen::PairFile::TABLE,
+    super::listen::LimitsFile::TABLE,
+    AdminFile::TABLE,
+    super::file_identity::LoginFile::TABLE,
+    super::file_identity::RolesFile::TABLE,
+    IssuerFile::TABLE,
+    super::file_identity::IntrospectionFile::TABLE,
+    IdentityFile::TABLE,
+    super::file_identity::PurposeFile::TABLE,
+    super::file_identity::CertificatesFile::TABLE,
+    super::file_identity::CertificateGroupsFile::TABLE,
+    UpstreamFile::TABLE,
+    super::upstream::MatchFile::TABLE,
+    super::upstream::RouteFile::TABLE,
+    super::file_identity::CredentialFile::TABLE,
+    super::file_identity::ClientCredentialsFile::TABLE,
+    super::upstream::UpstreamTlsFile::TABLE,
+    super::upstream::HealthFile::TABLE,
+    super::upstream::TimeoutsFile::TABLE,
+    super::upstream::UpstreamLimitsFile::TABLE,
+    super::upstream::EjectionFile::TABLE,
+    super::upstream::RetriesFile::TABLE,
+    PolicyFile::TABLE,
+    EvidenceFile::TABLE,
+    ApprovalsFile::TABLE,
+];

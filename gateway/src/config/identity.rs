@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 /// One issuer of tokens.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Issuer {
     /// The exact `iss` of its tokens.
     pub url: String,
@@ -108,7 +108,7 @@ pub enum JwksSource {
 }
 
 /// How to ask an issuer about an opaque token (RFC 7662).
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct IntrospectionSettings {
     /// Where to ask; without it discovery says.
     pub url: Option<String>,
@@ -121,7 +121,7 @@ pub struct IntrospectionSettings {
 }
 
 /// What concerns every caller.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct IdentitySettings {
     /// By how much the clocks of issuers and the gateway may differ.
     pub leeway: Duration,
@@ -188,7 +188,7 @@ impl CertificateGroups {
 }
 
 /// How people sign in to the console.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Login {
     /// The issuer of their ID tokens; `audience` is the client's id.
     pub issuer: Issuer,
@@ -214,7 +214,7 @@ pub struct RoleGroups {
 }
 
 /// What is presented to model servers in place of the caller's credential.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Credential {
     /// Field name in lower case.
     pub header: String,
@@ -225,7 +225,7 @@ pub struct Credential {
 }
 
 /// Where an upstream's credential comes from.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum CredentialSource {
     /// The environment: it does not change while the process runs.
     Fixed(Secret),
@@ -236,7 +236,7 @@ pub enum CredentialSource {
 }
 
 /// A client of an authorization server.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct ClientCredentials {
     /// Its token endpoint.
     pub token_url: String,

@@ -10,10 +10,13 @@ mod error;
 mod file;
 mod file_identity;
 mod identity;
+mod listen;
 mod redacted;
 mod redacted_identity;
 mod secret;
+mod table;
 mod units;
+mod upstream;
 
 pub use dialect::Dialect;
 pub use error::{ConfigError, ConfigErrors};
@@ -22,9 +25,11 @@ pub use identity::{
     CertificateGroups, CertificateTrust, ClaimRule, ClientCredentials, Credential, CredentialSource, IdentitySettings,
     IntrospectionSettings, Issuer, JwksSource, KindOfCallers, Login, RoleGroups,
 };
+pub use listen::{Limits, Listen, ListenTls};
 pub use redacted::redacted;
 pub use secret::Secret;
 pub use units::{parse_duration, parse_size};
+pub use upstream::{Ejection, Endpoint, Health, Match, Retries, Timeouts, Upstream, UpstreamLimits, UpstreamTls};
 
 use jiff::tz::TimeZone;
 use std::collections::BTreeMap;
@@ -45,7 +50,7 @@ pub struct Config {
     pub issuers: Vec<Issuer>,
     /// What concerns every caller.
     pub identity: IdentitySettings,
-    /// Where calls go: the one with the longest `match_path` that fits takes the call.
+    /// Where calls go.
     pub upstreams: Vec<Upstream>,
     /// One `.policy` file, or a directory of which every `*.policy` below is one policy set.
     pub policy: PathBuf,
@@ -55,10 +60,12 @@ pub struct Config {
     pub evidence: EvidenceConfig,
     /// Calls that wait for people.
     pub approvals: ApprovalsConfig,
+    /// Every file that it was read from: a change in one of them is a reason to read all again.
+    pub files: Vec<PathBuf>,
 }
 
 /// What policies may know of the place where the gateway runs.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct PolicyFacts {
     /// In which `time.hour`, `time.weekday` and `time.date` are told; UTC by default.
     pub zone: TimeZone,
@@ -72,67 +79,31 @@ impl Default for PolicyFacts {
     }
 }
 
-/// The port for callers.
-#[derive(Clone, Debug)]
-pub struct Listen {
-    /// Where to listen.
-    pub address: SocketAddr,
-    /// How many cores serve; `None` is every core that the process may use.
-    pub cores: Option<usize>,
-    /// Bounds on what one call may take.
-    pub limits: Limits,
-}
-
-/// Bounds on what one call or connection may take.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Limits {
-    /// Bytes of a request or response head; above: 431 to the caller.
-    pub head_bytes: usize,
-    /// Header fields in a head; above: 431.
-    pub head_fields: usize,
-    /// Time for a request head to arrive in full; above: 408.
-    pub head_timeout: Duration,
-    /// Bytes of a request body that a policy looks into; above: 413. A body nobody looks into is streamed without a limit.
-    pub body_inspected_bytes: usize,
-    /// Time between two reads of a request body; above: 408.
-    pub body_timeout: Duration,
-    /// How long a caller's connection may rest between calls.
-    pub idle_keepalive: Duration,
-    /// How long a connection to a model server may rest in the pool.
-    pub upstream_idle: Duration,
-    /// Open caller connections per core; more are closed at once.
-    pub connections_per_core: usize,
-    /// To open a connection to a model server.
-    pub connect: Duration,
-    /// From the last byte of a request to the head of the model server's answer.
-    pub first_byte: Duration,
-    /// Between two reads or writes of a body that is passing.
-    pub stream_idle: Duration,
-    /// How long running calls may take to finish once draining began.
-    pub drain: Duration,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            head_bytes: 32 * 1024,
-            head_fields: 100,
-            head_timeout: Duration::from_secs(10),
-            body_inspected_bytes: 8 * 1024 * 1024,
-            body_timeout: Duration::from_secs(30),
-            idle_keepalive: Duration::from_secs(60),
-            upstream_idle: Duration::from_secs(30),
-            connections_per_core: 10_000,
-            connect: Duration::from_secs(2),
-            first_byte: Duration::from_mins(10),
-            stream_idle: Duration::from_mins(2),
-            drain: Duration::from_secs(30),
+impl Config {
+    /// Sets what is read at start-up only to what `old` says, and names what differed.
+    pub(crate) fn keep_what_needs_a_restart(&mut self, old: &Self) -> Vec<&'static str> {
+        let mut differ = Vec::new();
+        fn keep<T: Clone + PartialEq>(new: &mut T, old: &T, name: &'static str, differ: &mut Vec<&'static str>) {
+            if new != old {
+                differ.push(name);
+                new.clone_from(old);
+            }
         }
+        keep(&mut self.data, &old.data, "data", &mut differ);
+        keep(&mut self.listen.address, &old.listen.address, "listen.address", &mut differ);
+        keep(&mut self.listen.cores, &old.listen.cores, "listen.cores", &mut differ);
+        keep(&mut self.admin, &old.admin, "admin", &mut differ);
+        keep(&mut self.issuers, &old.issuers, "issuer", &mut differ);
+        keep(&mut self.identity, &old.identity, "identity", &mut differ);
+        keep(&mut self.policy, &old.policy, "policy.path", &mut differ);
+        keep(&mut self.facts, &old.facts, "policy.zone and policy.env", &mut differ);
+        keep(&mut self.evidence, &old.evidence, "evidence", &mut differ);
+        differ
     }
 }
 
 /// The port for operators: health, metrics, admin API, console.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Admin {
     /// Where to listen.
     pub address: SocketAddr,
@@ -161,38 +132,8 @@ impl Default for Admin {
     }
 }
 
-/// A group of model servers that serve the same models.
-#[derive(Clone, Debug)]
-pub struct Upstream {
-    /// Its name, as policies see it in `upstream`.
-    pub name: String,
-    /// Its servers.
-    pub endpoints: Vec<Endpoint>,
-    /// Calls whose path begins so are sent here.
-    pub match_path: String,
-    /// Which APIs it speaks.
-    pub dialect: Dialect,
-    /// Whether the count of tokens is asked for in streams whose caller did not; it is taken out again.
-    pub count_tokens: bool,
-    /// Exact paths that may pass although no dialect knows them: unread, unmasked, recorded as unscannable.
-    pub opaque: Vec<String>,
-    /// What is presented to the servers in place of the caller's token.
-    pub credential: Option<Credential>,
-}
-
-/// One model server.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Endpoint {
-    /// Name or address, without brackets.
-    pub host: String,
-    /// TCP port.
-    pub port: u16,
-    /// `host:port` as it stands in `Host`; the port is left out where it is the scheme's own.
-    pub authority: String,
-}
-
 /// The log.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct EvidenceConfig {
     /// The log's name.
     pub origin: String,
@@ -253,5 +194,7 @@ impl Default for ApprovalsConfig {
     }
 }
 
+#[cfg(test)]
+mod documentation;
 #[cfg(test)]
 mod tests;

@@ -1,6 +1,7 @@
 //! Values that must not be printed, and where they come from.
 
 use std::fmt;
+use std::path::Path;
 
 /// A secret value. `Debug` shows that it is there, never what it is.
 #[derive(Clone, PartialEq, Eq)]
@@ -26,23 +27,35 @@ impl Secret {
     }
 
     /// Reads the value that `env:NAME` or `file:PATH` points at; surrounding white space (the newline at the end of a
-    /// file) does not belong to it.
+    /// file) does not belong to it. A relative path is relative to `base`.
     ///
     /// # Errors
     /// A sentence saying what is wrong, if the source has another form, cannot be read or is empty.
-    pub(crate) fn resolve(source: &str) -> Result<Self, String> {
+    pub(crate) fn resolve(source: &str, base: &Path) -> Result<Self, String> {
+        if let Some(path) = source.strip_prefix("file:") {
+            return Self::read(&base.join(path));
+        }
         let value = if let Some(name) = source.strip_prefix("env:") {
             std::env::var(name).map_err(|_| format!("the environment variable {name} is not set (or not UTF-8)"))?
-        } else if let Some(path) = source.strip_prefix("file:") {
-            std::fs::read_to_string(path).map_err(|error| format!("cannot read {path}: {error}"))?
         } else {
             return Err("secrets are never written into this file".to_owned());
         };
+        Self::trimmed(&value).ok_or_else(|| format!("{source} is empty"))
+    }
+
+    /// Likewise from a file.
+    ///
+    /// # Errors
+    /// A sentence saying what is wrong.
+    pub(crate) fn read(path: &Path) -> Result<Self, String> {
+        let value =
+            std::fs::read_to_string(path).map_err(|error| format!("cannot read {}: {error}", path.display()))?;
+        Self::trimmed(&value).ok_or_else(|| format!("{} is empty", path.display()))
+    }
+
+    fn trimmed(value: &str) -> Option<Self> {
         let value = value.trim();
-        if value.is_empty() {
-            return Err(format!("{source} is empty"));
-        }
-        Ok(Self(value.to_owned()))
+        (!value.is_empty()).then(|| Self(value.to_owned()))
     }
 }
 

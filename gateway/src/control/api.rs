@@ -83,30 +83,37 @@ async fn ready(State(control): Shared, parts: axum::http::request::Parts) -> Res
         shared.verifier.key_counts().map(|(issuer, keys)| json!({ "issuer": issuer, "keys": keys })).collect();
     let keys = shared.verifier.key_counts().any(|(_, keys)| keys > 0);
     let last_error = shared.policy.last_error();
+    let (serving, config_error) = (shared.lifecycle.is_serving(), shared.lifecycle.config_error());
+    let ready = serving && evidence && keys && !draining;
     let mut body = json!({
-        "ready": evidence && keys && !draining,
+        "ready": ready,
+        "serving": serving,
         "draining": draining,
         "evidence_healthy": evidence,
         "keys_known": keys,
         "policy_generation": shared.policy.generation(),
         "policy_current": last_error.is_none(),
+        "config_generation": shared.live.generation(),
+        "config_current": config_error.is_none(),
     });
     if let (true, Some(fields)) = (access::is_viewer(&parts, &control).await, body.as_object_mut()) {
         fields.insert("issuers".to_owned(), issuers.into());
         fields.insert("policy_last_error".to_owned(), json!(last_error.as_deref()));
+        fields.insert("config_last_error".to_owned(), json!(config_error.as_deref()));
     }
-    let status = if evidence && keys && !draining { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (status, Json(body)).into_response()
 }
 
 async fn metrics(State(control): Shared, _: Viewer) -> Response {
     let shared = &control.shared;
-    let page = shared.metrics.render(Gauges {
+    let mut page = shared.metrics.render(Gauges {
         policy_generation: shared.policy.generation(),
         evidence_healthy: shared.evidence.status().healthy,
         approvals_pending: shared.approvals.pending(),
         draining: shared.lifecycle.is_draining(),
     });
+    page.push_str(&crate::metrics::fleet_page(&shared.live.current().fleet));
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], page).into_response()
 }
 
@@ -224,7 +231,7 @@ async fn show_evidence(State(control): Shared, _: Viewer) -> Json<Value> {
 }
 
 async fn show_config(State(control): Shared, _: Auditor) -> Json<Value> {
-    Json(config::redacted(&control.shared.config))
+    Json(config::redacted(&control.shared.live.current().config))
 }
 
 /// Who asks, what they may do, and what a page must repeat to change something.

@@ -2,12 +2,12 @@
 //! §4.4). Neither values nor what a token endpoint said are ever logged.
 
 use super::http::{Http, HttpError};
+use crate::clock::Clock;
 use crate::config::{ClientCredentials, CredentialSource, Secret};
 use crate::credentials::Slot;
-use crate::shared::Shared;
 use serde::Deserialize;
-use std::path::Path;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 /// How often a credential's file is looked at.
@@ -40,22 +40,26 @@ struct TokenAnswer {
     expires_in: Option<u64>,
 }
 
-/// Starts what keeps each upstream's credential fresh; resolves when each was looked at once.
-pub(super) async fn start(shared: Arc<Shared>, http: Arc<Http>) {
+/// Starts what keeps each of the credentials fresh, for as long as anybody else holds it; resolves when each was looked at once.
+pub(super) async fn keep_fresh(slots: Vec<Arc<Slot>>, clock: Clock, http: Arc<Http>) {
     let mut first = tokio::task::JoinSet::new();
-    for index in 0..shared.credentials.len() {
-        let Some(slot) = shared.credentials.of(index) else { continue };
-        let (shared, http) = (Arc::clone(&shared), Arc::clone(&http));
+    for slot in slots {
+        let (clock, http) = (clock.clone(), Arc::clone(&http));
         match &slot.credential().source {
             CredentialSource::Fixed(_) => {}
-            CredentialSource::File(..) => drop(tokio::spawn(watch_file(shared, index))),
+            CredentialSource::File(path, secret) => {
+                drop(tokio::spawn(watch_file(Arc::downgrade(&slot), path.clone(), secret.clone())));
+            }
             CredentialSource::Oauth2(_) => {
                 let (fetched, was_fetched) = tokio::sync::oneshot::channel();
                 tokio::spawn(async move {
-                    let pause = renew(&shared, &http, index, RETRY_FIRST).await;
+                    let pause = renew(&slot, &clock, &http, RETRY_FIRST).await;
+                    let weak = Arc::downgrade(&slot);
+                    // Only the configuration keeps it alive from here on.
+                    drop(slot);
                     // Nobody waits any more if the start took too long.
                     let _ = fetched.send(());
-                    keep_renewing(&shared, &http, index, pause).await;
+                    keep_renewing(&weak, &clock, &http, pause).await;
                 });
                 first.spawn(was_fetched);
             }
@@ -64,14 +68,12 @@ pub(super) async fn start(shared: Arc<Shared>, http: Arc<Http>) {
     while first.join_next().await.is_some() {}
 }
 
-async fn watch_file(shared: Arc<Shared>, index: usize) {
-    let Some(slot) = shared.credentials.of(index) else { return };
-    let CredentialSource::File(path, first) = &slot.credential().source else { return };
-    let mut last = first.clone();
+async fn watch_file(slot: Weak<Slot>, path: PathBuf, mut last: Secret) {
     let mut complained = false;
     loop {
         tokio::time::sleep(LOOK_EVERY).await;
-        match read(path) {
+        let Some(slot) = slot.upgrade() else { return };
+        match read(&path) {
             Ok(secret) => {
                 complained = false;
                 if secret != last {
@@ -90,31 +92,31 @@ async fn watch_file(shared: Arc<Shared>, index: usize) {
 }
 
 fn read(path: &Path) -> Result<Secret, String> {
-    let secret = Secret::resolve(&format!("file:{}", path.display()))?;
+    let secret = Secret::read(path)?;
     if secret.fits_a_header() { Ok(secret) } else { Err(format!("{} holds what no header can carry", path.display())) }
 }
 
-async fn keep_renewing(shared: &Shared, http: &Http, index: usize, mut pause: Duration) {
-    let Some(slot) = shared.credentials.of(index) else { return };
+async fn keep_renewing(slot: &Weak<Slot>, clock: &Clock, http: &Http, mut pause: Duration) {
     let mut retry = RETRY_FIRST;
     loop {
+        let Some(refused) = slot.upgrade().map(|slot| slot.refused()) else { return };
         tokio::select! {
             () = tokio::time::sleep(pause) => {}
             () = async {
                 tokio::time::sleep(REFUSED_AT_MOST_EVERY).await;
-                slot.refusal().await;
+                refused.notified().await;
             } => {}
         }
-        pause = renew(shared, http, index, retry).await;
+        let Some(slot) = slot.upgrade() else { return };
+        pause = renew(&slot, clock, http, retry).await;
         retry = if pause == retry { (retry * 2).min(RETRY_LAST) } else { RETRY_FIRST };
     }
 }
 
 /// Fetches a token once; after how long to do so again.
-async fn renew(shared: &Shared, http: &Http, index: usize, retry: Duration) -> Duration {
-    let Some(slot) = shared.credentials.of(index) else { return RETRY_LAST };
+async fn renew(slot: &Slot, clock: &Clock, http: &Http, retry: Duration) -> Duration {
     let CredentialSource::Oauth2(client) = &slot.credential().source else { return RETRY_LAST };
-    let now_unix_s = shared.clock.unix_s();
+    let now_unix_s = clock.unix_s();
     match fetch(http, client).await {
         Ok((token, life_s)) => {
             hold(slot, &token, now_unix_s, life_s);

@@ -2,7 +2,7 @@
 //!
 //! * [`api`]: the admin port, for those whom [`access`] lets in; [`login`] and [`sessions`] for browsers.
 //! * [`keys`], [`introspection`], [`identity_files`]: what callers are checked against. [`credentials`]: what model servers get.
-//! * [`policy`]: watching and reloading policy files.
+//! * [`policy`]: watching and reloading policy files. [`reload`]: the same for the configuration.
 //! * [`journal`]: its own notes in the evidence: policy activations, approvals asked for and decided.
 //! * [`evidence`]: searching, proving, exporting and erasing evidence.
 //!
@@ -21,6 +21,7 @@ mod journal;
 mod keys;
 mod login;
 mod policy;
+mod reload;
 mod sessions;
 
 pub(crate) use identity_files::{API_KEYS_FILE, IdentityFileError};
@@ -90,7 +91,6 @@ pub(crate) struct Own {
 }
 
 /// What the tasks of the control plane share.
-#[derive(Debug)]
 struct Control {
     shared: Arc<Shared>,
     journal: Journal,
@@ -183,6 +183,7 @@ async fn run(
     tokio::spawn(introspection::run(Arc::clone(&shared), http, own.opaque_tokens));
     tokio::spawn(files.watch(Arc::clone(&control)));
     tokio::spawn(policy::watch(Arc::clone(&control)));
+    tokio::spawn(reload::watch(Arc::clone(&control)));
     tokio::spawn(sweep(Arc::clone(&control)));
     tokio::spawn(evidence::keep_index(Arc::clone(&shared)));
     let approvals = tokio::spawn(journal::record_approvals(Arc::clone(&control), own.events));
@@ -199,7 +200,8 @@ async fn first_round(control: &Control) {
     for verifier in verifiers.into_iter().flatten() {
         rounds.spawn(keys::Refresher::new(Arc::clone(verifier), Arc::clone(http), Arc::clone(shared)).start());
     }
-    rounds.spawn(credentials::start(Arc::clone(shared), Arc::clone(http)));
+    let slots = shared.live.current().fleet.credentials().cloned().collect();
+    rounds.spawn(credentials::keep_fresh(slots, shared.clock.clone(), Arc::clone(http)));
     // Dropped early, the tasks that it started go on: they are spawned on their own.
     while rounds.join_next().await.is_some() {}
 }

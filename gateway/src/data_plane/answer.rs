@@ -64,6 +64,20 @@ pub(crate) struct Rewritten {
 /// Says how many bytes of a KServe body are JSON before its binary tail.
 pub(crate) const JSON_BYTES_FIELD: &str = "inference-header-content-length";
 
+/// A whole answer whose body is in memory.
+pub(crate) fn whole_answer(status: u16, media_type: &str, body: &[u8], request_id: &str, close: bool) -> Vec<u8> {
+    let mut out = status_line(status);
+    push_field(&mut out, "content-type", media_type.as_bytes());
+    push_field(&mut out, "content-length", body.len().to_string().as_bytes());
+    push_field(&mut out, "x-sallyport-request-id", request_id.as_bytes());
+    if close {
+        push_field(&mut out, "connection", b"close");
+    }
+    out.extend_from_slice(b"\r\n");
+    out.extend_from_slice(body);
+    out
+}
+
 /// The upstream's head, re-framed for the caller.
 pub(crate) fn forwarded_head(
     upstream: &ResponseHead,

@@ -66,7 +66,7 @@ pub(super) async fn approve(
 }
 
 /// Waits for a decision; looks now and then whether waiting still makes sense.
-async fn wait(core: &Core, client: &Wire, waiter: &mut Waiter, parked_at_ms: u64) -> Result<(), CallError> {
+async fn wait(core: &Core, client: &mut Wire, waiter: &mut Waiter, parked_at_ms: u64) -> Result<(), CallError> {
     let id = waiter.id().to_owned();
     loop {
         let decided = async {
@@ -88,7 +88,7 @@ async fn wait(core: &Core, client: &Wire, waiter: &mut Waiter, parked_at_ms: u64
             return Err(CallError::new(ErrorKind::Unavailable, "draining", message).field("retry-after", "5"));
         }
         let waited_ms = core.watchdog.now_ms().saturating_sub(parked_at_ms);
-        if u128::from(waited_ms) >= core.shared.config.approvals.hold.as_millis() {
+        if u128::from(waited_ms) >= core.live().config.approvals.hold.as_millis() {
             let message =
                 format!("This call waits for a person's approval ({id}). Send the same call again to go on waiting.");
             return Err(CallError::new(ErrorKind::ApprovalPending, "approval_pending", message)

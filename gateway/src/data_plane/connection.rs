@@ -1,17 +1,18 @@
 //! A caller's connection: one exchange after the other (RFC 9112 §9), until either side has had enough.
 
-use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
 use std::rc::Rc;
 use std::time::Duration;
 
 use futures_lite::FutureExt;
 
+use super::arrival::{Origin, arrive};
 use super::core::Core;
 use super::error::CallError;
 use super::exchange::{self, After};
 use super::http::{HeadError, HeadLimits, RequestHead, Wire};
 use super::rt::Socket;
+use crate::metrics::Event;
 use policy_compiler::dialect::ErrorKind;
 
 /// Bytes that are read and thrown away after a refusal, so that the caller can read it before the connection is reset.
@@ -22,28 +23,37 @@ const LINGER_TIME: Duration = Duration::from_secs(1);
 /// Serves a connection to its end. A panic ends this connection only.
 pub(super) async fn serve(core: Rc<Core>, socket: Socket) {
     let Ok(peer) = socket.peer_addr() else { return };
-    let _counted = core.count_connection();
-    let mut client = Wire::new(socket);
-    let served = AssertUnwindSafe(exchanges(&core, &mut client, peer)).catch_unwind().await;
+    let Some(_counted) = core.count_connection() else {
+        // Nothing was read yet, so there is no request to answer in its API's shape.
+        core.shared.metrics.connection_shed();
+        core.shared.metrics.events.count(Event::ConnectionsLimit);
+        return;
+    };
+    let life = async {
+        if let Some((mut client, origin)) = arrive(&core, socket, peer).await {
+            exchanges(&core, &mut client, &origin).await;
+        }
+    };
+    let served = AssertUnwindSafe(life).catch_unwind().await;
     if served.is_err() {
         tracing::error!(%peer, "a connection ended in a bug of the gateway; please report this");
         core.shared.metrics.connection_panicked();
     }
 }
 
-async fn exchanges(core: &Rc<Core>, client: &mut Wire, peer: SocketAddr) {
+async fn exchanges(core: &Rc<Core>, client: &mut Wire, origin: &Origin) {
     loop {
         let head = match next_head(core, client).await {
             Next::Head(head) => head,
             Next::End => return,
             Next::Refuse(error) => {
-                exchange::refuse_malformed(core, client, peer, error).await;
+                exchange::refuse_malformed(core, client, origin.peer, error).await;
                 return linger(client).await;
             }
         };
-        match exchange::run(core, client, peer, head).await {
-            After::KeepAlive if !core.is_draining() => client.rest(),
-            After::KeepAlive | After::Close => return,
+        match exchange::run(core, client, origin, head).await {
+            After::KeepAlive => client.rest(),
+            After::Close => return,
             After::Linger => return linger(client).await,
         }
     }
@@ -57,14 +67,18 @@ enum Next {
 
 /// Waits for the next request: idle until its first byte, then within the time that a head may take.
 async fn next_head(core: &Core, client: &mut Wire) -> Next {
-    let limits = &core.shared.config.listen.limits;
+    let live = core.live();
+    let limits = &live.config.listen.limits;
     let bounds = HeadLimits { bytes: limits.head_bytes, fields: limits.head_fields };
     if client.unread().is_empty() {
         client.socket.read_within(limits.idle_keepalive);
         client.socket.set_idle(true);
-        let filled = if core.is_draining() { Ok(0) } else { client.fill().await };
+        let filled = if core.is_leaving() { Ok(0) } else { client.fill().await };
         client.socket.set_idle(false);
         if !matches!(filled, Ok(1..)) {
+            if client.socket.timed_out() && !core.is_draining() {
+                core.shared.metrics.events.count(Event::IdleTimeout);
+            }
             return Next::End;
         }
     }
@@ -105,7 +119,7 @@ fn head_error(error: &HeadError) -> CallError {
 
 /// Closing at once with unread bytes makes the kernel reset the connection, and the caller may never see the answer
 /// (RFC 9112 §9.6): close our side, then read on for a moment.
-async fn linger(client: &mut Wire) {
+pub(super) async fn linger(client: &mut Wire) {
     client.socket.close_writing();
     client.socket.move_within(LINGER_TIME);
     let mut read = 0;

@@ -3,6 +3,8 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use audit_shipper::Producer;
@@ -10,30 +12,33 @@ use audit_shipper::Producer;
 use super::flood::Flood;
 use super::plans::PlanCache;
 use super::rt::Watchdog;
-use super::upstream::{Pool, Route};
+use super::upstream::Pool;
 use crate::identity::TokenCache;
+use crate::live::Live;
 use crate::policy_slot::ActivePolicy;
-use crate::shared::Shared;
+use crate::shared::{Load, Shared};
 
 /// The state of one core.
 pub(crate) struct Core {
     pub(crate) shared: Arc<Shared>,
-    pub(crate) routes: Arc<Vec<Route>>,
     pub(crate) watchdog: Rc<Watchdog>,
-    pub(crate) pool: Pool,
+    pub(super) pool: Pool,
     pub(crate) tokens: RefCell<TokenCache>,
     pub(crate) producer: RefCell<Producer>,
     pub(crate) plans: RefCell<PlanCache>,
     pub(super) flood: RefCell<Flood>,
     policy: RefCell<Arc<ActivePolicy>>,
+    live: RefCell<Rc<Held>>,
     connections: Cell<usize>,
+    handshakes: Cell<usize>,
+    in_flight: Cell<usize>,
+    leaving: Cell<bool>,
 }
 
 impl Core {
-    pub(super) fn new(shared: Arc<Shared>, routes: Arc<Vec<Route>>, producer: Producer) -> Rc<Self> {
-        let policy = shared.policy.current();
+    pub(super) fn new(shared: Arc<Shared>, producer: Producer) -> Rc<Self> {
+        let (policy, live) = (shared.policy.current(), shared.live.current());
         Rc::new(Self {
-            routes,
             watchdog: Watchdog::new(),
             pool: Pool::default(),
             tokens: RefCell::new(TokenCache::new()),
@@ -41,7 +46,11 @@ impl Core {
             plans: RefCell::default(),
             flood: RefCell::default(),
             policy: RefCell::new(policy),
+            live: RefCell::new(Rc::new(Held(live))),
             connections: Cell::new(0),
+            handshakes: Cell::new(0),
+            in_flight: Cell::new(0),
+            leaving: Cell::new(false),
             shared,
         })
     }
@@ -56,9 +65,30 @@ impl Core {
         Arc::clone(&cached)
     }
 
+    /// The configuration in force: one atomic load while it has not changed. A call keeps what it got to its end; the count
+    /// of its holders is this core's own.
+    pub(crate) fn live(&self) -> Rc<Held> {
+        let mut cached = self.live.borrow_mut();
+        if cached.generation != self.shared.live.generation() {
+            *cached = Rc::new(Held(self.shared.live.current()));
+            self.pool.tidy(&cached.fleet, self.watchdog.now_ms());
+        }
+        Rc::clone(&cached)
+    }
+
     /// Whether the gateway is on its way down.
     pub(crate) fn is_draining(&self) -> bool {
         self.shared.lifecycle.is_draining()
+    }
+
+    /// Whether callers get no further call on their connections: after the lag of a drain.
+    pub(super) fn is_leaving(&self) -> bool {
+        self.leaving.get()
+    }
+
+    /// From now on.
+    pub(super) fn leave(&self) {
+        self.leaving.set(true);
     }
 
     /// Connections of callers on this core.
@@ -66,19 +96,68 @@ impl Core {
         self.connections.get()
     }
 
-    /// Counts a connection until the result is dropped.
-    pub(super) fn count_connection(self: &Rc<Self>) -> Counted {
-        self.connections.set(self.connections.get() + 1);
-        Counted(Rc::clone(self))
+    /// Counts a connection until the result is dropped; `None` where there are as many as there may be.
+    pub(super) fn count_connection(self: &Rc<Self>) -> Option<Counted> {
+        let live = self.live();
+        let limits = &live.config.listen.limits;
+        let in_all: Option<InAll> = Some((|load| &load.connections, limits.connections));
+        Counted::one(self, |core| &core.connections, limits.connections_per_core, in_all)
+    }
+
+    /// Likewise for a TLS handshake.
+    pub(super) fn count_handshake(self: &Rc<Self>) -> Option<Counted> {
+        let max = self.live().config.listen.limits.handshakes_per_core;
+        Counted::one(self, |core| &core.handshakes, max, None)
+    }
+
+    /// Likewise for a call.
+    pub(super) fn count_call(self: &Rc<Self>) -> Option<Counted> {
+        let live = self.live();
+        let limits = &live.config.listen.limits;
+        let in_all: Option<InAll> = Some((|load| &load.in_flight, limits.in_flight));
+        Counted::one(self, |core| &core.in_flight, limits.in_flight_per_core, in_all)
     }
 }
 
-/// A counted connection.
-pub(super) struct Counted(Rc<Core>);
+/// A configuration in force, as one core holds it.
+pub(crate) struct Held(Arc<Live>);
+
+impl std::ops::Deref for Held {
+    type Target = Live;
+
+    fn deref(&self) -> &Live {
+        &self.0
+    }
+}
+
+/// A counter that all cores share, and its limit.
+type InAll = (fn(&Load) -> &AtomicUsize, usize);
+
+/// One of something that a core counts.
+pub(super) struct Counted {
+    core: Rc<Core>,
+    own: fn(&Core) -> &Cell<usize>,
+    in_all: Option<fn(&Load) -> &AtomicUsize>,
+}
+
+impl Counted {
+    fn one(core: &Rc<Core>, own: fn(&Core) -> &Cell<usize>, max: usize, in_all: Option<InAll>) -> Option<Self> {
+        let before = own(core).get();
+        own(core).set(before + 1);
+        let counted = Self { core: Rc::clone(core), own, in_all: in_all.map(|(counter, _)| counter) };
+        let fits = in_all.is_none_or(|(counter, max)| counter(&core.shared.load).fetch_add(1, Relaxed) < max);
+        // Dropping the one too many takes it away again.
+        (fits && before < max).then_some(counted)
+    }
+}
 
 impl Drop for Counted {
     fn drop(&mut self) {
-        self.0.connections.set(self.0.connections.get().saturating_sub(1));
+        let own = (self.own)(&self.core);
+        own.set(own.get().saturating_sub(1));
+        if let Some(counter) = self.in_all {
+            counter(&self.core.shared.load).fetch_sub(1, Relaxed);
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 
+use crate::metrics::Event;
 use audit_shipper::{EndedBy, Role};
 use policy_compiler::dialect::{self, BodyForm, ErrorKind, Operation};
 use policy_compiler::redact::{self, StreamOutput, StreamRedactor};
@@ -13,7 +14,7 @@ use super::error::CallError;
 use super::exchange::{Admitted, After, Call, answer_error};
 use super::http::{Body, BodyError, Framing, LAST_CHUNK, ResponseHead, Wire, write_chunk};
 use super::record::OpenCall;
-use super::upstream::Target;
+use super::upstream::Lease;
 
 /// Answers that are masked whole are held in memory up to this, in bytes.
 const WHOLE_ANSWER_BYTES_MAX: usize = 64 * 1024 * 1024;
@@ -24,7 +25,7 @@ const DECODED_AT_ONCE_BYTES: usize = 4096;
 struct Delivery<'a> {
     core: &'a Rc<Core>,
     client: &'a mut Wire,
-    upstream: &'a mut Wire,
+    lease: &'a mut Lease,
     call: &'a Call,
     admitted: &'a Admitted,
     head: ResponseHead,
@@ -43,34 +44,31 @@ enum End {
 }
 
 /// Delivers the answer and closes the call's record.
-#[expect(clippy::too_many_arguments, reason = "the two sides of a call meet here")]
 pub(super) async fn deliver(
     core: &Rc<Core>,
     client: &mut Wire,
-    mut upstream: Wire,
-    target: Target,
+    mut lease: Lease,
     head: ResponseHead,
     call: &Call,
     admitted: &Admitted,
     mut open: OpenCall,
 ) -> After {
-    open.answer_began(head.status, &target.authority, head.media_type());
+    open.answer_began(head.status, &lease.server.authority, head.media_type());
     let reusable = head.keep_alive;
     let request_id = open.id();
     let (end, done) = {
         let body = Body::new(head.framing);
-        let mut delivery =
-            Delivery { core, client: &mut *client, upstream: &mut upstream, call, admitted, head, body, open };
+        let mut delivery = Delivery { core, client: &mut *client, lease: &mut lease, call, admitted, head, body, open };
         (delivery.run().await, delivery.body.is_done())
     };
     if reusable && done {
-        core.pool.give_back(upstream, &target, core.watchdog.now_ms());
+        core.pool.give_back(lease, core.watchdog.now_ms());
     }
     client.socket.never_times_out();
     match end {
         End::Complete if call.keeps_alive() => After::KeepAlive,
         End::Complete | End::Cut => After::Close,
-        End::Replaced(error) => answer_error(client, call, &error, &request_id).await,
+        End::Replaced(error) => answer_error(core, client, call, &error, &request_id).await,
     }
 }
 
@@ -128,14 +126,17 @@ impl Delivery<'_> {
         }
         let mut coded = Vec::new();
         let (mut raw, mut out, mut wire) = (Vec::new(), StreamOutput::default(), Vec::new());
+        let mut began = false;
         loop {
+            began |= !coded.is_empty();
             raw.clear();
             coded.clear();
-            self.upstream.socket.read_within(self.core.shared.config.listen.limits.stream_idle);
-            let more = match self.body.read_some(self.upstream, &mut coded).await {
+            self.wait_within(began);
+            let more = match self.body.read_some(&mut self.lease.wire, &mut coded).await {
                 Ok(more) => more,
                 Err(error) => {
-                    return self.cut_stream(&mut copy, upstream_error(&error), EndedBy::UpstreamCut, ending).await;
+                    let error = self.broke_off(&error);
+                    return self.cut_stream(&mut copy, error, EndedBy::UpstreamCut, ending).await;
                 }
             };
             let decoded = if more { decoder.push(&coded, &mut raw) } else { decoder.finish(&mut raw) };
@@ -185,10 +186,13 @@ impl Delivery<'_> {
 
     /// A body that is read whole, masked whole, and sent when its OUTCOME is durable.
     async fn whole(&mut self, operation: Operation, form: BodyForm, media_type: String, mut decoder: Decoder) -> End {
-        self.upstream.socket.read_within(self.core.shared.config.listen.limits.first_byte);
-        let coded = match self.body.read_whole(self.upstream, WHOLE_ANSWER_BYTES_MAX).await {
+        self.lease.wire.socket.read_within(self.lease.route.timeouts.first_byte);
+        let coded = match self.body.read_whole(&mut self.lease.wire, WHOLE_ANSWER_BYTES_MAX, |_, _| {}).await {
             Ok(raw) => raw,
-            Err(error) => return self.replace(upstream_error(&error), EndedBy::UpstreamCut).await,
+            Err(error) => {
+                let error = self.broke_off(&error);
+                return self.replace(error, EndedBy::UpstreamCut).await;
+            }
         };
         let decoded = !decoder.is_identity();
         let raw = match decode(&mut decoder, coded) {
@@ -242,13 +246,15 @@ impl Delivery<'_> {
         let mut wire = self.head_bytes(ending, Rewritten::default());
         let (mut newest, mut next) = (Vec::new(), Vec::new());
         loop {
-            self.upstream.socket.read_within(self.core.shared.config.listen.limits.stream_idle);
+            let began = !newest.is_empty();
+            self.wait_within(began);
             next.clear();
-            match self.body.read_some(self.upstream, &mut next).await {
+            match self.body.read_some(&mut self.lease.wire, &mut next).await {
                 Ok(true) => {}
                 Ok(false) => break,
                 Err(error) => {
-                    self.open.failed(&upstream_error(&error));
+                    let error = self.broke_off(&error);
+                    self.open.failed(&error);
                     // The log says what happened; the caller sees the body end early, never a faked end.
                     let _ = self.open.close(EndedBy::UpstreamCut).await;
                     return End::Cut;
@@ -292,6 +298,22 @@ impl Delivery<'_> {
         self.replace(error, EndedBy::GatewayCut).await
     }
 
+    /// How long the next byte of the answer may take.
+    fn wait_within(&self, began: bool) {
+        let timeouts = &self.lease.route.timeouts;
+        self.lease.wire.socket.read_within(if began { timeouts.idle } else { timeouts.first_event });
+    }
+
+    fn broke_off(&self, error: &BodyError) -> CallError {
+        let metrics = &self.core.shared.metrics;
+        self.lease.blame(metrics);
+        let error = upstream_error(error);
+        if let Some(limit) = error.limit() {
+            metrics.events.count(limit);
+        }
+        error
+    }
+
     async fn replace(&mut self, error: CallError, ended_by: EndedBy) -> End {
         self.open.failed(&error);
         match self.open.close(ended_by).await {
@@ -332,14 +354,18 @@ impl Delivery<'_> {
     }
 
     fn head_bytes(&self, ending: Option<Ending>, rewritten: Rewritten) -> Vec<u8> {
-        answer::forwarded_head(&self.head, &self.open.id(), ending, !self.call.keeps_alive(), rewritten)
+        answer::forwarded_head(&self.head, &self.open.id(), ending, self.call.says_close(self.core), rewritten)
     }
 
     async fn send(&mut self, bytes: &[u8]) -> std::io::Result<()> {
-        self.client.socket.move_within(self.core.shared.config.listen.limits.stream_idle);
-        self.client.socket.write_all(bytes).await?;
+        self.client.socket.move_within(self.call.live.config.listen.limits.stream_idle);
+        let written = self.client.socket.write_all(bytes).await;
+        if written.is_err() && self.client.socket.timed_out() {
+            // The caller reads too slowly.
+            self.core.shared.metrics.events.count(Event::StreamIdleTimeout);
+        }
         self.open.sent_bytes(bytes.len());
-        Ok(())
+        written
     }
 
     fn recorder(&self, operation: Operation, choices: u32) -> Option<StreamRedactor> {
@@ -404,11 +430,11 @@ fn withheld(cause: impl std::fmt::Display) -> CallError {
         .because(cause)
 }
 
-fn upstream_error(error: &BodyError) -> CallError {
+pub(super) fn upstream_error(error: &BodyError) -> CallError {
     match error {
         BodyError::TimedOut => CallError::new(
             ErrorKind::UpstreamTimeout,
-            "upstream_timeout",
+            "upstream_stalled",
             "The model server stopped sending in the middle of its answer.",
         ),
         other => CallError::new(ErrorKind::Upstream, "upstream_failed", "The model server's answer broke off.")

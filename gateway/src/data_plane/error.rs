@@ -2,6 +2,8 @@
 
 use policy_compiler::dialect::ErrorKind;
 
+use crate::metrics::Event;
+
 /// A call that is answered by the gateway itself.
 #[derive(Debug)]
 pub(crate) struct CallError {
@@ -37,6 +39,21 @@ impl CallError {
     pub(crate) fn because(mut self, cause: impl std::fmt::Display) -> Self {
         self.cause = Some(cause.to_string());
         self
+    }
+
+    /// The limit that the call ran into, if it was one.
+    pub(crate) fn limit(&self) -> Option<Event> {
+        Some(match self.code {
+            "head_too_large" => Event::HeadLimit,
+            "head_timeout" => Event::HeadTimeout,
+            "body_too_large" => Event::BodyLimit,
+            "body_timeout" => Event::BodyTimeout,
+            "too_busy" => Event::InFlightLimit,
+            "upstream_overloaded" => Event::UpstreamInFlightLimit,
+            "upstream_timeout" => Event::FirstByteTimeout,
+            "upstream_stalled" => Event::StreamIdleTimeout,
+            _ => return None,
+        })
     }
 
     /// Message and cause, for the record.

@@ -7,6 +7,7 @@
 //!      → its end held until OUTCOME is durable → deliver
 //! ```
 
+use std::cell::Cell;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -21,15 +22,18 @@ use policy_lang::{RecordLevel, RuleId};
 use super::admit;
 use super::answer;
 use super::approval::{Parked, approve};
-use super::core::Core;
+use super::arrival::Origin;
+use super::core::{Core, Held};
 use super::deliver;
 use super::error::CallError;
-use super::forward;
-use super::http::{Body, RequestHead, Wire};
+use super::forward::{self, Failed};
+use super::http::{Body, RequestHead, ResponseHead, Wire};
 use super::judge::Judged;
+use super::models;
 use super::plans::Plans;
 use super::record::{self, OpenCall};
 use super::trace::TraceContext;
+use super::upstream::{CheckoutError, Lease, Route};
 use crate::approvals::ApprovalRef;
 use crate::identity::{Declared, Identity};
 use crate::policy_slot::ActivePolicy;
@@ -46,6 +50,14 @@ pub(super) enum After {
 pub(super) struct Call {
     pub(super) head: RequestHead,
     pub(super) peer: SocketAddr,
+    /// What the connection tells of the caller.
+    pub(super) origin: Origin,
+    /// Whether the model chooses the upstream: then the body is read for it.
+    pub(super) by_model: bool,
+    /// Whether the caller was told that this is the last call on its connection.
+    pub(super) said_close: Cell<bool>,
+    /// The configuration in force when the call began.
+    pub(super) live: Rc<Held>,
     pub(super) policy: Arc<ActivePolicy>,
     pub(super) trace: TraceContext,
     pub(super) started: Moment,
@@ -79,9 +91,13 @@ pub(super) struct Admitted {
 }
 
 /// Carries one call from its head to its end.
-pub(super) async fn run(core: &Rc<Core>, client: &mut Wire, peer: SocketAddr, head: RequestHead) -> After {
-    let mut call = Call::new(core, peer, head);
+pub(super) async fn run(core: &Rc<Core>, client: &mut Wire, origin: &Origin, head: RequestHead) -> After {
+    let mut call = Call::new(core, origin, head);
+    let Some(_counted) = core.count_call() else { return refuse(core, client, &call, too_busy()).await };
     match let_in(core, client, &mut call).await {
+        Ok(admitted) if let Some(upstreams) = models::asked(&call) => {
+            models::list(core, client, &mut call, &admitted, upstreams).await
+        }
         Ok(admitted) => pass(core, client, &mut call, admitted).await,
         Err(error) => refuse(core, client, &call, error).await,
     }
@@ -89,12 +105,12 @@ pub(super) async fn run(core: &Rc<Core>, client: &mut Wire, peer: SocketAddr, he
 
 /// Everything that can refuse a call before it is written down as let in.
 async fn let_in(core: &Rc<Core>, client: &mut Wire, call: &mut Call) -> Result<Admitted, CallError> {
-    admit::find_route(core, call)?;
+    admit::find_route(call)?;
     admit::identify(core, call).await?;
     let body = admit::read_request(core, client, call).await?;
     admit::decide(core, call, body.as_deref())?;
     let plans = admit::make_plans(core, call)?;
-    let masked = admit::mask_request(core, call, &plans, body.as_deref())?;
+    let masked = admit::mask_request(call, &plans, body.as_deref())?;
     let parked = Parked { raw: body.as_deref(), masked: masked.body.as_deref() };
     let approval = approve(core, client, call, parked).await?;
     let raw_digest = body.as_deref().map(record::sha256);
@@ -112,44 +128,107 @@ async fn let_in(core: &Rc<Core>, client: &mut Wire, call: &mut Call) -> Result<A
 
 /// INTENT, upstream, answer, OUTCOME.
 async fn pass(core: &Rc<Core>, client: &mut Wire, call: &mut Call, admitted: Admitted) -> After {
-    let Some(route) = call.upstream.and_then(|index| core.routes.get(index)) else { return After::Close };
+    let Some(route) = call.route().cloned() else { return After::Close };
+    let Some(_counted) = route.burden.begin_call(route.config.limits.in_flight) else {
+        return refuse(core, client, call, overloaded()).await;
+    };
     let (mut open, intent) = match OpenCall::begin(core, call, &admitted).await {
         Ok(opened) => opened,
         Err(error) => return refuse(core, client, call, error).await,
     };
-    let limits = &core.shared.config.listen.limits;
-    let connect = core.pool.checkout(&route.targets, limits.connect, limits.upstream_idle, &core.watchdog);
+    let connect = core.pool.checkout(&route, &core.watchdog, &core.shared.metrics);
     let (durable, connected) = zip(intent, connect).await;
     if let Err(error) = durable {
         // The caller hears what the log could not; nothing was sent.
-        return answer_error(client, call, &CallError::no_evidence(error), "").await;
+        return answer_error(core, client, call, &CallError::no_evidence(error), "").await;
     }
-    let answered = async {
-        let (mut wire, target) = connected.map_err(unreachable)?;
-        forward::send_request(core, client, &mut wire, &target, call, &admitted, &mut open).await?;
-        let head = forward::read_head(core, &mut wire, call).await?;
-        Ok((wire, target, head))
-    }
-    .await;
-    match answered {
-        Ok((wire, target, head)) => deliver::deliver(core, client, wire, target, head, call, &admitted, open).await,
+    match ask(core, client, call, &admitted, &mut open, &route, connected).await {
+        Ok((lease, head)) => deliver::deliver(core, client, lease, head, call, &admitted, open).await,
         Err(error) => {
+            count_limit(core, &error);
             let request_id = open.id();
             match open.close_with_error(&error).await {
-                Ok(()) => answer_error(client, call, &error, &request_id).await,
-                Err(no_evidence) => answer_error(client, call, &no_evidence, &request_id).await,
+                Ok(()) => answer_error(core, client, call, &error, &request_id).await,
+                Err(no_evidence) => answer_error(core, client, call, &no_evidence, &request_id).await,
             }
         }
     }
 }
 
-fn unreachable(cause: std::io::Error) -> CallError {
+/// Sends the request and waits for the head of the answer. A resting connection that turns out to be closed is replaced once,
+/// if the request can be sent again.
+pub(super) async fn ask(
+    core: &Rc<Core>,
+    client: &mut Wire,
+    call: &mut Call,
+    admitted: &Admitted,
+    open: &mut OpenCall,
+    route: &Arc<Route>,
+    connected: Result<Lease, CheckoutError>,
+) -> Result<(Lease, ResponseHead), CallError> {
+    let mut lease = connected.map_err(unreachable)?;
+    let repeatable = admitted.body.is_some() || call.body.is_done();
+    loop {
+        let Failed { error, unanswered } = match attempt(core, client, &mut lease, call, admitted, open).await {
+            Ok(head) => return Ok((lease, head)),
+            Err(failed) => failed,
+        };
+        if unanswered && lease.reused && repeatable {
+            match core.pool.replace(route, &core.watchdog, &core.shared.metrics).await {
+                Ok(fresh) => lease = fresh,
+                Err(_) => return Err(error),
+            }
+            continue;
+        }
+        if error.is_upstreams() {
+            lease.blame(&core.shared.metrics);
+        }
+        return Err(error);
+    }
+}
+
+async fn attempt(
+    core: &Core,
+    client: &mut Wire,
+    lease: &mut Lease,
+    call: &mut Call,
+    admitted: &Admitted,
+    open: &mut OpenCall,
+) -> Result<ResponseHead, Failed> {
+    forward::send_request(core, client, lease, call, admitted, open).await?;
+    let sent = Moment::now();
+    let head = forward::read_head(lease, call).await?;
+    let latency_us = Moment::now().mono_us.saturating_sub(sent.mono_us);
+    lease.answered(head.status, latency_us, &core.shared.metrics);
+    Ok(head)
+}
+
+fn unreachable(cause: CheckoutError) -> CallError {
+    if matches!(cause, CheckoutError::TooMany) {
+        return overloaded().because(cause);
+    }
     let message = "The model server cannot be reached now. Nothing was sent to it; try again.";
     CallError::new(ErrorKind::Upstream, "upstream_unreachable", message).because(cause)
 }
 
+pub(super) fn overloaded() -> CallError {
+    let message = "The model servers have as many calls as they may have. Nothing was sent; try again shortly.";
+    CallError::new(ErrorKind::Unavailable, "upstream_overloaded", message).field("retry-after", "1")
+}
+
+fn too_busy() -> CallError {
+    let message = "The gateway has as many calls as it may have. Try again shortly.";
+    CallError::new(ErrorKind::Unavailable, "too_busy", message).field("retry-after", "1")
+}
+
+pub(super) fn count_limit(core: &Core, error: &CallError) {
+    if let Some(limit) = error.limit() {
+        core.shared.metrics.events.count(limit);
+    }
+}
+
 impl Call {
-    fn new(core: &Core, peer: SocketAddr, head: RequestHead) -> Self {
+    fn new(core: &Core, origin: &Origin, head: RequestHead) -> Self {
         Self {
             body: Body::new(head.framing),
             trace: TraceContext::of(&head),
@@ -159,10 +238,14 @@ impl Call {
             form: BodyForm::Opaque,
             decoded: false,
             upstream: None,
+            by_model: false,
             caller: None,
             declared: None,
             judged: None,
-            peer,
+            peer: origin.peer,
+            origin: origin.clone(),
+            said_close: Cell::new(false),
+            live: core.live(),
             head,
         }
     }
@@ -172,9 +255,22 @@ impl Call {
         self.declared.as_ref().or_else(|| self.caller.as_ref().map(|caller| &caller.declared))
     }
 
+    /// The upstream that takes the call, once it is known.
+    pub(super) fn route(&self) -> Option<&Arc<Route>> {
+        self.upstream.and_then(|index| self.live.fleet.get(index))
+    }
+
     /// Whether the caller may send a next request on this connection.
     pub(super) fn keeps_alive(&self) -> bool {
-        self.head.keep_alive && self.body.is_done()
+        self.head.keep_alive && self.body.is_done() && !self.said_close.get()
+    }
+
+    /// Whether the head of the answer, which is about to be written, says so (RFC 9112 §9.6).
+    pub(super) fn says_close(&self, core: &Core) -> bool {
+        if core.is_draining() {
+            self.said_close.set(true);
+        }
+        !self.keeps_alive()
     }
 
     pub(super) fn rule_names(&self, rules: &[RuleId]) -> Vec<String> {
@@ -204,17 +300,19 @@ impl Call {
 }
 
 /// Writes the refusal down, then tells the caller.
-async fn refuse(core: &Core, client: &mut Wire, call: &Call, error: CallError) -> After {
+pub(super) async fn refuse(core: &Core, client: &mut Wire, call: &Call, error: CallError) -> After {
     core.shared.metrics.refused(error.status);
+    count_limit(core, &error);
     match record::refusal(core, call, &error).await {
-        Ok(request_id) => answer_error(client, call, &error, &request_id).await,
-        Err(no_evidence) => answer_error(client, call, &no_evidence, "").await,
+        Ok(request_id) => answer_error(core, client, call, &error, &request_id).await,
+        Err(no_evidence) => answer_error(core, client, call, &no_evidence, "").await,
     }
 }
 
 /// A head that could not be read is a refusal too, by an unknown caller.
 pub(super) async fn refuse_malformed(core: &Core, client: &mut Wire, peer: SocketAddr, error: CallError) {
     core.shared.metrics.refused(error.status);
+    count_limit(core, &error);
     let (error, request_id) = match record::malformed(core, peer, &error).await {
         Ok(request_id) => (error, request_id),
         Err(no_evidence) => (no_evidence, String::new()),
@@ -228,8 +326,14 @@ pub(super) async fn refuse_malformed(core: &Core, client: &mut Wire, peer: Socke
 /// For writing a short answer.
 pub(super) const ANSWER_TIME: Duration = Duration::from_secs(10);
 
-pub(super) async fn answer_error(client: &mut Wire, call: &Call, error: &CallError, request_id: &str) -> After {
-    let keep_alive = call.keeps_alive();
+pub(super) async fn answer_error(
+    core: &Core,
+    client: &mut Wire,
+    call: &Call,
+    error: &CallError,
+    request_id: &str,
+) -> After {
+    let keep_alive = !call.says_close(core);
     let answer = answer::error_answer(call.errors(), error, request_id, !keep_alive, call.head_only());
     client.socket.move_within(ANSWER_TIME);
     let written = client.socket.write_all(&answer).await;

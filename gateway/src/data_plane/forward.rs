@@ -1,17 +1,34 @@
 //! The request as the upstream sees it: hop-by-hop fields and the caller's credential out, ours in (RFC 9110 §7.6).
 
 use std::net::IpAddr;
+use std::rc::Rc;
+use std::sync::Arc;
 
 use policy_compiler::dialect::ErrorKind;
 
-use super::admit::{body_error, caller_left};
+use super::admit::{body_error, caller_left, too_large};
 use super::answer::{CONTINUE, JSON_BYTES_FIELD, push_field};
 use super::core::Core;
 use super::error::CallError;
 use super::exchange::{Admitted, Call};
 use super::http::{Framing, LAST_CHUNK, RequestHead, ResponseHead, Wire, is_hop_by_hop, write_chunk};
+use super::pace::Pace;
 use super::record::OpenCall;
-use super::upstream::Target;
+use super::upstream::Lease;
+
+/// Why a request got no answer.
+pub(super) struct Failed {
+    pub(super) error: CallError,
+    /// The server closed the connection before it said anything: on a connection that had rested, it most likely did so before
+    /// the request came.
+    pub(super) unanswered: bool,
+}
+
+impl From<CallError> for Failed {
+    fn from(error: CallError) -> Self {
+        Self { error, unanswered: false }
+    }
+}
 
 /// Sends the head and the body; a body that the policy did not read is passed on while it arrives.
 ///
@@ -20,15 +37,17 @@ use super::upstream::Target;
 pub(super) async fn send_request(
     core: &Core,
     client: &mut Wire,
-    wire: &mut Wire,
-    target: &Target,
+    lease: &mut Lease,
     call: &mut Call,
     admitted: &Admitted,
     open: &mut OpenCall,
-) -> Result<(), CallError> {
-    let limits = &core.shared.config.listen.limits;
-    let slot = call.upstream.and_then(|index| core.shared.credentials.of(index));
-    let held = match slot {
+) -> Result<(), Failed> {
+    let live = Rc::clone(&call.live);
+    let limits = &live.config.listen.limits;
+    let idle = lease.route.timeouts.idle;
+    let route = Arc::clone(&lease.route);
+    let wire = &mut lease.wire;
+    let held = match &route.credential {
         None => None,
         Some(slot) => Some(slot.header(core.shared.clock.unix_s()).ok_or_else(no_credential)?),
     };
@@ -40,7 +59,7 @@ pub(super) async fn send_request(
     let mut bytes = request_head(
         &call.head,
         &Forwarded {
-            authority: &target.authority,
+            authority: &lease.server.authority,
             request_id: &open.id(),
             client: call.peer.ip(),
             credential,
@@ -51,31 +70,34 @@ pub(super) async fn send_request(
             json_bytes: admitted.json_bytes,
         },
     );
-    wire.socket.move_within(limits.stream_idle);
-    let failed = |cause: &dyn std::fmt::Display| {
-        CallError::new(
-            ErrorKind::Upstream,
-            "upstream_failed",
-            "The model server closed the connection while it got the request.",
-        )
-        .because(cause)
+    wire.socket.move_within(idle);
+    let failed = |cause: std::io::Error| {
+        let message = "The model server closed the connection while it got the request.";
+        let error = CallError::new(ErrorKind::Upstream, "upstream_failed", message).because(&cause);
+        Failed { error, unanswered: is_gone(cause.kind()) }
     };
     if let Some(body) = &admitted.body {
         bytes.extend_from_slice(body);
-        return wire.socket.write_all(&bytes).await.map_err(|cause| failed(&cause));
+        return wire.socket.write_all(&bytes).await.map_err(failed);
     }
-    wire.socket.write_all(&bytes).await.map_err(|cause| failed(&cause))?;
+    wire.socket.write_all(&bytes).await.map_err(failed)?;
     if call.head.expects_continue && !call.body.is_done() && client.unread().is_empty() {
         client.socket.write_all(CONTINUE).await.map_err(|cause| caller_left().because(cause))?;
     }
+    let pace = Pace::new(core.watchdog.now_ms());
+    let mut came = 0;
     let mut piece = Vec::new();
     let mut coded = Vec::new();
     loop {
         piece.clear();
-        client.socket.read_within(limits.body_timeout);
+        client.socket.read_within(pace.patience(limits, came, core.watchdog.now_ms()));
         let more = call.body.read_some(client, &mut piece).await.map_err(|error| body_error(&error))?;
         client.socket.never_times_out();
         open.streamed_request(&piece);
+        came += piece.len() as u64;
+        if let Some(max) = limits.body_bytes.filter(|max| came > *max) {
+            return Err(too_large(max).into());
+        }
         let out = if framing == Framing::Chunked {
             coded.clear();
             write_chunk(&mut coded, &piece);
@@ -86,8 +108,8 @@ pub(super) async fn send_request(
         } else {
             &piece
         };
-        wire.socket.move_within(limits.stream_idle);
-        wire.socket.write_all(out).await.map_err(|cause| failed(&cause))?;
+        wire.socket.move_within(idle);
+        wire.socket.write_all(out).await.map_err(failed)?;
         if !more {
             return Ok(());
         }
@@ -103,8 +125,10 @@ fn no_credential() -> CallError {
 ///
 /// # Errors
 /// 502 for what is no answer, 504 when none came in time.
-pub(super) async fn read_head(core: &Core, wire: &mut Wire, call: &Call) -> Result<ResponseHead, CallError> {
-    wire.socket.read_within(core.shared.config.listen.limits.first_byte);
+pub(super) async fn read_head(lease: &mut Lease, call: &Call) -> Result<ResponseHead, Failed> {
+    lease.wire.socket.read_within(lease.route.timeouts.first_byte);
+    let wire = &mut lease.wire;
+    let mut silent = true;
     let failed = |cause: &dyn std::fmt::Display| {
         CallError::new(ErrorKind::Upstream, "upstream_failed", "The model server did not answer properly.")
             .because(cause)
@@ -114,11 +138,11 @@ pub(super) async fn read_head(core: &Core, wire: &mut Wire, call: &Call) -> Resu
             Ok(Some((head, length))) => {
                 wire.consume(length);
                 if head.status == 101 {
-                    return Err(failed(&"it switched protocols unasked"));
+                    return Err(failed(&"it switched protocols unasked").into());
                 }
                 if !head.is_interim() {
                     if head.status == 401
-                        && let Some(slot) = call.upstream.and_then(|index| core.shared.credentials.of(index))
+                        && let Some(slot) = &lease.route.credential
                     {
                         slot.was_refused();
                     }
@@ -127,18 +151,27 @@ pub(super) async fn read_head(core: &Core, wire: &mut Wire, call: &Call) -> Resu
                 continue;
             }
             Ok(None) => {}
-            Err(error) => return Err(failed(&error)),
+            Err(error) => return Err(failed(&error).into()),
         }
         match wire.fill().await {
-            Ok(1..) => {}
+            Ok(1..) => silent = false,
             _ if wire.socket.timed_out() => {
                 let message = "The model server did not begin to answer in time.";
-                return Err(CallError::new(ErrorKind::UpstreamTimeout, "upstream_timeout", message));
+                return Err(CallError::new(ErrorKind::UpstreamTimeout, "upstream_timeout", message).into());
             }
-            Ok(_) => return Err(failed(&"it closed the connection without an answer")),
-            Err(cause) => return Err(failed(&cause)),
+            Ok(_) => {
+                let error = failed(&"it closed the connection without an answer");
+                return Err(Failed { error, unanswered: silent });
+            }
+            Err(cause) => return Err(Failed { error: failed(&cause), unanswered: silent && is_gone(cause.kind()) }),
         }
     }
+}
+
+/// Whether the other side closed the connection, in whatever words.
+fn is_gone(kind: std::io::ErrorKind) -> bool {
+    use std::io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, NotConnected, UnexpectedEof};
+    matches!(kind, BrokenPipe | ConnectionAborted | ConnectionReset | NotConnected | UnexpectedEof)
 }
 
 /// What is put into the forwarded head beside the caller's fields.

@@ -7,8 +7,8 @@ use std::net::IpAddr;
 use policy_compiler::dialect::{self, BatchLine, BodyForm, ErrorKind, Operation, Request};
 use policy_lang::schema::{BoolField, IntField, StrField};
 use policy_lang::{
-    BodyView, Decision, DeclaredPurpose, Denial, EnvView, Facts, HeaderView, JsonPath, JsonValue, Nothing, RuleId,
-    SourceKind, Unreadable, Verdict,
+    BodyView, Decision, DeclaredPurpose, Denial, Effect, EnvView, Facts, HeaderView, JsonPath, JsonValue, Nothing,
+    RuleId, SourceKind, Unreadable, Verdict,
 };
 
 use super::error::CallError;
@@ -78,6 +78,20 @@ pub(crate) fn judge(question: &Question<'_>) -> Result<Judged, CallError> {
         }
         _ => Ok(without_body(decide(question, &Nothing, Asked::NOTHING, of_path, Some(false)), of_path)),
     }
+}
+
+/// Whether a call for this model could pass, as far as that shows without its body (DECISIONS 19): no rule that holds whatever
+/// the body says denies it, and some rule allows it or may.
+pub(crate) fn could_pass(question: &Question<'_>, model: &str) -> bool {
+    let decision = decide(question, &Unread, Asked::default(), model, None);
+    let rules = &question.policy.compiled.program().rules;
+    let has = |ids: &[RuleId], wanted: fn(&Effect) -> bool| {
+        let mut enforced = ids.iter().filter_map(|id| rules.get(id.0 as usize)).filter(|rule| !rule.shadow);
+        enforced.any(|rule| rule.effects.iter().any(wanted))
+    };
+    let allows = |effect: &Effect| matches!(effect, Effect::Allow);
+    let denied = has(&decision.fired, |effect| matches!(effect, Effect::Deny { .. }));
+    !denied && (has(&decision.fired, allows) || has(&decision.errors, allows))
 }
 
 fn read<'b>(operation: Operation, form: &BodyForm, body: &'b [u8]) -> Result<Request<'b>, CallError> {

@@ -5,6 +5,8 @@
 mod admit;
 mod answer;
 mod approval;
+mod arrival;
+mod channel;
 mod coding;
 mod connection;
 mod core;
@@ -15,15 +17,17 @@ mod flood;
 mod forward;
 mod http;
 mod judge;
+mod models;
+mod pace;
 mod plans;
 pub mod preflight;
 mod record;
 mod rt;
+mod sockets;
 mod trace;
-mod upstream;
+pub(crate) mod upstream;
 
-use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::mpsc;
@@ -31,23 +35,13 @@ use std::time::Duration;
 
 use self::core::Core;
 use self::rt::{Executor, ExecutorError, Listener};
-use self::upstream::ResolveError;
 use crate::shared::Shared;
+
+pub use self::sockets::{Sockets, SocketsError};
 
 /// Why the data plane did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// The address cannot be listened on.
-    #[error("cannot listen on {address}: {cause}. Is another process using the port? Choose another with --listen.")]
-    Listen {
-        /// Which one.
-        address: SocketAddr,
-        /// What the kernel says.
-        cause: io::Error,
-    },
-    /// An upstream's name.
-    #[error(transparent)]
-    Resolve(#[from] ResolveError),
     /// An executor.
     #[error(transparent)]
     Executor(#[from] ExecutorError),
@@ -75,80 +69,95 @@ impl DataPlane {
 
 /// After a forced close, time for calls to write their OUTCOME.
 const LAST_WORDS: Duration = Duration::from_secs(2);
+/// After the sockets were handed over, for resting callers to send one more request.
+const HAND_OVER_REST: Duration = Duration::from_secs(5);
+/// How often the lag of a drain is looked at.
+const LAG_LOOK: Duration = Duration::from_millis(20);
+/// How often resting connections are looked through.
+const TIDY_EVERY: Duration = Duration::from_secs(5);
 
-/// Starts one executor per core and returns when all of them listen.
+/// Starts one executor per core, which accept from `sockets`, and returns when all of them run.
 ///
 /// # Errors
 /// [`StartError`]; whatever had started ends with the process.
-pub fn serve(shared: &Arc<Shared>, cores: usize) -> Result<DataPlane, StartError> {
-    let routes = Arc::new(upstream::resolve(&shared.config.upstreams)?);
-    let address = free_address(shared.config.listen.address)?;
+pub fn serve(shared: &Arc<Shared>, cores: usize, sockets: Sockets) -> Result<DataPlane, StartError> {
+    let address = sockets.address();
     let (ready, started) = mpsc::channel();
     let mut executors = Vec::new();
-    for index in 0..cores {
+    for (index, listeners) in sockets.for_cores(cores).into_iter().enumerate() {
         let producer = shared.evidence.producer(index).ok_or(StartError::NoProducer(index))?;
-        let (shared, routes, ready) = (Arc::clone(shared), Arc::clone(&routes), ready.clone());
+        let (shared, ready) = (Arc::clone(shared), ready.clone());
         executors.push(rt::spawn_executor(index, move || async move {
-            match Listener::bind(address) {
-                Ok(listener) => {
-                    // The receiver only goes away when another core failed to start.
-                    let _ = ready.send(Ok(()));
-                    drop(ready);
-                    run(Core::new(shared, routes, producer), listener).await;
-                }
-                Err(cause) => {
-                    let _ = ready.send(Err(cause));
-                }
-            }
+            let listeners = listeners.into_iter().map(Listener::new).collect();
+            // The receiver only goes away when another core failed to start.
+            let _ = ready.send(());
+            drop(ready);
+            run(Core::new(shared, producer), listeners, index == 0).await;
         })?);
     }
     drop(ready);
-    for result in started {
-        result.map_err(|cause| StartError::Listen { address, cause })?;
+    // A core that panics before it is ready drops its sender; joining it tells why.
+    let running = started.iter().count();
+    if running < cores {
+        tracing::error!(running, cores, "not every core runs");
     }
     Ok(DataPlane { address, executors })
 }
 
-/// The cores share the port by SO_REUSEPORT, which would also let a second gateway steal half of the connections: so ask
-/// first whether somebody else has it. This also turns port 0 into a real one.
-fn free_address(address: SocketAddr) -> Result<SocketAddr, StartError> {
-    TcpListener::bind(address)
-        .and_then(|probe| probe.local_addr())
-        .map_err(|cause| StartError::Listen { address, cause })
-}
-
 /// The life of one core: accept until the drain, then let calls finish.
-async fn run(core: Rc<Core>, listener: Listener) {
+async fn run(core: Rc<Core>, listeners: Vec<Listener>, checks_health: bool) {
     let alive = Rc::new(std::cell::Cell::new(true));
     let beating = Rc::clone(&alive);
     rt::spawn(Rc::clone(&core.watchdog).run(move || beating.get()));
     rt::spawn(record::sum_up(Rc::clone(&core), Rc::clone(&alive)));
-    accept_until_drain(&core, listener).await;
+    if checks_health {
+        rt::spawn(upstream::health::run(Rc::clone(&core)));
+    }
+    rt::spawn(tidy(Rc::clone(&core)));
+    for listener in listeners {
+        rt::spawn(accept_until_drain(Rc::clone(&core), listener));
+    }
+    core.shared.lifecycle.draining().await;
+    if core.shared.lifecycle.is_handed_over() {
+        // A resting caller may be sending its next request just now: it gets its answer, and with that the end.
+        self::core::quiet(&core, HAND_OVER_REST).await;
+    } else if let Some(lag) = core.live().config.listen.limits.drain_lag {
+        // For load balancers that look at readiness now and then.
+        rt::sleep(lag).await;
+    }
+    core.leave();
     core.watchdog.close_idle();
-    self::core::quiet(&core, core.shared.config.listen.limits.drain).await;
+    let drain = core.live().config.listen.limits.drain;
+    self::core::quiet(&core, drain).await;
     core.watchdog.close_all();
     self::core::quiet(&core, LAST_WORDS).await;
     alive.set(false);
     record::sum_up_now(&core, true).await;
 }
 
-async fn accept_until_drain(core: &Rc<Core>, listener: Listener) {
+/// Closes connections to model servers that rested too long, also while nobody calls.
+async fn tidy(core: Rc<Core>) {
+    while !core.is_draining() {
+        rt::sleep(TIDY_EVERY).await;
+        core.pool.tidy(&core.live().fleet, core.watchdog.now_ms());
+    }
+}
+
+async fn accept_until_drain(core: Rc<Core>, listener: Listener) {
     use futures_lite::FutureExt as _;
     loop {
-        let accepted = listener.accept(&core.watchdog);
-        let draining = async {
+        let accepted = async { Some(listener.accept(&core.watchdog).await) };
+        let over = async {
             core.shared.lifecycle.draining().await;
-            Err(io::ErrorKind::Interrupted.into())
-        };
-        match accepted.or(draining).await {
-            Ok(socket) if core.connections() >= core.shared.config.listen.limits.connections_per_core => {
-                // Nothing was read yet, so there is no request to answer in its API's shape.
-                core.shared.metrics.connection_shed();
-                drop(socket);
+            while !core.is_leaving() && !core.shared.lifecycle.is_handed_over() {
+                rt::sleep(LAG_LOOK).await;
             }
-            Ok(socket) => rt::spawn(connection::serve(Rc::clone(core), socket)),
-            Err(_) if core.is_draining() => return,
-            Err(error) => {
+            None
+        };
+        match accepted.or(over).await {
+            Some(Ok(socket)) => rt::spawn(connection::serve(Rc::clone(&core), socket)),
+            None => return,
+            Some(Err(error)) => {
                 // Usually out of descriptors: wait for some to come back instead of spinning.
                 tracing::warn!(%error, "could not accept a connection");
                 rt::sleep(Duration::from_millis(50)).await;

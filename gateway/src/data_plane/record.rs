@@ -364,7 +364,7 @@ fn intent(core: &Core, call: &Call, admitted: &Admitted) -> Intent {
     for hit in &admitted.request_hits {
         core.shared.metrics.masked(&hit.detector);
     }
-    let upstream = call.upstream.and_then(|index| core.routes.get(index));
+    let upstream = call.route();
     Intent {
         at: Moment::now(),
         caller: caller(call),

@@ -12,7 +12,7 @@ const SPIFFE_ID_BYTES_MAX: usize = 2048;
 const NAME_BYTES_MAX: usize = 1024;
 
 /// Why a certificate is nobody's here.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum CertificateError {
     /// Not one DER-encoded X.509 certificate.
     #[error("the client certificate cannot be read")]

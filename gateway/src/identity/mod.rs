@@ -183,6 +183,9 @@ pub enum IdentityError {
     /// The issuer says that the token is not active.
     #[error("the token is not active")]
     NotActive,
+    /// A client certificate names no caller, and no token was sent.
+    #[error("no token was presented, and {0}")]
+    Certificate(CertificateError),
     /// Too many credentials wait to be checked.
     #[error("too many credentials are being checked at once; try again")]
     Busy,
@@ -203,6 +206,7 @@ impl IdentityError {
     pub fn code(self) -> &'static str {
         match self {
             Self::Missing => "missing_token",
+            Self::Certificate(_) => "invalid_certificate",
             Self::TwoCredentials => "two_credentials",
             Self::Busy => "identity_busy",
             Self::IssuerUnavailable => "issuer_unavailable",
@@ -214,7 +218,7 @@ impl IdentityError {
     #[must_use]
     pub fn challenge(self) -> String {
         match self {
-            Self::Missing => "Bearer realm=\"sallyport\"".to_owned(),
+            Self::Missing | Self::Certificate(_) => "Bearer realm=\"sallyport\"".to_owned(),
             Self::TwoCredentials => {
                 format!("Bearer realm=\"sallyport\", error=\"invalid_request\", error_description=\"{self}\"")
             }

@@ -2,12 +2,13 @@
 //! list. Nothing here waits or does I/O.
 
 use super::api_keys::{self, ApiKeys};
+use super::certificate::caller_from_certificate;
 use super::claims;
 use super::purpose::PurposeOfGroups;
 use super::strict_json::Object;
 use super::token::{self, Token};
 use super::{Identity, IdentityError, KeySet, Revocations};
-use crate::config::{IdentitySettings, Issuer, JwksSource};
+use crate::config::{CertificateTrust, IdentitySettings, Issuer, JwksSource};
 use arc_swap::ArcSwap;
 use serde_json::Value;
 use std::sync::Arc;
@@ -143,6 +144,17 @@ impl Verifier {
             claims.insert("sub".to_owned(), client);
         }
         self.unless_revoked(claims::identity(&claims, issuer, &self.purposes, expires.min(until))?)
+    }
+
+    /// Whom a client certificate stands for, whose chain the TLS layer has verified.
+    ///
+    /// # Errors
+    /// [`IdentityError::Certificate`], or [`IdentityError::Revoked`].
+    pub fn certified(&self, der: &[u8], trust: &CertificateTrust, now_unix_s: u64) -> Result<Identity, IdentityError> {
+        let identity = caller_from_certificate(der, trust, now_unix_s).map_err(IdentityError::Certificate)?;
+        let mut declared = identity.declared.clone();
+        declared.complete_from_groups(&self.purposes, &identity.groups);
+        self.unless_revoked(Identity { declared, ..identity })
     }
 
     /// Whether the token must be shown to its issuer, because it is neither signed nor an API key.

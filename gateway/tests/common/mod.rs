@@ -8,6 +8,8 @@
     clippy::missing_docs_in_private_items
 )]
 
+pub mod run;
+
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
@@ -202,9 +204,13 @@ impl Answer {
     }
 }
 
+/// Bytes both ways.
+pub trait Stream: Read + Write + Send {}
+impl<T: Read + Write + Send> Stream for T {}
+
 /// One connection that speaks raw HTTP/1.1.
 pub struct Client {
-    stream: TcpStream,
+    stream: Box<dyn Stream>,
     unread: Vec<u8>,
 }
 
@@ -217,7 +223,12 @@ impl Client {
         let stream = TcpStream::connect(address).ok()?;
         stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
         stream.set_nodelay(true).unwrap();
-        Some(Self { stream, unread: Vec::new() })
+        Some(Self::over(stream))
+    }
+
+    /// Over a stream that is there already.
+    pub fn over(stream: impl Stream + 'static) -> Self {
+        Self { stream: Box::new(stream), unread: Vec::new() }
     }
 
     pub fn send(&mut self, bytes: &[u8]) {

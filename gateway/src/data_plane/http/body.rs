@@ -83,11 +83,16 @@ impl Body {
         Ok(!self.is_done() || out.len() > before)
     }
 
-    /// Reads all of it.
+    /// Reads all of it. `before_read` is called before each wait for more, with how much is there.
     ///
     /// # Errors
     /// [`BodyError`], also when there is more than `bytes_max`; a declared length above it is refused before a byte is read.
-    pub(crate) async fn read_whole(&mut self, wire: &mut Wire, bytes_max: usize) -> Result<Vec<u8>, BodyError> {
+    pub(crate) async fn read_whole(
+        &mut self,
+        wire: &mut Wire,
+        bytes_max: usize,
+        mut before_read: impl FnMut(&Wire, usize),
+    ) -> Result<Vec<u8>, BodyError> {
         let mut out = Vec::new();
         if let State::Length(length) = self.state {
             if length > bytes_max as u64 {
@@ -96,10 +101,12 @@ impl Body {
             // Not more than one buffer ahead of what was really sent.
             out.reserve(usize::try_from(length).unwrap_or(0).min(64 * 1024));
         }
+        before_read(wire, 0);
         while self.read_some(wire, &mut out).await? {
             if out.len() > bytes_max {
                 return Err(BodyError::TooLarge(bytes_max));
             }
+            before_read(wire, out.len());
         }
         Ok(out)
     }

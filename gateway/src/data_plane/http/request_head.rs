@@ -14,7 +14,7 @@ pub(crate) struct HeadLimits {
 const FIELDS_MAX: usize = 256;
 
 /// A complete, valid request head.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct RequestHead {
     pub(crate) method: String,
     /// Origin form: path and query as sent.

@@ -1,25 +1,25 @@
-//! A socket with the bytes that were received and not yet taken.
+//! A connection with the bytes that were received and not yet taken.
 
 use std::io;
 
-use crate::data_plane::rt::Socket;
+use crate::data_plane::channel::Channel;
 
 /// What a connection holds while it is idle, in bytes.
 const BUFFER_BYTES_MIN: usize = 4 * 1024;
 /// What one read may bring at most, in bytes.
 const BUFFER_BYTES_MAX: usize = 64 * 1024;
 
-/// A socket and its receive buffer.
+/// A connection and its receive buffer.
 pub(crate) struct Wire {
-    pub(crate) socket: Socket,
+    pub(crate) socket: Channel,
     buffer: Vec<u8>,
     start: usize,
     end: usize,
 }
 
 impl Wire {
-    pub(crate) fn new(socket: Socket) -> Self {
-        Self { socket, buffer: vec![0; BUFFER_BYTES_MIN], start: 0, end: 0 }
+    pub(crate) fn new(socket: impl Into<Channel>) -> Self {
+        Self { socket: socket.into(), buffer: vec![0; BUFFER_BYTES_MIN], start: 0, end: 0 }
     }
 
     /// Received and not yet taken.

@@ -7,12 +7,14 @@
 //!   down from the heartbeat, and the pending read or write ends by itself;
 //! * its default `io_memory` pins 30 MiB per executor; we register none.
 
-#![allow(unsafe_code, reason = "sockets are shut down and peeked at by their descriptors")]
+#![allow(unsafe_code, reason = "sockets are shut down, peeked at and inherited by their descriptors")]
 
 mod executor;
+mod inherited;
 mod socket;
 mod watchdog;
 
 pub(crate) use executor::{Executor, ExecutorError, sleep, spawn, spawn_executor};
+pub(crate) use inherited::inherited_listeners;
 pub(crate) use socket::{Listener, Socket};
 pub(crate) use watchdog::Watchdog;

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::{AsRawFd, FromRawFd as _, IntoRawFd as _, RawFd};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -17,12 +17,10 @@ pub(crate) struct Listener {
 }
 
 impl Listener {
-    /// Binds on the current executor.
-    ///
-    /// # Errors
-    /// What bind(2) and listen(2) say.
-    pub(crate) fn bind(address: SocketAddr) -> io::Result<Self> {
-        TcpListener::bind(address).map(|listener| Self { listener }).map_err(io::Error::from)
+    /// Takes over a socket that listens already, for the current executor. Nobody else may accept from it meanwhile.
+    pub(crate) fn new(listener: std::net::TcpListener) -> Self {
+        // SAFETY: the descriptor was owned by `listener`, which gives it up here, and it is a listening TCP socket.
+        Self { listener: unsafe { TcpListener::from_raw_fd(listener.into_raw_fd()) } }
     }
 
     /// Waits for a connection.
@@ -111,6 +109,29 @@ impl Socket {
     /// What send(2) says, or `TimedOut`.
     pub(crate) async fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.stream.write_all(bytes).await
+    }
+
+    /// Reads what is there already, without waiting; 0 is the end.
+    ///
+    /// # Errors
+    /// `WouldBlock` when nothing is there, otherwise what recv(2) says.
+    pub(crate) fn read_now(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        // SAFETY: pointer and length are those of `buffer`, which lives through the call; the descriptor is open while `self`
+        // lives.
+        let got = unsafe { libc::recv(self.fd, buffer.as_mut_ptr().cast(), buffer.len(), libc::MSG_DONTWAIT) };
+        usize::try_from(got).map_err(|_| io::Error::last_os_error())
+    }
+
+    /// Sends what goes out without waiting; how much that was.
+    ///
+    /// # Errors
+    /// `WouldBlock` when nothing does, otherwise what send(2) says.
+    pub(crate) fn write_now(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
+        // SAFETY: pointer and length are those of `bytes`, which lives through the call; the descriptor is open while `self`
+        // lives.
+        let sent = unsafe { libc::send(self.fd, bytes.as_ptr().cast(), bytes.len(), flags) };
+        usize::try_from(sent).map_err(|_| io::Error::last_os_error())
     }
 
     /// Whether the other side closed or sent something unasked: a kept-alive connection that must not be used again.
