@@ -44,8 +44,8 @@ fn evidence_is_searched_proved_exported_and_erased_beside_the_running_gateway() 
     let setup = Setup { data: &data, policy: &policy, upstream: mock.addr(), cores: 1, extra: Vec::new() };
     let gateway = Gateway::start(&setup);
     let alice = gateway.token("alice", "ml-apps");
-    let auditor = gateway.token("ann", "sallyport-auditors");
-    let officer = gateway.token("dora", "sallyport-privacy");
+    let auditor = gateway.token("ann", "auditors");
+    let officer = gateway.token("dora", "admins");
     let called = Client::connect(gateway.address).chat(&alice, &chat_body("mock-model", "What is on file?", true));
     assert_eq!(called.status, 200, "{}", called.text());
     let id = called.request_id();
@@ -53,7 +53,7 @@ fn evidence_is_searched_proved_exported_and_erased_beside_the_running_gateway() 
 
     // Who may read what people said.
     assert_eq!(ask(admin, "GET", "/api/v1/exchanges", &alice, "").status, 403);
-    assert_eq!(ask(admin, "GET", &format!("/api/v1/exchanges/{id}"), &officer, "").status, 403);
+    assert_eq!(ask(admin, "GET", &format!("/api/v1/exchanges/{id}"), &alice, "").status, 403);
     let found = json(&ask(admin, "GET", "/api/v1/exchanges?q=subject:alice&limit=10", &auditor, ""));
     assert_eq!(found["exchanges"][0]["id"], id.as_str(), "{found}");
     let page = ask(admin, "GET", &format!("/api/v1/exchanges/{id}"), &auditor, "");

@@ -141,10 +141,10 @@ fn responses_answers_lose_what_masking_makes_wrong() {
 fn responses_streams_repeat_the_masked_text_and_number_on() {
     let at = r#""item_id":"i","output_index":0,"content_index":0"#;
     let events = [
-        format!(r#"{{"type":"response.output_text.delta","sequence_number":4,{at},"delta":"call 536-22","logprobs":[{{"token":"536"}}]}}"#),
+        format!(r#"{{"type":"response.output_text.delta","sequence_number":4,{at},"delta":"note 536-22","logprobs":[{{"token":"536"}}]}}"#),
         format!(r#"{{"type":"response.output_text.delta","sequence_number":5,{at},"delta":"-8145","logprobs":[{{"token":"-8145"}}]}}"#),
-        format!(r#"{{"type":"response.output_text.done","sequence_number":6,{at},"text":"call 536-22-8145","logprobs":[]}}"#),
-        r#"{"type":"response.completed","sequence_number":7,"response":{"status":"completed","output":[{"content":[{"type":"output_text","text":"call 536-22-8145"}]}],"usage":{"input_tokens":3,"output_tokens":4,"total_tokens":7}}}"#.to_owned(),
+        format!(r#"{{"type":"response.output_text.done","sequence_number":6,{at},"text":"note 536-22-8145","logprobs":[]}}"#),
+        r#"{"type":"response.completed","sequence_number":7,"response":{"status":"completed","output":[{"content":[{"type":"output_text","text":"note 536-22-8145"}]}],"usage":{"input_tokens":3,"output_tokens":4,"total_tokens":7}}}"#.to_owned(),
     ]
     .map(|data| {
         let name = data.split('"').nth(3).unwrap().to_owned();
@@ -152,7 +152,7 @@ fn responses_streams_repeat_the_masked_text_and_number_on() {
     });
     insta::assert_snapshot!(stream(Operation::Responses, &events.concat()), @r#"
     event: response.output_text.delta
-    data: {"type":"response.output_text.delta","sequence_number":4,"item_id":"i","output_index":0,"content_index":0,"delta":"call ","logprobs":[]}
+    data: {"type":"response.output_text.delta","sequence_number":4,"item_id":"i","output_index":0,"content_index":0,"delta":"note ","logprobs":[]}
 
     event: response.output_text.delta
     data: {"type":"response.output_text.delta","sequence_number":5,"item_id":"i","output_index":0,"content_index":0,"delta":"","logprobs":[]}
@@ -161,11 +161,11 @@ fn responses_streams_repeat_the_masked_text_and_number_on() {
     data: {"type":"response.output_text.delta","sequence_number":6,"item_id":"i","output_index":0,"content_index":0,"delta":"[US_SSN]","logprobs":[]}
 
     event: response.output_text.done
-    data: {"type":"response.output_text.done","sequence_number":7,"item_id":"i","output_index":0,"content_index":0,"text":"call [US_SSN]","logprobs":[]}
+    data: {"type":"response.output_text.done","sequence_number":7,"item_id":"i","output_index":0,"content_index":0,"text":"note [US_SSN]","logprobs":[]}
 
     ---
     event: response.completed
-    data: {"type":"response.completed","sequence_number":8,"response":{"status":"completed","output":[{"content":[{"type":"output_text","text":"call [US_SSN]"}]}],"usage":{"input_tokens":3,"output_tokens":4,"total_tokens":7}}}
+    data: {"type":"response.completed","sequence_number":8,"response":{"status":"completed","output":[{"content":[{"type":"output_text","text":"note [US_SSN]"}]}],"usage":{"input_tokens":3,"output_tokens":4,"total_tokens":7}}}
     "#);
     let mut redactor = StreamRedactor::new(Operation::Responses, plan(Side::Response), 1);
     let mut out = StreamOutput::default();
@@ -503,8 +503,8 @@ fn read_back_routes_and_transcripts() {
     let messages = r#"{"object":"list","data":[{"id":"m","role":"user","content":"536-22-8145"}]}"#;
     assert_eq!(answer(Operation::GetChatMessages, messages), messages.replace("536-22-8145", "[US_SSN]"));
     let transcript =
-        r#"{"text":"call 536-22-8145","segments":[{"text":"call 536-"},{"text":"22-8145"}],"words":[{"word":"call"}]}"#;
-    assert_eq!(answer(Operation::Transcriptions, transcript), r#"{"text":"call [US_SSN]","segments":[],"words":[]}"#);
+        r#"{"text":"note 536-22-8145","segments":[{"text":"note 536-"},{"text":"22-8145"}],"words":[{"word":"note"}]}"#;
+    assert_eq!(answer(Operation::Transcriptions, transcript), r#"{"text":"note [US_SSN]","segments":[],"words":[]}"#);
     let subtitles = b"WEBVTT\n\n00:00.000 --> 00:01.000\n536-22-8145\n";
     let form = BodyForm::of_answer(Operation::Transcriptions, "text/vtt; charset=utf-8", None).unwrap();
     let (redacted, _) = redact_answer_as(Operation::Transcriptions, &form, &plan(Side::Response), subtitles).unwrap();
