@@ -8,7 +8,7 @@ mod fleet;
 pub use events::{Event, Events};
 pub(crate) use fleet::fleet_page;
 
-use policy_lang::schema::DETECTORS;
+use policy_lang::catalogue;
 use std::fmt::Write as _;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
 
@@ -26,7 +26,7 @@ pub struct Metrics {
     in_flight: AtomicI64,
     connections_shed: AtomicU64,
     connections_panicked: AtomicU64,
-    mask_hits: [AtomicU64; DETECTORS.len() + 1],
+    mask_hits: PerDetector,
     reloads_good: AtomicU64,
     reloads_bad: AtomicU64,
     key_refreshes_good: AtomicU64,
@@ -46,6 +46,16 @@ pub struct Gauges {
     pub approvals_pending: usize,
     /// Whether draining has begun.
     pub draining: bool,
+}
+
+/// A counter for each detector, by its place in the catalogue, and a last one for what is not in it.
+#[derive(Debug)]
+struct PerDetector(Box<[AtomicU64]>);
+
+impl Default for PerDetector {
+    fn default() -> Self {
+        Self((0..=catalogue::detectors().len()).map(|_| AtomicU64::default()).collect())
+    }
 }
 
 impl Metrics {
@@ -83,7 +93,7 @@ impl Metrics {
     /// A piece of text was masked. A name that is not a built-in detector (a regex or a path of a policy) counts as
     /// `custom`.
     pub fn masked(&self, detector: &str) {
-        count(&self.mask_hits, DETECTORS.iter().position(|(name, ..)| *name == detector));
+        count(&self.mask_hits.0, catalogue::position(detector));
     }
 
     /// The policy files were read again.
@@ -131,8 +141,8 @@ impl Metrics {
             self.connections_panicked.load(Relaxed),
         );
         page.family("sallyport_mask_hits_total", "counter", "Pieces of text that were masked, by detector.");
-        let detectors = DETECTORS.iter().map(|(name, ..)| *name).chain(["custom"]);
-        for (detector, counter) in detectors.zip(&self.mask_hits) {
+        let detectors = catalogue::detectors().iter().map(|detector| detector.id).chain(["custom"]);
+        for (detector, counter) in detectors.zip(&*self.mask_hits.0) {
             page.sample(&format!("{{detector=\"{detector}\"}}"), counter.load(Relaxed));
         }
         page.single(

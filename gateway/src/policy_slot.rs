@@ -2,7 +2,7 @@
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use policy_compiler::redact::MaskPlan;
-use policy_compiler::{CompiledPolicy, DetectorScan, PolicyTextEngine};
+use policy_compiler::{BuiltInDetectors, CompiledPolicy, PolicyTextEngine};
 use policy_lang::{Diagnostics, Effect, Phase, Program, Side, Sources};
 use std::path::Path;
 use std::sync::Arc;
@@ -81,7 +81,7 @@ pub fn prepare(path: &Path) -> Result<Prepared, PolicyError> {
     if !missing.is_empty() {
         return Err(PolicyError::NotEnforced(missing));
     }
-    let text_engine = PolicyTextEngine::new(&loaded.program, Arc::new(BuiltIn))?;
+    let text_engine = PolicyTextEngine::new(&loaded.program, Arc::new(BuiltInDetectors))?;
     let warnings = Warnings(loaded.diagnostics());
     let compiled = policy_compiler::compile(loaded.program);
     Ok(Prepared { compiled, text_engine, sources: loaded.sources, warnings })
@@ -123,15 +123,6 @@ pub fn not_enforced(program: &Program) -> Vec<String> {
     }
     findings.dedup();
     findings
-}
-
-/// The detectors that every policy has.
-struct BuiltIn;
-
-impl DetectorScan for BuiltIn {
-    fn finds(&self, detector: &str, text: &str) -> Option<bool> {
-        policy_compiler::detect::finds(detector, text)
-    }
 }
 
 /// One activated policy set.

@@ -1,11 +1,10 @@
 //! Runs the tests of policies for real: dialects read the bodies, the redactor masks them (DECISIONS 3).
 
-use crate::detect;
 use crate::dialect::{Answer, BodyForm, Request, method_of, model_in_path, normalised_path, route};
 use crate::redact::{MaskPlan, redact_answer, redact_request};
-use crate::text_engine::{DetectorScan, PolicyTextEngine, TextEngineError};
-use policy_lang::testing::{Head, Host, MaskJob, RequestView, ResponseView, Unread};
-use policy_lang::{Nothing, Program, Side, TextEngine};
+use crate::text_engine::{BuiltInDetectors, PolicyTextEngine, TextEngineError};
+use policy_lang::testing::{Head, Host, MaskJob, RequestView, ResponseView};
+use policy_lang::{Nothing, Program, Side, TextEngine, Unread};
 use std::sync::Arc;
 
 /// What `policy test` and `policy explain` judge with: the same parts as the gateway's.
@@ -20,16 +19,7 @@ impl PolicyHost {
     /// # Errors
     /// [`TextEngineError`] for the first regex that does not compile.
     pub fn new(program: &Program) -> Result<Self, TextEngineError> {
-        Ok(Self { engine: PolicyTextEngine::new(program, Arc::new(BuiltIn))? })
-    }
-}
-
-/// The built-in detectors.
-struct BuiltIn;
-
-impl DetectorScan for BuiltIn {
-    fn finds(&self, detector: &str, text: &str) -> Option<bool> {
-        detect::finds(detector, text)
+        Ok(Self { engine: PolicyTextEngine::new(program, Arc::new(BuiltInDetectors))? })
     }
 }
 

@@ -15,8 +15,18 @@ const REGEX_CACHE_BYTES_MAX: usize = 2 << 20;
 
 /// Finds what the built-in detectors look for.
 pub trait DetectorScan: Send + Sync {
-    /// Whether the detector (a name from [`policy_lang::schema::DETECTORS`]) finds anything in the text; `None` when it is not known.
+    /// Whether the detector (a name from [`policy_lang::catalogue`]) finds anything in the text; `None` when it is not known.
     fn finds(&self, detector: &str, text: &str) -> Option<bool>;
+}
+
+/// The detectors that every policy has.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct BuiltInDetectors;
+
+impl DetectorScan for BuiltInDetectors {
+    fn finds(&self, detector: &str, text: &str) -> Option<bool> {
+        crate::detect::finds(detector, text)
+    }
 }
 
 /// Knows no detector, so every `finds` is an error.
@@ -46,6 +56,8 @@ pub enum TextEngineError {
 pub struct PolicyTextEngine {
     regexes: HashMap<String, Regex>,
     literals: HashMap<String, Finder<'static>>,
+    /// The words of each `near` list.
+    near: HashMap<Vec<String>, Words>,
     detectors: Arc<dyn DetectorScan>,
 }
 
@@ -55,8 +67,13 @@ impl PolicyTextEngine {
     /// # Errors
     /// [`TextEngineError::Regex`] for the first regex that does not compile.
     pub fn new(program: &Program, detectors: Arc<dyn DetectorScan>) -> Result<Self, TextEngineError> {
-        let mut engine = Self { regexes: HashMap::new(), literals: HashMap::new(), detectors };
+        let mut engine = Self { regexes: HashMap::new(), literals: HashMap::new(), near: HashMap::new(), detectors };
         for test in program.atoms.iter().filter_map(text_test) {
+            if let TextTest::FindsCustom(CustomDetector { near, .. }) = test
+                && !engine.near.contains_key(near)
+            {
+                engine.near.insert(near.clone(), Words::near(near.iter().map(String::as_str)));
+            }
             match test {
                 TextTest::Matches(pattern) | TextTest::FindsCustom(CustomDetector { regex: pattern, .. })
                     if !engine.regexes.contains_key(pattern) =>
@@ -80,7 +97,7 @@ impl TextEngine for PolicyTextEngine {
         match test {
             TextTest::FindsCustom(detector) if !detector.near.is_empty() => {
                 let regex = self.regexes.get(&detector.regex)?;
-                Some(finds_near(regex, &Words::near(detector.near.iter().map(String::as_str)), text))
+                Some(finds_near(regex, self.near.get(&detector.near)?, text))
             }
             TextTest::FindsCustom(CustomDetector { regex: pattern, .. }) | TextTest::Matches(pattern) => {
                 Some(self.regexes.get(pattern)?.is_match(text))

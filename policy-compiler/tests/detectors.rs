@@ -153,5 +153,5 @@ fn unknown_names_are_none() {
 #[test]
 fn the_schema_names_what_is_here() {
     let built: Vec<&str> = detect::names().collect();
-    assert!(policy_lang::schema::DETECTORS.iter().all(|detector| built.contains(&detector.0)));
+    assert!(policy_lang::catalogue::detectors().iter().all(|detector| built.contains(&detector.id)));
 }

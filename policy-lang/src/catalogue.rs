@@ -120,7 +120,13 @@ pub fn detectors() -> &'static [Detector] {
 /// The detector of this name.
 #[must_use]
 pub fn detector(id: &str) -> Option<&'static Detector> {
-    ALL.get(*BY_ID.get(id)?)
+    ALL.get(position(id)?)
+}
+
+/// Where the detector of this name stands in [`detectors`].
+#[must_use]
+pub fn position(id: &str) -> Option<usize> {
+    BY_ID.get(id).copied()
 }
 
 /// The detectors of a family in catalogue order; `None` if there is no such family. Those of tier O belong to the families that they

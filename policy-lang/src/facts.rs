@@ -207,3 +207,16 @@ impl TextEngine for Nothing {
         None
     }
 }
+
+/// A body that nobody read, as on routes without a dialect.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Unread;
+
+impl BodyView for Unread {
+    fn texts(&self) -> Result<&[Cow<'_, str>], Unreadable> {
+        Err(Unreadable)
+    }
+    fn values(&self, _: &JsonPath, _: &mut dyn FnMut(JsonValue<'_>) -> bool) -> Result<(), Unreadable> {
+        Err(Unreadable)
+    }
+}

@@ -64,7 +64,8 @@ pub use decision::{
 };
 pub use diagnostic::{Diagnostic, Diagnostics, Label, Patch, Severity as DiagnosticSeverity};
 pub use facts::{
-    BodyView, ClaimView, DeclaredPurpose, EnvView, Facts, HeaderView, JsonValue, Nothing, TextEngine, Unreadable,
+    BodyView, ClaimView, DeclaredPurpose, EnvView, Facts, HeaderView, JsonValue, Nothing, TextEngine, Unread,
+    Unreadable,
 };
 pub use format::{format, format_source};
 pub use glob::glob_match;

@@ -221,6 +221,24 @@ pub enum ClaimValue {
     List(Vec<String>),
 }
 
+impl ClaimValue {
+    /// The value of a claim in a token; `None` if it is of no type that policies know (`null` among them).
+    #[must_use]
+    pub fn of_json(value: &serde_json::Value) -> Option<Self> {
+        use serde_json::Value;
+        match value {
+            Value::Bool(value) => Some(Self::Bool(*value)),
+            Value::Number(number) => number.as_i64().map(Self::Int),
+            Value::String(text) => Some(Self::Str(text.clone())),
+            Value::Array(entries) => {
+                let texts = entries.iter().map(|entry| entry.as_str().map(str::to_owned));
+                texts.collect::<Option<_>>().map(Self::List)
+            }
+            Value::Null | Value::Object(_) => None,
+        }
+    }
+}
+
 /// A test of a claim.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum ClaimTest {

@@ -131,15 +131,13 @@ impl BoolField {
     pub const COUNT: usize = Self::ALL.len();
 }
 
-/// The built-in detectors, by the name that policies use: (name, label, what it finds).
-pub const DETECTORS: [(&str, &str, &str); 4] = [
-    ("credit_card", "CREDIT_CARD", "payment card number (IIN range and Luhn)"),
-    ("email", "EMAIL", "e-mail address"),
-    ("phone", "PHONE", "phone number in E.164 or North American form"),
-    ("us_ssn", "US_SSN", "US social security number (SSA exclusions)"),
-];
-
 /// Names of all built-in detectors.
 pub fn detector_names() -> impl Iterator<Item = &'static str> {
     catalogue::detectors().iter().map(|detector| detector.id)
+}
+
+/// Whether a header field carries credentials. They are not facts: a policy that compared them would have them in its source.
+#[must_use]
+pub fn is_credential_header(name: &str) -> bool {
+    ["authorization", "x-api-key", "api-key", "cookie"].iter().any(|credential| name.eq_ignore_ascii_case(credential))
 }

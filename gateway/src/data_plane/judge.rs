@@ -1,14 +1,13 @@
 //! From a call to a decision: facts in their slots, then native code.
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use policy_compiler::dialect::{self, BatchLine, BodyForm, ErrorKind, Operation, Request};
-use policy_lang::schema::{BoolField, IntField, StrField};
+use policy_lang::schema::{BoolField, IntField, StrField, is_credential_header};
 use policy_lang::{
-    BodyView, Decision, DeclaredPurpose, Denial, Effect, EnvView, Facts, HeaderView, JsonPath, JsonValue, Nothing,
-    RuleId, SourceKind, Unreadable, Verdict,
+    BodyView, Decision, DeclaredPurpose, Denial, Effect, EnvView, Facts, HeaderView, Nothing, RuleId, SourceKind,
+    Unread, Verdict,
 };
 
 use super::error::CallError;
@@ -226,21 +225,6 @@ struct Headers<'a>(&'a Fields);
 
 impl HeaderView for Headers<'_> {
     fn get(&self, name: &str) -> Option<&str> {
-        // Credentials are not facts: a policy that compared them would have them in its source.
-        let credential =
-            ["authorization", "x-api-key", "api-key", "cookie"].iter().any(|c| name.eq_ignore_ascii_case(c));
-        if credential { None } else { self.0.text(name) }
-    }
-}
-
-/// A body that was not read.
-struct Unread;
-
-impl BodyView for Unread {
-    fn texts(&self) -> Result<&[Cow<'_, str>], Unreadable> {
-        Err(Unreadable)
-    }
-    fn values(&self, _: &JsonPath, _: &mut dyn FnMut(JsonValue<'_>) -> bool) -> Result<(), Unreadable> {
-        Err(Unreadable)
+        if is_credential_header(name) { None } else { self.0.text(name) }
     }
 }

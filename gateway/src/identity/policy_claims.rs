@@ -35,20 +35,7 @@ impl PolicyClaims {
         if value.is_null() || (key.contains('.') && depth < DEPTH_MAX && self.0.contains_key(&key)) {
             return;
         }
-        self.0.insert(key, read(value));
-    }
-}
-
-fn read(value: &Value) -> Option<ClaimValue> {
-    match value {
-        Value::Bool(value) => Some(ClaimValue::Bool(*value)),
-        Value::Number(number) => number.as_i64().map(ClaimValue::Int),
-        Value::String(text) => Some(ClaimValue::Str(text.clone())),
-        Value::Array(entries) => {
-            let texts = entries.iter().map(|entry| entry.as_str().map(str::to_owned));
-            texts.collect::<Option<Vec<_>>>().map(ClaimValue::List)
-        }
-        Value::Null | Value::Object(_) => None,
+        self.0.insert(key, ClaimValue::of_json(value));
     }
 }
 

@@ -2,19 +2,15 @@
 
 use super::host::{Head, Host, RequestView, ResponseView};
 use crate::date::Date;
-use crate::facts::{BodyView, ClaimView, DeclaredPurpose, EnvView, Facts, HeaderView, JsonValue, Unreadable};
-use crate::program::{ClaimValue, JsonPath, SourceKind, TestCall};
-use crate::schema::{BoolField, IntField, StrField};
+use crate::facts::{ClaimView, DeclaredPurpose, EnvView, Facts, HeaderView, Unreadable};
+use crate::program::{ClaimValue, SourceKind, TestCall};
+use crate::schema::{BoolField, IntField, StrField, is_credential_header};
 use serde_json::{Map, Value};
-use std::borrow::Cow;
 use std::net::IpAddr;
 
 /// Where calls go that name no path.
 const DEFAULT_PATH: &str = "/v1/chat/completions";
 const WEEKDAYS: [&str; 7] = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"];
-/// Header fields that hold credentials: no facts, because a policy that compared them would have them in its source.
-const CREDENTIALS: [&str; 4] = ["authorization", "x-api-key", "api-key", "cookie"];
-
 type Object = Map<String, Value>;
 
 /// A call that can be judged.
@@ -268,17 +264,10 @@ impl Call {
 
 impl ClaimView for Call {
     fn claim(&self, key: &str) -> Result<Option<ClaimValue>, Unreadable> {
-        Ok(Some(match self.claims.get(key) {
-            None | Some(Value::Null) => return Ok(None),
-            Some(Value::Bool(value)) => ClaimValue::Bool(*value),
-            Some(Value::String(text)) => ClaimValue::Str(text.clone()),
-            Some(Value::Number(number)) => ClaimValue::Int(number.as_i64().ok_or(Unreadable)?),
-            Some(Value::Array(entries)) => {
-                let texts = entries.iter().map(|entry| entry.as_str().map(str::to_owned));
-                ClaimValue::List(texts.collect::<Option<_>>().ok_or(Unreadable)?)
-            }
-            Some(Value::Object(_)) => return Err(Unreadable),
-        }))
+        match self.claims.get(key) {
+            None | Some(Value::Null) => Ok(None),
+            Some(value) => ClaimValue::of_json(value).map(Some).ok_or(Unreadable),
+        }
     }
 }
 
@@ -290,22 +279,9 @@ impl EnvView for Call {
 
 impl HeaderView for Call {
     fn get(&self, name: &str) -> Option<&str> {
-        let hidden = CREDENTIALS.iter().any(|credential| name.eq_ignore_ascii_case(credential));
+        let hidden = is_credential_header(name);
         let found = self.headers.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).filter(|_| !hidden)?;
         Some(found.1.as_str())
-    }
-}
-
-/// A body that nobody read, as on routes without a dialect.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Unread;
-
-impl BodyView for Unread {
-    fn texts(&self) -> Result<&[Cow<'_, str>], Unreadable> {
-        Err(Unreadable)
-    }
-    fn values(&self, _: &JsonPath, _: &mut dyn FnMut(JsonValue<'_>) -> bool) -> Result<(), Unreadable> {
-        Err(Unreadable)
     }
 }
 

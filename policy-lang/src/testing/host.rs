@@ -17,7 +17,7 @@ pub trait Host {
     /// Why the gateway would refuse the request before any rule is judged.
     fn view_request<'b>(&self, head: &Head<'_>, body: &'b [u8]) -> Result<RequestView<'b>, String>;
 
-    /// The answer to such a request as the gateway sees it; with the body [`super::Unread`] when it is not one of this operation.
+    /// The answer to such a request as the gateway sees it; with the body [`crate::Unread`] when it is not one of this operation.
     fn view_response<'b>(&self, head: &Head<'_>, body: &'b [u8]) -> ResponseView<'b>;
 
     /// The body with its masks carried out; none where nothing is kept because no dialect knows the operation.

@@ -11,7 +11,7 @@ mod run;
 pub(crate) mod value;
 pub(crate) mod words;
 
-pub use call::{Call, CallError, Unread};
+pub use call::{Call, CallError};
 pub use coverage::{Coverage, RuleCoverage, Seen, percent};
 pub use host::{Head, Host, MaskJob, RequestView, ResponseView};
 pub use judge::{Bodies, Outcome, judge};
