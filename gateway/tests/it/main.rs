@@ -1,0 +1,21 @@
+//! The real binary from outside, over sockets and pipes. One test program, since each would link the whole gateway again.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs, unreachable_pub)]
+
+mod call;
+mod cli;
+mod common;
+mod crash;
+mod dialects;
+mod evidence;
+mod fleet;
+mod identity;
+mod issuer;
+mod leak;
+mod lifecycle;
+mod mask;
+mod policy_cli;
+mod policy_docs;
+mod refusals;
+mod tidy;
+mod tls;
+mod upstream_credentials;
