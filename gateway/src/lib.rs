@@ -4,6 +4,7 @@
 //! # The rooms of this crate
 //! * [`cli`]: the command line of the one binary; [`config`]: `sallyport.toml`.
 //! * `data_plane`: the way of a call, one executor per core.
+//! * `console`: what people see in a browser, as functions from what the admin API shows to HTML.
 //! * `control`: one thread with everything that is not on the way of a call: admin API, keys of issuers, policy watcher.
 //! * [`shared`]: what both planes see: [`policy_slot`], [`identity`], [`approvals`], [`metrics`], [`lifecycle`].
 //!
@@ -16,6 +17,7 @@ pub mod approvals;
 pub mod cli;
 pub mod clock;
 pub mod config;
+mod console;
 mod control;
 pub mod credentials;
 pub mod data_plane;

@@ -4,9 +4,11 @@
 
 mod events;
 mod fleet;
+mod totals;
 
 pub use events::{Event, Events};
 pub(crate) use fleet::fleet_page;
+pub use totals::Totals;
 
 use policy_lang::catalogue;
 use std::fmt::Write as _;

@@ -6,7 +6,7 @@ use super::Control;
 use super::access::{self, Admin, Approver, Auditor, Viewer};
 use super::error::ApiError;
 use super::policy::Reloaded;
-use super::{login, sessions};
+use super::{live, login, openapi, overview, pages, policy_view, sessions, upstreams};
 use crate::approvals::{DecideError, Status};
 use crate::config;
 use crate::identity::Identity;
@@ -63,12 +63,22 @@ pub(super) fn router(control: Arc<Control>) -> Router {
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(ready))
         .route("/metrics", get(metrics))
-        .nest("/api/v1", api.merge(super::evidence::routes()))
+        .nest("/api/v1", api.merge(super::evidence::routes()).merge(views()))
+        .merge(pages::routes())
         .merge(super::evidence::log_routes())
         .merge(login::routes())
         .fallback(|| async { ApiError::new(StatusCode::NOT_FOUND, "not_found", "there is nothing at this path") })
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .with_state(control)
+}
+
+/// What the console shows, for machines.
+fn views() -> Router<Arc<Control>> {
+    live::routes()
+        .merge(openapi::routes())
+        .merge(overview::routes())
+        .merge(policy_view::routes())
+        .merge(upstreams::routes())
 }
 
 pub(super) type Shared = State<Arc<Control>>;
@@ -133,8 +143,8 @@ async fn show_approval(
 /// The body of a decision; it may be left out where no reason is needed.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct DecisionBody {
-    reason: Option<String>,
+pub(super) struct DecisionBody {
+    pub(super) reason: Option<String>,
 }
 
 async fn approve(
@@ -156,7 +166,7 @@ async fn deny(
 }
 
 /// Examined, written down, then taken: a decision that the evidence does not hold does not count.
-async fn decide(
+pub(super) async fn decide(
     control: &Control,
     approver: &Identity,
     id: &str,
@@ -188,18 +198,7 @@ async fn decide(
 }
 
 async fn show_policy(State(control): Shared, _: Viewer) -> Json<Value> {
-    let active = control.shared.policy.current();
-    let program = active.compiled.program();
-    Json(json!({
-        "name": program.name,
-        "version": program.version,
-        "sha256": program.digest,
-        "generation": active.generation,
-        "rules": program.rules.len(),
-        "engine": active.compiled.engine().to_string(),
-        "files": active.sources.files().iter().map(|file| file.name.as_str()).collect::<Vec<_>>(),
-        "last_error": control.shared.policy.last_error().as_deref(),
-    }))
+    Json(policy_view::active(&control))
 }
 
 async fn reload_policy(State(control): Shared, Admin(caller): Admin) -> Response {
@@ -215,19 +214,7 @@ async fn reload_policy(State(control): Shared, Admin(caller): Admin) -> Response
 }
 
 async fn show_evidence(State(control): Shared, _: Viewer) -> Json<Value> {
-    let evidence = &control.shared.evidence;
-    let status = evidence.status();
-    Json(json!({
-        "healthy": status.healthy,
-        "durable": status.durable,
-        "tree_size": status.tree_size,
-        "last_error": status.last_error,
-        "aborted_at_start": status.aborted_at_start,
-        "torn_bytes_at_start": status.torn_bytes_at_start,
-        "lost": status.lost,
-        "direct_io": status.direct_io,
-        "verifier_key": evidence.verifier_key(),
-    }))
+    Json(overview::evidence(&control).await)
 }
 
 async fn show_config(State(control): Shared, _: Auditor) -> Json<Value> {

@@ -4,6 +4,7 @@
 //! * [`keys`], [`introspection`], [`identity_files`]: what callers are checked against. [`credentials`]: what model servers get.
 //! * [`policy`]: watching and reloading policy files. [`reload`]: the same for the configuration.
 //! * [`journal`]: its own notes in the evidence: policy activations, approvals asked for and decided.
+//! * [`pages`]: the console; [`overview`], [`policy_view`], [`upstreams`], [`live`]: what it and the admin API show.
 //! * [`evidence`]: searching, proving, exporting and erasing evidence.
 //!
 //! It ends when the data plane has drained, so that health and approvals are there to the last call.
@@ -19,10 +20,16 @@ mod identity_files;
 mod introspection;
 mod journal;
 mod keys;
+mod live;
 mod login;
+mod openapi;
+mod overview;
+mod pages;
 mod policy;
+mod policy_view;
 mod reload;
 mod sessions;
+mod upstreams;
 
 pub(crate) use identity_files::{API_KEYS_FILE, IdentityFileError};
 
@@ -98,6 +105,8 @@ struct Control {
     reloading: Mutex<()>,
     /// Held over a decision on an approval: it is examined, written down, then taken.
     deciding: Mutex<()>,
+    /// Figures of the last quarter of an hour, for the console.
+    history: overview::History,
     sessions: Sessions,
     cookies: Cookies,
     /// Where people sign in, if that is configured.
@@ -162,6 +171,7 @@ async fn run(
         journal: Journal::new(own.producer),
         reloading: Mutex::default(),
         deciding: Mutex::default(),
+        history: overview::History::default(),
     });
     let mut files = IdentityFiles::new(&control);
     let begun = async {
@@ -185,6 +195,7 @@ async fn run(
     tokio::spawn(policy::watch(Arc::clone(&control)));
     tokio::spawn(reload::watch(Arc::clone(&control)));
     tokio::spawn(sweep(Arc::clone(&control)));
+    tokio::spawn(overview::keep_history(Arc::clone(&control)));
     tokio::spawn(evidence::keep_index(Arc::clone(&shared)));
     let approvals = tokio::spawn(journal::record_approvals(Arc::clone(&control), own.events));
     api::serve(Arc::clone(&control), listener).await;
