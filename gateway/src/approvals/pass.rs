@@ -25,6 +25,7 @@ pub struct Pass {
     key: CallKey,
     state: Arc<Mutex<State>>,
     next: Cell<Next>,
+    call: Cell<Option<RecordId>>,
 }
 
 /// What becomes of the approval when the pass is dropped.
@@ -37,7 +38,7 @@ enum Next {
 
 impl Pass {
     pub(super) fn new(approval: ApprovalRef, key: CallKey, state: &Arc<Mutex<State>>) -> Self {
-        Self { approval, key, state: Arc::clone(state), next: Cell::new(Next::GiveBack) }
+        Self { approval, key, state: Arc::clone(state), next: Cell::new(Next::GiveBack), call: Cell::new(None) }
     }
 
     /// What the INTENT cites.
@@ -52,20 +53,22 @@ impl Pass {
         self.key == ask.key()
     }
 
-    /// The INTENT that cites the approval is on its way to the disk.
-    pub fn writing(&self) {
+    /// The INTENT of this call, which cites the approval, is on its way to the disk.
+    pub fn writing(&self, call: RecordId) {
+        self.call.set(Some(call));
         self.next.set(Next::UseUp);
     }
 
     /// The INTENT is durable: the approval is used up.
     pub fn used(&self) {
-        self.next.set(Next::UseUp);
         self.settle();
     }
 
     /// The INTENT could not be written, so the approval was not used.
     pub fn unused(&self) {
-        self.next.set(Next::GiveBack);
+        if self.next.get() == Next::UseUp {
+            self.next.set(Next::GiveBack);
+        }
         self.settle();
     }
 
@@ -75,7 +78,7 @@ impl Pass {
             return;
         }
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        state.settle(&self.approval.id, next == Next::UseUp);
+        state.settle(&self.approval.id, self.call.get().filter(|_| next == Next::UseUp));
     }
 }
 

@@ -328,7 +328,7 @@ async fn tile(State(control): Shared, _: Verified, Path(path): Path<String>) -> 
     Ok(([(header::CONTENT_TYPE, "application/octet-stream")], bytes).into_response())
 }
 
-fn source(shared: &crate::shared::Shared) -> Source {
+pub(super) fn source(shared: &crate::shared::Shared) -> Source {
     let config = &shared.config;
     let mut source = Source::new(&config.data);
     source.origin = Some(config.evidence.origin.clone());
@@ -337,7 +337,7 @@ fn source(shared: &crate::shared::Shared) -> Source {
     source
 }
 
-async fn record_access(
+pub(super) async fn record_access(
     control: &Control,
     by: &Identity,
     action: &'static str,
