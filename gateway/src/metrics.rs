@@ -46,6 +46,8 @@ pub struct Gauges {
     pub evidence_healthy: bool,
     /// Requests for approval that wait.
     pub approvals_pending: usize,
+    /// Grants in force.
+    pub grants_in_force: usize,
     /// Whether draining has begun.
     pub draining: bool,
 }
@@ -171,6 +173,12 @@ impl Metrics {
             "gauge",
             "Requests for approval that wait for people.",
             gauges.approvals_pending,
+        );
+        page.single(
+            "sallyport_grants_in_force",
+            "gauge",
+            "People who have access for a time because someone agreed.",
+            gauges.grants_in_force,
         );
         page.single("sallyport_draining", "gauge", "1 once draining has begun.", u8::from(gauges.draining));
         self.events.render(&mut page);

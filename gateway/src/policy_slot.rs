@@ -94,7 +94,6 @@ pub fn not_enforced(program: &Program) -> Vec<String> {
     let mut findings = Vec::new();
     for rule in program.rules.iter().filter(|rule| !rule.shadow) {
         let missing = rule.effects.iter().find_map(|effect| match effect {
-            Effect::RequireGrant(_) => Some("`require grant`"),
             Effect::LimitRate(_) => Some("`limit requests` and `limit tokens`"),
             Effect::Retain { .. } => Some("`retain`"),
             Effect::Seal(_) => Some("`seal`"),

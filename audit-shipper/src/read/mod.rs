@@ -4,6 +4,7 @@ mod calls;
 mod erased;
 mod export;
 pub(crate) mod findings;
+mod history;
 mod ids;
 mod index;
 mod proof;
@@ -22,6 +23,7 @@ mod verify;
 mod walk;
 
 pub use export::{ExportFormat, export};
+pub use history::{Past, PastNote, history};
 pub use index::{drop_index, update_index};
 pub use proof::{Proof, prove};
 pub use query::Query;

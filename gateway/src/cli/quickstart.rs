@@ -147,6 +147,7 @@ fn greeting(args: &Args, policy: &Path, addresses: Addresses, program: &str) -> 
 
   gateway   http://{gateway}   point your OpenAI SDK's base URL at http://{gateway}/v1
   admin     http://{admin_address}
+  console   http://{admin_address}/   (sign in as grace, in the groups that stand there)
   model     {model}
   policy    {policy}   (edit it: changes count at once)
   evidence  {evidence}
@@ -160,6 +161,7 @@ fn greeting(args: &Args, policy: &Path, addresses: Addresses, program: &str) -> 
 3. One that waits for a person, and (in a second terminal) the person who approves it:
    {pending}
    {program} approvals approve --next --reason \"fine by me\"{admin} --token \"$({program} token --user grace --group ml-leads{elsewhere})\"
+   or in the browser: http://{admin_address}/approvals
 4. What was written down about all of them, and the proof that nobody changed it:
    {program} audit search{elsewhere} && {program} audit verify{elsewhere}
 

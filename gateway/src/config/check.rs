@@ -6,7 +6,7 @@ use super::file::{At, EvidenceFile, File};
 use super::listen::{SizeFile, listen};
 use super::upstream::upstream;
 use super::{
-    ApprovalsConfig, CertificateTrust, Config, Durability, EvidenceConfig, Issuer, OnFailure, PolicyFacts, Upstream,
+    CertificateTrust, Config, Durability, EvidenceConfig, Issuer, OnFailure, PolicyFacts, Upstream,
     parse_duration, parse_size,
 };
 use jiff::tz::TimeZone;
@@ -34,10 +34,7 @@ pub(super) fn check(file: File, base: &Path, findings: &mut Findings<'_>) -> Opt
     }
     let upstreams: Vec<_> = file.upstream.into_iter().map(|at| upstream(at, base, findings)).collect();
     let evidence = evidence(file.evidence, base, findings);
-    let mut approvals = ApprovalsConfig::default();
-    if let Some(hold) = file.approvals.and_then(|approvals| approvals.hold) {
-        duration(Some(hold), &mut approvals.hold, findings);
-    }
+    let approvals = super::approvals::approvals(file.approvals, findings);
     let zone = match &file.policy.zone {
         None => Some(TimeZone::UTC),
         Some(at) => zone(at, findings),

@@ -150,7 +150,7 @@ table! {
         /// The log.
         evidence: Option<EvidenceFile> = "table", "every default";
         /// Calls that wait for people.
-        approvals: Option<ApprovalsFile> = "table", "every default";
+        approvals: Option<super::approvals::ApprovalsFile> = "table", "every default";
     }
 }
 
@@ -179,14 +179,6 @@ table! {
         key: Option<At<String>> = "file", "made in the data directory";
         /// The key of the keystore: `file:PATH`.
         keystore: Option<At<String>> = "file", "made in the data directory";
-    }
-}
-
-table! {
-    /// Calls that wait for people.
-    ApprovalsFile = "[approvals]" {
-        /// A waiting call is kept open so long; then it gets a 409 and may be sent again.
-        hold: Option<At<String>> = "duration", "200s";
     }
 }
 
@@ -220,5 +212,5 @@ pub(super) const TABLES: [super::table::Table; 28] = [
     super::upstream::RetriesFile::TABLE,
     PolicyFile::TABLE,
     EvidenceFile::TABLE,
-    ApprovalsFile::TABLE,
+    super::approvals::ApprovalsFile::TABLE,
 ];

@@ -3,6 +3,7 @@
 //! [`load`] reads a file; [`Config`] is what the rest of the gateway sees. Unknown keys are errors, and every error names
 //! the file, the line and the fix. Secrets are never literals in the file: `env:NAME` or `file:PATH`.
 
+mod approvals;
 mod check;
 mod check_identity;
 mod dialect;
@@ -18,6 +19,7 @@ mod table;
 mod units;
 mod upstream;
 
+pub use approvals::ApprovalsConfig;
 pub use dialect::Dialect;
 pub use error::{ConfigError, ConfigErrors};
 pub use file::{load, parse};
@@ -179,19 +181,6 @@ pub enum Durability {
     Crash,
     /// Nothing is promised; losses are counted in the log.
     Observe,
-}
-
-/// Calls that wait for people.
-#[derive(Clone, Debug)]
-pub struct ApprovalsConfig {
-    /// How long a call is kept open while it waits; after that it gets a 409 and may be sent again.
-    pub hold: Duration,
-}
-
-impl Default for ApprovalsConfig {
-    fn default() -> Self {
-        Self { hold: Duration::from_secs(200) }
-    }
 }
 
 #[cfg(test)]

@@ -35,7 +35,11 @@ pub fn redacted(config: &Config) -> Value {
                 OnFailure::Continue => "continue",
             },
         },
-        "approvals": { "hold": seconds(config.approvals.hold) },
+        "approvals": {
+            "hold": config.approvals.hold.map(seconds),
+            "comment_every": seconds(config.approvals.comment_every),
+            "held_bytes": config.approvals.held_bytes,
+        },
     })
 }
 

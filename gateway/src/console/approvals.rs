@@ -1,8 +1,8 @@
 //! The approvers' inbox, and one call to decide on.
 
 use super::masked;
-use super::parts::{ago, badge, empty, fact, fact_of, heading, rules_said, time_of_ms};
-use super::value::{number, text, texts};
+use super::parts::{ago, badge, duration_us, empty, fact, fact_of, heading, rules_said, short, time_of_ms};
+use super::value::{list as rows, number, text, texts};
 use maud::{Markup, html};
 use serde_json::Value;
 
@@ -15,24 +15,24 @@ pub(crate) struct Decide<'a> {
     pub(crate) error: Option<&'a str>,
 }
 
-fn list_of(view: &Value, pending: bool) -> Vec<Value> {
-    let all = view.as_array().into_iter().flatten();
-    all.filter(|own| (text(own, "/status") == "pending") == pending).cloned().collect()
-}
-
 pub(crate) fn list(view: &Value) -> Markup {
-    let mut settled = list_of(view, false);
-    settled.reverse();
     html! {
         (heading("Approvals", None))
         div data-refresh="3" {}
         section.panel #pending data-live aria-labelledby="pending-title" {
             h2 #pending-title { "Waiting" }
-            (table(&list_of(view, true), "Nobody waits", "Calls that a rule holds for approval appear here as they come. This page refreshes by itself."))
+            (table(rows(view, "/pending"), "Nobody waits", "Calls that a rule holds for approval appear here as they come. This page refreshes by itself."))
+            @if !text(view, "/next").is_empty() { div.pages { a rel="next" href={ "/approvals?after=" (text(view, "/next")) } { "Later ones →" } } }
+        }
+        @if !rows(view, "/granted").is_empty() {
+            section.panel #granted data-live aria-labelledby="granted-title" {
+                h2 #granted-title { "In force" span.dim { " approvals that no call has used yet, and access that lasts" } }
+                (table(rows(view, "/granted"), "", ""))
+            }
         }
         section.panel #settled data-live aria-labelledby="settled-title" {
             h2 #settled-title { "Settled" span.dim { " lately" } }
-            (table(&settled, "Nothing settled lately", "Older decisions are in the evidence: search exchanges for kind:approval."))
+            (table(rows(view, "/settled"), "Nothing settled lately", "Older decisions are in the evidence: search exchanges for kind:approval."))
         }
     }
 }
@@ -51,7 +51,7 @@ pub(super) fn table(requests: &[Value], nothing: &str, words: &str) -> Markup {
                         @let pending = text(request, "/status") == "pending";
                         tr {
                             td { (ago(number(request, "/asked_at_unix_ms"))) }
-                            td { strong { (text(request, "/subject")) } }
+                            td { strong { (text(request, "/subject")) } @if is_grant(request) { " " span.badge.calm { "access" } } }
                             td { code { (text(request, "/model")) } }
                             td { code { (text(request, "/endpoint")) } }
                             td { (groups(request).join(", ")) }
@@ -71,7 +71,7 @@ fn groups(request: &Value) -> Vec<&str> {
 }
 
 fn list_in(request: &Value) -> &[Value] {
-    super::value::list(request, "/requirements")
+    rows(request, "/requirements")
 }
 
 fn needed(request: &Value) -> u64 {
@@ -84,11 +84,12 @@ fn have(request: &Value) -> u64 {
 
 pub(crate) fn one(request: &Value, rules: &Value, decide: &Decide<'_>, now_unix_ms: u64) -> Markup {
     let status = text(request, "/status");
-    let title = format!("{} asks for {}", text(request, "/subject"), text(request, "/model"));
+    let what = if is_grant(request) { "access to " } else { "" };
+    let title = format!("{} asks for {what}{}", text(request, "/subject"), text(request, "/model"));
     html! {
         nav.crumbs aria-label="Breadcrumb" { a href="/approvals" { "Approvals" } " / " span aria-current="page" { (text(request, "/id")) } }
         (heading(&title, Some(html! { span #state data-live { (badge(status)) } })))
-        @if status == "pending" { div data-refresh="3" {} }
+        @if status == "pending" { div data-watch=(text(request, "/id")) {} }
         div.columns.wide {
             div {
                 section.panel aria-labelledby="request-title" {
@@ -117,9 +118,10 @@ pub(crate) fn one(request: &Value, rules: &Value, decide: &Decide<'_>, now_unix_
                             }
                         }
                     }
-                    @for approver in texts(request, "/approvers") { p { (badge("approved")) " " (approver) } }
-                    @if !text(request, "/denied_by").is_empty() { p { (badge("denied")) " " (text(request, "/denied_by")) } }
-                    @for reason in texts(request, "/reasons") { blockquote { (reason) } }
+                    @for own in rows(request, "/decisions") {
+                        p { (badge(text(own, "/decision"))) " by " strong { (text(own, "/by")) } " " span.dim { (ago(number(own, "/at_unix_ms"))) } }
+                        @if !text(own, "/reason").is_empty() { blockquote { (text(own, "/reason")) } }
+                    }
                 }
                 section.panel aria-labelledby="facts-title" {
                     h2 #facts-title { "The call" }
@@ -128,11 +130,25 @@ pub(crate) fn one(request: &Value, rules: &Value, decide: &Decide<'_>, now_unix_
                         (fact_of("Model", html! { code { (text(request, "/model")) } }))
                         (fact_of("Operation", html! { code { (text(request, "/endpoint")) } }))
                         (fact_of("Asked", time_of_ms(number(request, "/asked_at_unix_ms"))))
-                        (fact_of(if status == "approved" { "To be used" } else { "Lapses" }, lapses(request, now_unix_ms)))
+                        (fact_of(lapse_name(request, status), lapses(request, now_unix_ms)))
+                        @for own in list_in(request) { (fact(if is_grant(request) { "Lasts" } else { "Good for" }, &duration_us(number(own, "/valid_s") * 1_000_000))) }
+                        @if !text(request, "/used_by").is_empty() { (fact_of("Used by", html! { a href={ "/exchanges/" (text(request, "/used_by")) } { (short(text(request, "/used_by"), 14)) } })) }
                     }
                 }
             }
         }
+    }
+}
+
+fn is_grant(request: &Value) -> bool {
+    text(request, "/kind") == "grant"
+}
+
+fn lapse_name(request: &Value, status: &str) -> &'static str {
+    match status {
+        "approved" if is_grant(request) => "Lasts until",
+        "approved" => "To be used until",
+        _ => "Lapses",
     }
 }
 
@@ -142,24 +158,34 @@ fn lapses(request: &Value, now_unix_ms: u64) -> Markup {
 }
 
 fn decision(request: &Value, decide: &Decide<'_>, status: &str) -> Markup {
+    let settled = !matches!(status, "pending" | "approved");
     html! {
         @if let Some(error) = decide.error { p.note.bad role="alert" { (error) } }
-        @if status != "pending" {
+        @if status == "approved" && decide.hindrance.is_none() {
+            p { "It is approved." }
+            (form(request, decide, html! { button.danger name="decision" value="revoke" { "Revoke" } }))
+        } @else if settled || status == "approved" {
             p { "It is settled: " (badge(status)) }
             p { a href={ "/exchanges?all=true&q=id:" (text(request, "/id")) } { "Find it in the evidence" } }
         } @else if let Some(hindrance) = decide.hindrance {
             p.note { "You cannot decide on this: " (hindrance) "." }
         } @else {
-            form method="post" action={ "/approvals/" (text(request, "/id")) } data-once {
-                input type="hidden" name="csrf" value=(decide.csrf);
-                label for="reason" { "Reason" }
-                textarea #reason name="reason" rows="3" maxlength="2000" required aria-describedby="reason-help" {}
-                p #reason-help .help { "The caller reads it if you deny; it stays in the evidence either way." }
-                div.buttons {
-                    button.primary name="decision" value="approve" { "Approve once" }
-                    button.danger name="decision" value="deny" { "Deny" }
-                }
-            }
+            (form(request, decide, html! {
+                button.primary name="decision" value="approve" { @if is_grant(request) { "Grant access" } @else { "Approve once" } }
+                button.danger name="decision" value="deny" { "Deny" }
+            }))
+        }
+    }
+}
+
+fn form(request: &Value, decide: &Decide<'_>, buttons: Markup) -> Markup {
+    html! {
+        form method="post" action={ "/approvals/" (text(request, "/id")) } data-once {
+            input type="hidden" name="csrf" value=(decide.csrf);
+            label for="reason" { "Reason" }
+            textarea #reason name="reason" rows="3" maxlength="2000" required aria-describedby="reason-help" {}
+            p #reason-help .help { "The caller reads it if you deny; it stays in the evidence either way." }
+            div.buttons { (buttons) }
         }
     }
 }

@@ -3,6 +3,7 @@
 //! * [`api`]: the admin port, for those whom [`access`] lets in; [`login`] and [`sessions`] for browsers.
 //! * [`keys`], [`introspection`], [`identity_files`]: what callers are checked against. [`credentials`]: what model servers get.
 //! * [`policy`]: watching and reloading policy files. [`reload`]: the same for the configuration.
+//! * [`approvals`]: deciding on requests for approval, and bringing them back at the start.
 //! * [`journal`]: its own notes in the evidence: policy activations, approvals asked for and decided.
 //! * [`pages`]: the console; [`overview`], [`policy_view`], [`upstreams`], [`live`]: what it and the admin API show.
 //! * [`evidence`]: searching, proving, exporting and erasing evidence.
@@ -11,6 +12,7 @@
 
 mod access;
 mod api;
+mod approvals;
 mod cookies;
 mod credentials;
 mod error;
@@ -177,6 +179,7 @@ async fn run(
     let begun = async {
         control.record_start().await?;
         files.load(&control).await?;
+        approvals::restore(&control).await?;
         Ok(())
     };
     let begun = begun.await;
@@ -197,9 +200,11 @@ async fn run(
     tokio::spawn(sweep(Arc::clone(&control)));
     tokio::spawn(overview::keep_history(Arc::clone(&control)));
     tokio::spawn(evidence::keep_index(Arc::clone(&shared)));
-    let approvals = tokio::spawn(journal::record_approvals(Arc::clone(&control), own.events));
+    tokio::spawn(approvals::keep_place(Arc::clone(&control)));
+    let recorder = tokio::spawn(journal::record_approvals(Arc::clone(&control), own.events));
     api::serve(Arc::clone(&control), listener).await;
-    approvals.abort();
+    recorder.abort();
+    approvals::note_place(&control).await;
     control.record_summaries().await;
 }
 

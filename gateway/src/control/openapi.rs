@@ -78,7 +78,18 @@ const OPERATIONS: &[Operation] = &[
         "viewer",
         "How the gateway is: traffic, who waits, policy, evidence, upstreams",
     ),
-    reads("/api/v1/approvals", "listApprovals", "viewer", "Calls that wait for people, and those settled lately"),
+    asks(
+        reads("/api/v1/approvals", "listApprovals", "viewer", "Calls that wait for people, grants, and those settled lately"),
+        &[
+            ("status", "string"),
+            ("kind", "string"),
+            ("subject", "string"),
+            ("group", "string"),
+            ("rule", "string"),
+            ("after", "string"),
+            ("limit", "integer"),
+        ],
+    ),
     reads("/api/v1/approvals/{id}", "showApproval", "viewer", "One of them, with the masked request"),
     takes(
         writes(
@@ -96,6 +107,11 @@ const OPERATIONS: &[Operation] = &[
             "approver",
             "Denies a call; needs a reason, which the caller reads",
         ),
+        "Decision",
+    ),
+    reads("/api/v1/approvals/{id}/history", "approvalHistory", "viewer", "What the evidence says of it, in order"),
+    takes(
+        writes("/api/v1/approvals/{id}/revoke", "revoke", "approver", "Takes an unused approval or a grant back"),
         "Decision",
     ),
     reads("/api/v1/policy", "showPolicy", "viewer", "The active policy set, and why the newest files are not it"),

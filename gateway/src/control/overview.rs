@@ -4,6 +4,7 @@ use super::Control;
 use super::access::Viewer;
 use super::api::Shared;
 use super::{policy_view, upstreams};
+use crate::approvals::{Filter, Status};
 use crate::config::{Durability, OnFailure};
 use crate::identity::Identity;
 use crate::metrics::Totals;
@@ -20,6 +21,8 @@ use std::time::{Duration, UNIX_EPOCH};
 /// How often the counters are looked at, and how many looks are kept: fifteen minutes.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
 const LOOKS_KEPT: usize = 90;
+/// Calls that wait for people, the oldest first.
+const WAITING_SHOWN: usize = 10;
 
 pub(super) fn routes() -> Router<Arc<Control>> {
     Router::new().route("/overview", get(show))
@@ -89,13 +92,9 @@ pub(super) async fn overview(control: &Control, viewer: &Identity) -> Value {
         let kept = control.history.lock();
         (kept.looks.iter().copied().collect::<Vec<_>>(), kept.started_unix_ms)
     };
-    let approvals = serde_json::to_value(shared.approvals.list(viewer)).unwrap_or_default();
-    let pending: Vec<&Value> = approvals
-        .as_array()
-        .into_iter()
-        .flatten()
-        .filter(|own| own.get("status").and_then(Value::as_str) == Some("pending"))
-        .collect();
+    let waiting = Filter { status: Some(Status::Pending), limit: Some(WAITING_SHOWN), ..Filter::default() };
+    let mut pending = shared.approvals.page(viewer, &waiting).approvals;
+    pending.iter_mut().for_each(|view| view.preview.clear());
     json!({
         "version": env!("CARGO_PKG_VERSION"),
         "started_unix_ms": started_unix_ms,

@@ -193,6 +193,13 @@ pub(super) async fn read_request(
             _ => Ok(None),
         };
     }
+    read_body(core, client, call).await.map(Some)
+}
+
+/// Reads the whole body, whatever the policy looks into.
+pub(super) async fn read_body(core: &Core, client: &mut Wire, call: &mut Call) -> Result<Vec<u8>, CallError> {
+    let live = Rc::clone(&call.live);
+    let limits = &live.config.listen.limits;
     if call.head.expects_continue && !call.body.is_done() && client.unread().is_empty() {
         client.socket.move_within(ANSWER_TIME);
         client.socket.write_all(CONTINUE).await.map_err(|cause| caller_left().because(cause))?;
@@ -206,7 +213,7 @@ pub(super) async fn read_request(
         .await;
     client.socket.never_times_out();
     let body = body.map_err(|error| body_error(&error))?;
-    decode_request(call, body, limits.body_inspected_bytes).map(Some)
+    decode_request(call, body, limits.body_inspected_bytes)
 }
 
 /// What is judged, masked and forwarded is what the coding hides; the upstream gets it without the coding.
@@ -335,7 +342,13 @@ fn form_of(call: &Call, operation: Operation) -> Result<BodyForm, CallError> {
 pub(super) fn make_plans(core: &Core, call: &Call) -> Result<Rc<Plans>, CallError> {
     let Some(judged) = &call.judged else { return Err(unmaskable("the call was not judged")) };
     let program = call.policy.compiled.program();
-    let plans = core.plans.borrow_mut().get(program, &judged.decision.obligations).map_err(unmaskable)?;
+    // The plans of a core are those of its current policy; a call that began under another one has its own.
+    let plans = if core.policy().generation == call.policy.generation {
+        core.plans.borrow_mut().get(program, &judged.decision.obligations)
+    } else {
+        Plans::new(program, &judged.decision.obligations).map(Rc::new)
+    };
+    let plans = plans.map_err(unmaskable)?;
     if judged.stream
         && let Some(rule) = call.operation.and_then(|operation| plans.response.stream_unmappable(operation))
     {

@@ -21,7 +21,7 @@ use policy_lang::{RecordLevel, RuleId};
 
 use super::admit;
 use super::answer;
-use super::approval::{Parked, approve};
+use super::approval::{self, Began, Hold, Parked, Passes, Step};
 use super::arrival::Origin;
 use super::core::{Core, Held};
 use super::deliver;
@@ -34,7 +34,6 @@ use super::plans::Plans;
 use super::record::{self, OpenCall};
 use super::trace::TraceContext;
 use super::upstream::{CheckoutError, Lease, Route};
-use crate::approvals::ApprovalRef;
 use crate::identity::{Declared, Identity};
 use crate::policy_slot::ActivePolicy;
 
@@ -71,6 +70,8 @@ pub(super) struct Call {
     /// Purpose, basis and data subject, where headers added to what the caller's identity says; see [`Call::declared`].
     pub(super) declared: Option<Declared>,
     pub(super) judged: Option<Judged>,
+    /// Set when the head of the answer went out while the call waited for people.
+    pub(super) began: Option<Began>,
     /// What is left of the request on the wire.
     pub(super) body: Body,
 }
@@ -86,7 +87,8 @@ pub(super) struct Admitted {
     pub(super) strips_usage: bool,
     pub(super) request_hits: Vec<Hit>,
     pub(super) request_coverage: Vec<ChannelCoverage>,
-    pub(super) approval: Option<ApprovalRef>,
+    /// What people agreed to.
+    pub(super) passes: Passes,
     pub(super) raw_digest: Option<[u8; 32]>,
 }
 
@@ -103,27 +105,43 @@ pub(super) async fn run(core: &Rc<Core>, client: &mut Wire, origin: &Origin, hea
     }
 }
 
-/// Everything that can refuse a call before it is written down as let in.
+/// Everything that can refuse a call before it is written down as let in. Whatever a call waited for, it is judged again by the
+/// policy of the day, and an approval stands only under the same requirements.
 async fn let_in(core: &Rc<Core>, client: &mut Wire, call: &mut Call) -> Result<Admitted, CallError> {
     admit::find_route(call)?;
     admit::identify(core, call).await?;
-    let body = admit::read_request(core, client, call).await?;
-    admit::decide(core, call, body.as_deref())?;
-    let plans = admit::make_plans(core, call)?;
-    let masked = admit::mask_request(call, &plans, body.as_deref())?;
-    let parked = Parked { raw: body.as_deref(), masked: masked.body.as_deref() };
-    let approval = approve(core, client, call, parked).await?;
-    let raw_digest = body.as_deref().map(record::sha256);
-    Ok(Admitted {
-        plans,
-        body: masked.body,
-        json_bytes: masked.json_bytes,
-        strips_usage: masked.strips_usage,
-        request_hits: masked.hits,
-        request_coverage: masked.coverage,
-        approval,
-        raw_digest,
-    })
+    let mut body = admit::read_request(core, client, call).await?;
+    let mut hold = Hold::default();
+    loop {
+        admit::decide(core, call, body.as_deref())?;
+        if body.is_none() && approval::binds_body(call) {
+            body = Some(admit::read_body(core, client, call).await?);
+            continue;
+        }
+        let plans = admit::make_plans(core, call)?;
+        let masked = admit::mask_request(call, &plans, body.as_deref())?;
+        let parked = Parked { raw: body.as_deref(), masked: &masked, plans: &plans };
+        let waiter = match hold.next(core, call, &parked)? {
+            Step::Wait(waiter) => waiter,
+            Step::Go(passes) => {
+                let raw_digest = body.as_deref().map(record::sha256);
+                return Ok(Admitted {
+                    plans,
+                    body: masked.body,
+                    json_bytes: masked.json_bytes,
+                    strips_usage: masked.strips_usage,
+                    request_hits: masked.hits,
+                    request_coverage: masked.coverage,
+                    passes,
+                    raw_digest,
+                });
+            }
+        };
+        // Only what binds the call is kept while it waits.
+        drop((plans, masked));
+        hold.wait(core, client, call, waiter, body.as_ref().map_or(0, Vec::len)).await?;
+        call.policy = core.policy();
+    }
 }
 
 /// INTENT, upstream, answer, OUTCOME.
@@ -139,9 +157,11 @@ async fn pass(core: &Rc<Core>, client: &mut Wire, call: &mut Call, admitted: Adm
     let connect = core.pool.checkout(&route, &core.watchdog, &core.shared.metrics);
     let (durable, connected) = zip(intent, connect).await;
     if let Err(error) = durable {
+        admitted.passes.unused();
         // The caller hears what the log could not; nothing was sent.
         return answer_error(core, client, call, &CallError::no_evidence(error), "").await;
     }
+    admitted.passes.used();
     match ask(core, client, call, &admitted, &mut open, &route, connected).await {
         Ok((lease, head)) => deliver::deliver(core, client, lease, head, call, &admitted, open).await,
         Err(error) => {
@@ -242,6 +262,7 @@ impl Call {
             caller: None,
             declared: None,
             judged: None,
+            began: None,
             peer: origin.peer,
             origin: origin.clone(),
             said_close: Cell::new(false),
@@ -333,6 +354,9 @@ pub(super) async fn answer_error(
     error: &CallError,
     request_id: &str,
 ) -> After {
+    if let Some(began) = &call.began {
+        return approval::end_with(client, call, began, error).await;
+    }
     let keep_alive = !call.says_close(core);
     let answer = answer::error_answer(call.errors(), error, request_id, !keep_alive, call.head_only());
     client.socket.move_within(ANSWER_TIME);

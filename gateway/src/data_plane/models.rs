@@ -147,7 +147,11 @@ async fn ask_one(
 ) -> Result<Listed, CallError> {
     let _counted = route.burden.begin_call(route.config.limits.in_flight).ok_or_else(overloaded)?;
     let (mut open, intent) = OpenCall::begin(core, call, admitted).await?;
-    intent.await.map_err(CallError::no_evidence)?;
+    if let Err(error) = intent.await {
+        admitted.passes.unused();
+        return Err(CallError::no_evidence(error));
+    }
+    admitted.passes.used();
     if request_id.is_empty() {
         *request_id = open.id();
     }

@@ -40,7 +40,11 @@ impl PlanCache {
 }
 
 impl Plans {
-    fn new(program: &Program, obligations: &Obligations) -> Result<Self, PlanError> {
+    /// The plans for these obligations, made afresh.
+    ///
+    /// # Errors
+    /// When a mask cannot be carried out; the call must then be denied.
+    pub(crate) fn new(program: &Program, obligations: &Obligations) -> Result<Self, PlanError> {
         let of = |side: Side, record_only: bool| {
             obligations.resolve(program).filter(move |(_, mask)| mask.side == side && mask.record_only == record_only)
         };

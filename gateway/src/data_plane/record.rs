@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use audit_shipper::{
     Caller, CallerKind, Commit, Coverage, Decision, Declared, EndedBy, EvidenceError, Frame, Intent, MaskHit, Moment,
-    Outcome, PayloadChunk, Permit, PolicyRef, Refusal, RequestBody, RequestInfo, Role, Said, Usage,
+    Outcome, PayloadChunk, Permit, PolicyRef, RecordId, Refusal, RequestBody, RequestInfo, Role, Said, Usage,
 };
 use policy_compiler::detect;
 use policy_compiler::dialect::{AnswerInfo, BodyForm, Operation};
@@ -57,7 +57,11 @@ impl OpenCall {
     /// # Errors
     /// No permit, or no room for the copy: without evidence no call (DESIGN §4.1).
     pub(super) async fn begin(core: &Rc<Core>, call: &Call, admitted: &Admitted) -> Result<(Self, Commit), CallError> {
-        let permit = core.producer.borrow_mut().admit().map_err(|unavailable| {
+        let admitted_as = match &call.began {
+            Some(began) => core.producer.borrow_mut().admit_as(began.id),
+            None => core.producer.borrow_mut().admit(),
+        };
+        let permit = admitted_as.map_err(|unavailable| {
             let retry_after = unavailable.retry_after_s;
             CallError::no_evidence(unavailable).field("retry-after", retry_after.to_string())
         })?;
@@ -78,6 +82,7 @@ impl OpenCall {
         open.outcome.request_bytes = admitted.body.as_ref().map_or(0, |body| body.len() as u64);
         let intent = intent(core, call, admitted);
         let Some(permit) = &mut open.permit else { return Err(CallError::no_evidence("the permit is gone")) };
+        admitted.passes.writing(permit.id());
         let receipt = core.producer.borrow_mut().intent(permit, &intent);
         core.shared.metrics.forwarded();
         open.written = true;
@@ -264,6 +269,7 @@ pub(super) async fn refusal(core: &Core, call: &Call, error: &CallError) -> Resu
     };
     write_refusal(
         core,
+        call.began.as_ref().map(|began| began.id),
         Refusal {
             at: Moment::now(),
             caller: caller(call),
@@ -278,7 +284,7 @@ pub(super) async fn refusal(core: &Core, call: &Call, error: &CallError) -> Resu
             code: Cow::Borrowed(error.code),
             reason: error.in_words(),
             fired: judged.map(|judged| fired(call, judged)).unwrap_or_default(),
-            approval: None,
+            approval: error.approval,
             count: 1,
         },
     )
@@ -295,6 +301,7 @@ pub(super) async fn malformed(core: &Core, peer: SocketAddr, error: &CallError) 
     }
     write_refusal(
         core,
+        None,
         Refusal {
             at: Moment::now(),
             request: RequestInfo { address: peer.ip().to_string(), ..RequestInfo::default() },
@@ -317,7 +324,8 @@ fn summarised(core: &Core, peer: SocketAddr) -> Option<String> {
     failures.summarise(peer.ip(), core.shared.clock.unix_ms(), new_id).map(|id| id.to_string())
 }
 
-async fn write_refusal(core: &Core, refusal: Refusal) -> Result<String, CallError> {
+/// Under its id if the caller was told one already.
+async fn write_refusal(core: &Core, id: Option<RecordId>, refusal: Refusal) -> Result<String, CallError> {
     // Whom nobody knows must not be able to fill the disk. While the log is not well, each one is tried, and fails, by itself.
     if refusal.caller.subject.is_empty() && refusal.decision == Decision::Reject && core.shared.evidence.is_healthy() {
         let new_id = || core.producer.borrow().new_id();
@@ -327,7 +335,7 @@ async fn write_refusal(core: &Core, refusal: Refusal) -> Result<String, CallErro
     }
     let receipt = {
         let mut producer = core.producer.borrow_mut();
-        let id = producer.new_id();
+        let id = id.unwrap_or_else(|| producer.new_id());
         producer.refusal(id, &refusal)
     };
     receipt.commit.await.map_err(CallError::no_evidence)?;
@@ -365,6 +373,8 @@ fn intent(core: &Core, call: &Call, admitted: &Admitted) -> Intent {
         core.shared.metrics.masked(&hit.detector);
     }
     let upstream = call.route();
+    let mut fired = judged.map(|judged| fired(call, judged)).unwrap_or_default();
+    fired.extend(admitted.passes.beside().map(|id| format!("grant:{id}")));
     Intent {
         at: Moment::now(),
         caller: caller(call),
@@ -375,8 +385,8 @@ fn intent(core: &Core, call: &Call, admitted: &Admitted) -> Intent {
         model: judged.map(|judged| judged.model.clone()).filter(|model| !model.is_empty()),
         upstream: upstream.map(|route| route.config.name.clone()).unwrap_or_default(),
         policy: policy_ref(call),
-        decision: if admitted.approval.is_some() { Decision::Approved } else { Decision::Allow },
-        fired: judged.map(|judged| fired(call, judged)).unwrap_or_default(),
+        decision: if admitted.passes.cited().is_some() { Decision::Approved } else { Decision::Allow },
+        fired,
         masks: admitted.request_hits.iter().map(mask_hit).collect(),
         coverage: if call.operation.is_some() && admitted.body.is_some() {
             admitted.request_coverage.iter().map(channel_coverage).collect()
@@ -385,7 +395,7 @@ fn intent(core: &Core, call: &Call, admitted: &Admitted) -> Intent {
             let coverage = if call.operation.is_some() { Coverage::Opaque } else { Coverage::Unscannable };
             vec![(Cow::Borrowed("body"), coverage)]
         },
-        approval: admitted.approval.as_ref().and_then(|approval| approval.record),
+        approval: admitted.passes.cited(),
         parent: None,
         body: admitted.raw_digest.map_or(RequestBody::Follows, RequestBody::Whole),
     }
@@ -448,7 +458,7 @@ fn request_info(call: &Call) -> RequestInfo {
 }
 
 /// Every built-in detector of tier V over a text that stands in no body.
-fn mask_text(text: &str) -> String {
+pub(super) fn mask_text(text: &str) -> String {
     let mut findings = detect::find_validated(text);
     findings.sort_by_key(|finding| (finding.range.start, std::cmp::Reverse(finding.range.end)));
     let (mut out, mut at) = (String::with_capacity(text.len()), 0);
@@ -501,8 +511,8 @@ fn channel_coverage(channel: &redact::ChannelCoverage) -> (Cow<'static, str>, Co
 }
 
 /// How the body is read that goes to the upstream: masking may have changed where its tail begins.
-fn form(call: &Call, admitted: &Admitted) -> BodyForm {
-    match admitted.json_bytes {
+pub(super) fn form(call: &Call, json_bytes: Option<usize>) -> BodyForm {
+    match json_bytes {
         Some(json_bytes) => BodyForm::Tensors { json_bytes },
         None => call.form.clone(),
     }
@@ -514,6 +524,6 @@ pub(super) fn request_copy(call: &Call, admitted: &Admitted) -> Option<Vec<u8>> 
     if !call.keeps_payload() || body.is_empty() {
         return None;
     }
-    let copy = redact::redact_request_as(operation, &form(call, admitted), &admitted.plans.recorded_request, body);
+    let copy = redact::redact_request_as(operation, &form(call, admitted.json_bytes), &admitted.plans.recorded_request, body);
     Some(copy.map_or_else(|_| b"[could not be masked, so not recorded]".to_vec(), |copy| copy.body.into_owned()))
 }

@@ -47,8 +47,18 @@ async function refresh() {
       part.hidden = fresh.hidden;
       part.dataset.was = was;
     }
-    const decision = $('#decision form'), settled = next.getElementById('decision');
-    if (decision && settled && !$('form', settled) && !$('textarea', decision).value) $('#decision').replaceChildren(...settled.childNodes);
+  } catch { /* The gateway is away; the next round asks again. */ }
+}
+
+// Somebody else may settle what is looked at; the list tells without its payload, so that no look is written down.
+async function watch(id) {
+  if (document.hidden) return;
+  try {
+    const answer = await fetch(`/api/v1/approvals?status=pending&limit=1000`);
+    if (answer.status !== 200) return;
+    const { approvals, next } = await answer.json();
+    const reason = $('#reason');
+    if (!next && !approvals.some((own) => own.id === id) && !reason?.value) location.reload();
   } catch { /* The gateway is away; the next round asks again. */ }
 }
 
@@ -151,6 +161,8 @@ document.addEventListener('DOMContentLoaded', () => {
   setInterval(tick, 1000);
   const every = $('[data-refresh]');
   if (every) setInterval(refresh, Number(every.dataset.refresh) * 1000);
+  const watched = $('[data-watch]');
+  if (watched) setInterval(() => watch(watched.dataset.watch), 3000);
   const live = $('#live');
   if (live) follow(live);
   all('[data-replay]').forEach(replay);
