@@ -218,13 +218,14 @@ class Browser {
 
 async function peopleSignIn() {
   const browser = new Browser();
-  let page = await browser.go(`${admin}/login`);
+  // A page without a session leads to the issuer, and afterwards back to that page.
+  let page = await browser.go(`${admin}/approvals`);
   for (const form of [{ prompt: 'login', login: 'grace', password: 'x' }, { prompt: 'consent' }]) {
     const [, action] = /action="([^"]+)"/.exec(page.text);
     page = await browser.go(new URL(action, page.url).href, form);
   }
   assert.equal(page.status, 200, page.text);
-  assert.ok(page.text.includes('You are signed in'), page.text);
+  assert.ok(page.text.includes('You are signed in') && page.text.includes('url=/approvals'), page.text);
   const callback = page.url;
   const home = await browser.go(`${admin}/`);
   assert.ok(home.text.includes('grace') && home.text.includes('approver'), home.text);

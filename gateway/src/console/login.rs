@@ -6,8 +6,12 @@ pub(crate) fn leads_on(to: &str) -> Markup {
     html! { h1 { "One moment" } p { a href=(to) { "Go on" } } }
 }
 
+pub(crate) fn signed_in(next: &str) -> Markup {
+    html! { h1 { "You are signed in" } p { a href=(next) { "Go on" } } }
+}
+
 pub(crate) fn signed_out() -> Markup {
-    html! { h1 { "Signed out" } p { a.button href="/login" { "Sign in" } } }
+    html! { h1 { "You are signed out" } p { a.button href="/login" { "Sign in" } } }
 }
 
 /// Whoever one likes; `next` is where to go afterwards.

@@ -71,7 +71,7 @@ async fn welcome(control: &Control, identity: Identity, next: &str) -> Response 
     // A page that leads on, not a redirect: the first request after a redirect from the issuer would not carry a cookie that
     // is only for requests of our own pages.
     let cookies = [control.cookies.set(Kind::Session, &id, life), control.cookies.clear(Kind::Login)];
-    with_cookies(bare("Signed in", Some(next), console::login::leads_on(next)), cookies)
+    with_cookies(bare("Signed in", Some(next), console::login::signed_in(next)), cookies)
 }
 
 /// Where to go after the login: a page of ours, or else the first one.
