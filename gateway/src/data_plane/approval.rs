@@ -120,6 +120,10 @@ impl Hold {
         let question = Question { core, call, judged, caller, parked };
         let mut passes = Passes::default();
         let mut waiting = None;
+        if required.grants.iter().any(|wanted| grants(call, judged).all(|(_, grant)| grant != wanted)) {
+            let message = "The policy asks for access, and no rule says so.";
+            return Err(CallError::new(ErrorKind::Internal, "internal", message));
+        }
         for (rule, grant) in grants(call, judged) {
             match approvals.ask(question.grant(rule, grant)) {
                 Gate::Granted(grant) => passes.grants.push(grant),
