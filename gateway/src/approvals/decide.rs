@@ -86,7 +86,11 @@ impl Approvals {
         self.lapse(id, request, now);
         let (decided, mut made) = request.judge(id, approver, approve, reason)?;
         made.at_ms = now.unix_ms;
-        if approve { request.approve(made, now) } else { request.deny(made) }
+        if approve {
+            request.approve(made, now)
+        } else {
+            request.deny(made)
+        }
         Ok(decided)
     }
 
@@ -179,8 +183,7 @@ impl Request {
         if reason.len() > REASON_BYTES_MAX {
             return Err(DecideError::ReasonTooLong);
         }
-        let (subject, issuer) = (who.subject.clone(), who.issuer.clone());
-        Ok(Made { subject, issuer, groups, reason: reason.to_owned(), at_ms: 0 })
+        Ok(Made { subject: who.subject.clone(), groups, reason: reason.to_owned(), at_ms: 0 })
     }
 
     fn decided(&self, id: &str, status: Status, made: &Made) -> Decided {

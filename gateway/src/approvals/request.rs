@@ -29,7 +29,6 @@ pub(super) struct Request {
 #[derive(Clone, Debug)]
 pub(super) struct Made {
     pub(super) subject: String,
-    pub(super) issuer: String,
     /// Those of the groups that were asked which the person was in.
     pub(super) groups: Vec<String>,
     pub(super) reason: String,
@@ -102,7 +101,8 @@ impl Request {
             within_s: requirement.within.as_secs(),
             valid_s: requirement.valid.as_secs(),
         };
-        let ended_by = |stage: Stage| self.ended.as_ref().filter(|_| self.stage() == stage).map(|made| made.subject.clone());
+        let ended_by =
+            |stage: Stage| self.ended.as_ref().filter(|_| self.stage() == stage).map(|made| made.subject.clone());
         let all = || self.approvals.iter().map(|made| (true, made)).chain(self.ended.iter().map(|made| (false, made)));
         View {
             id: id.to_owned(),

@@ -103,7 +103,6 @@ impl Restored {
 fn happened(request: &mut Request, note: &PastNote, now: Now) -> bool {
     let made = note.opened.as_ref().map(|(actor, reason)| Made {
         subject: actor.subject.clone(),
-        issuer: actor.issuer.clone(),
         groups: names(note, "groups"),
         reason: reason.clone(),
         at_ms: note.unix_ms,
@@ -111,7 +110,6 @@ fn happened(request: &mut Request, note: &PastNote, now: Now) -> bool {
     // Who was erased is not named any more, and what they refused stays refused.
     let unnamed = || Made {
         subject: "[erased]".to_owned(),
-        issuer: String::new(),
         groups: Vec::new(),
         reason: "[erased]".to_owned(),
         at_ms: note.unix_ms,

@@ -6,7 +6,7 @@ use crate::identity::Identity;
 use serde::{Deserialize, Serialize};
 
 /// Most requests of one page.
-pub const PAGE_MAX: usize = 1000;
+const PAGE_MAX: usize = 1000;
 const PAGE_DEFAULT: usize = 100;
 
 /// A request as people see it.
@@ -96,7 +96,7 @@ pub struct Filter {
     pub rule: Option<String>,
     /// Only those after this id.
     pub after: Option<String>,
-    /// At most so many; 100 if left out, never more than [`PAGE_MAX`].
+    /// At most so many; 100 if left out, never more than 1000.
     pub limit: Option<usize>,
 }
 

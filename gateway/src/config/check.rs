@@ -6,8 +6,8 @@ use super::file::{At, EvidenceFile, File};
 use super::listen::{SizeFile, listen};
 use super::upstream::upstream;
 use super::{
-    CertificateTrust, Config, Durability, EvidenceConfig, Issuer, OnFailure, PolicyFacts, Upstream,
-    parse_duration, parse_size,
+    CertificateTrust, Config, Durability, EvidenceConfig, Issuer, OnFailure, PolicyFacts, Upstream, parse_duration,
+    parse_size,
 };
 use jiff::tz::TimeZone;
 use std::collections::HashSet;

@@ -172,7 +172,9 @@ pub(super) async fn decide(
     let _one_at_a_time = control.deciding.lock().await;
     let decided = approvals.examine(id, approver, approve, reason)?;
     let record = control.record_decision(&decided, approver, approve, reason).await;
-    let record = record.map_err(|error| unrecorded(&error, "the decision could not be written to the evidence, so it does not count"))?;
+    let record = record.map_err(|error| {
+        unrecorded(&error, "the decision could not be written to the evidence, so it does not count")
+    })?;
     let decided = approvals.decide(id, approver, approve, reason)?;
     happened(control, Happening::Decided, id);
     Ok(answer(&decided, record))
@@ -256,7 +258,10 @@ pub(super) async fn note_place(control: &Control) {
     let end = shared.evidence.status().durable;
     let Some(from) = shared.approvals.oldest_of_use(end) else { return };
     // If it cannot be written, the next start reads more than it has to.
-    let _ = tokio::task::spawn_blocking(move || Place { key: shared.evidence.verifier_key().to_owned(), from }.store(&shared)).await;
+    let _ = tokio::task::spawn_blocking(move || {
+        Place { key: shared.evidence.verifier_key().to_owned(), from }.store(&shared)
+    })
+    .await;
 }
 
 /// From where in which log the next start has to read. Always too early rather than too late.

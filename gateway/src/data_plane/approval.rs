@@ -120,6 +120,10 @@ impl Hold {
         let question = Question { core, call, judged, caller, parked };
         let mut passes = Passes::default();
         let mut waiting = None;
+        if required.grants.iter().any(|wanted| grants(call, judged).all(|(_, grant)| grant != wanted)) {
+            let message = "The policy asks for access, and no rule says so.";
+            return Err(CallError::new(ErrorKind::Internal, "internal", message));
+        }
         for (rule, grant) in grants(call, judged) {
             match approvals.ask(question.grant(rule, grant)) {
                 Gate::Granted(grant) => passes.grants.push(grant),
@@ -189,7 +193,8 @@ impl Hold {
                 return Err(caller_left().because(format!("while approval {id} was pending")).about(id));
             }
             if core.is_draining() {
-                let message = "The gateway is restarting, and the question stays; send the call again to go on waiting.";
+                let message =
+                    "The gateway is restarting, and the question stays; send the call again to go on waiting.";
                 let error = CallError::new(ErrorKind::Unavailable, "draining", message).field("retry-after", "5");
                 return Err(error.about(id));
             }
@@ -291,7 +296,8 @@ fn frame(out: &mut Vec<u8>, data: &[u8], ending: Ending) {
 /// People have not decided yet: the call may come again, and goes on waiting where it was.
 fn pending(core: &Core, id: &str, retry_after_s: &str) -> CallError {
     let link = core.shared.config.approval_link(id);
-    let message = format!("This call waits for a person's approval ({link}). Send the same call again to go on waiting.");
+    let message =
+        format!("This call waits for a person's approval ({link}). Send the same call again to go on waiting.");
     CallError::new(ErrorKind::ApprovalPending, "approval_pending", message)
         .field("retry-after", retry_after_s)
         .field("x-should-retry", "true")
@@ -352,7 +358,8 @@ impl Question<'_> {
         let program = call.policy.compiled.program();
         let stated = call.declared();
         let said = |stated: Option<&crate::identity::Stated>| stated.map_or(String::new(), |own| own.value.clone());
-        let (purpose, basis) = (said(stated.and_then(|own| own.purpose.as_ref())), said(stated.and_then(|own| own.basis.as_ref())));
+        let (purpose, basis) =
+            (said(stated.and_then(|own| own.purpose.as_ref())), said(stated.and_then(|own| own.basis.as_ref())));
         let mut parts: Vec<&[u8]> = vec![
             b"call",
             caller.issuer.as_bytes(),
@@ -373,7 +380,10 @@ impl Question<'_> {
         parts.push(b"body");
         parts.push(self.parked.raw.unwrap_or_default());
         let preview = self.preview();
-        Ask { requirements: requirements.to_vec(), ..self.ask(Kind::Call, &parts, call.rule_names(&self.judged.decision.fired), preview) }
+        Ask {
+            requirements: requirements.to_vec(),
+            ..self.ask(Kind::Call, &parts, call.rule_names(&self.judged.decision.fired), preview)
+        }
     }
 
     /// Access to what the rule is about, for this person.

@@ -24,7 +24,15 @@ pub(crate) struct CallError {
 
 impl CallError {
     pub(crate) fn new(kind: ErrorKind, code: &'static str, message: impl Into<String>) -> Self {
-        Self { status: kind.status(), kind, code, message: message.into(), fields: Vec::new(), cause: None, approval: None }
+        Self {
+            status: kind.status(),
+            kind,
+            code,
+            message: message.into(),
+            fields: Vec::new(),
+            cause: None,
+            approval: None,
+        }
     }
 
     pub(crate) fn status(mut self, status: u16) -> Self {

@@ -524,6 +524,7 @@ pub(super) fn request_copy(call: &Call, admitted: &Admitted) -> Option<Vec<u8>> 
     if !call.keeps_payload() || body.is_empty() {
         return None;
     }
-    let copy = redact::redact_request_as(operation, &form(call, admitted.json_bytes), &admitted.plans.recorded_request, body);
+    let copy =
+        redact::redact_request_as(operation, &form(call, admitted.json_bytes), &admitted.plans.recorded_request, body);
     Some(copy.map_or_else(|_| b"[could not be masked, so not recorded]".to_vec(), |copy| copy.body.into_owned()))
 }
