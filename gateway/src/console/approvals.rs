@@ -21,29 +21,31 @@ pub(crate) fn list(view: &Value) -> Markup {
         div data-refresh="3" {}
         section.panel #pending data-live aria-labelledby="pending-title" {
             h2 #pending-title { "Waiting" }
-            (table(rows(view, "/pending"), "Nobody waits", "Calls that a rule holds for approval appear here as they come. This page refreshes by itself."))
+            (table("Waiting, as a table", rows(view, "/pending"), "Nobody waits", "Calls that a rule holds for approval appear here as they come. This page refreshes by itself."))
             @if !text(view, "/next").is_empty() { div.pages { a rel="next" href={ "/approvals?after=" (text(view, "/next")) } { "Later ones →" } } }
         }
-        @if !rows(view, "/granted").is_empty() {
-            section.panel #granted data-live aria-labelledby="granted-title" {
-                h2 #granted-title { "In force" span.dim { " approvals that no call has used yet, and access that lasts" } }
-                (table(rows(view, "/granted"), "", ""))
+        div #granted data-live {
+            @if !rows(view, "/granted").is_empty() {
+                section.panel aria-labelledby="granted-title" {
+                    h2 #granted-title { "In force" span.dim { " approvals that no call has used yet, and access that lasts" } }
+                    (table("In force, as a table", rows(view, "/granted"), "", ""))
+                }
             }
         }
         section.panel #settled data-live aria-labelledby="settled-title" {
             h2 #settled-title { "Settled" span.dim { " lately" } }
-            (table(rows(view, "/settled"), "Nothing settled lately", "Older decisions are in the evidence: search exchanges for kind:approval."))
+            (table("Settled, as a table", rows(view, "/settled"), "Nothing settled lately", "Older decisions are in the evidence: search exchanges for kind:approval."))
         }
     }
 }
 
 /// Requests for approval, one a row.
-pub(super) fn table(requests: &[Value], nothing: &str, words: &str) -> Markup {
+pub(super) fn table(label: &str, requests: &[Value], nothing: &str, words: &str) -> Markup {
     if requests.is_empty() {
         return empty(nothing, words);
     }
     html! {
-        div.scroll tabindex="0" role="region" aria-label="Requests for approval" {
+        div.scroll tabindex="0" role="region" aria-label=(label) {
             table {
                 thead { tr { th scope="col" { "Asked" } th scope="col" { "Who" } th scope="col" { "Model" } th scope="col" { "Operation" } th scope="col" { "Asks" } th scope="col" { "Approved" } th scope="col" { "State" } th scope="col" { span.unseen { "Open" } } } }
                 tbody {

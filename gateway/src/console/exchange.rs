@@ -75,7 +75,7 @@ fn said(title: &str, way: &str, story: &Value, record: &Value) -> Markup {
             h2 { (title) @if !payload.is_null() { span.dim { " " (text(payload, "/media_type")) ", " (bytes(number(payload, "/bytes"))) ", as recorded" } } }
             (unreadable(payload))
             @if payload.is_null() { (empty("Nothing recorded", "The call had no body, or the policy records none.")) } @else { (masked::body(&whole)) }
-            (hits(record))
+            (hits("Masked places of the request", record))
         }
     }
 }
@@ -100,11 +100,11 @@ fn answer(story: &Value, end: &Value) -> Markup {
                     progress data-progress max="1" value="1" aria-label="Progress of the replay" {}
                     span.dim data-clock { (duration_us(last)) }
                 }
-                pre.body.said tabindex="0" data-said aria-label="What the model said" { (masked::marked(&words)) }
+                pre.body.said role="region" tabindex="0" data-said aria-label="What the model said" { (masked::marked(&words)) }
                 (data(&pieces))
             }
             details { summary { "As it went over the wire" } (masked::body(&whole(payload))) }
-            (hits(end))
+            (hits("Masked places of the answer", end))
         }
     }
 }
@@ -131,14 +131,14 @@ fn unreadable(payload: &Value) -> Markup {
 }
 
 /// Every masked place of one direction.
-fn hits(record: &Value) -> Markup {
+fn hits(label: &str, record: &Value) -> Markup {
     let in_leaf = list(record, "/leaf/masks");
     let hits = if in_leaf.is_empty() { list(record, "/envelope/masks") } else { in_leaf };
     html! {
         @if !hits.is_empty() {
             details {
                 summary { (number(record, "/leaf/mask_count")) " masked places" }
-                div.scroll tabindex="0" role="region" aria-label="Masked places" {
+                div.scroll tabindex="0" role="region" aria-label=(label) {
                     table {
                         thead { tr { th scope="col" { "What" } th scope="col" { "Where" } th scope="col" { "Bytes" } th scope="col" { "How" } th scope="col" { "Asked by" } } }
                         tbody {

@@ -10,7 +10,7 @@ use std::fmt::Write as _;
 pub(crate) fn page(view: &Value) -> Markup {
     let troubles = troubles(view);
     html! {
-        (heading("Overview", Some(html! { span.dim { "version " (text(view, "/version")) " · up since " (ago(number(view, "/started_unix_ms"))) } })))
+        (heading("Overview", Some(html! { span.dim { "version " (text(view, "/version")) " · started " (ago(number(view, "/started_unix_ms"))) } })))
         div data-refresh="5" {}
         div #troubles data-live {
             @for trouble in &troubles { div.panel.note.bad role="status" { (trouble) } }
@@ -28,7 +28,7 @@ pub(crate) fn page(view: &Value) -> Markup {
         }
         section.panel #pending data-live aria-labelledby="pending-title" {
             h2 #pending-title { "Waiting for people" }
-            (approvals::table(list(view, "/approvals_pending"), "Nobody waits", "Calls that a rule holds for approval appear here."))
+            (approvals::table("Waiting, as a table", list(view, "/approvals_pending"), "Nobody waits", "Calls that a rule holds for approval appear here."))
         }
         div.columns #parts data-live {
             (policy(view))

@@ -81,7 +81,10 @@ pub(super) fn duration_us(us: u64) -> String {
         0..1000 => format!("{us} µs"),
         1000..1_000_000 => format!("{:.1} ms", us as f64 / 1e3),
         1_000_000..60_000_000 => format!("{:.2} s", us as f64 / 1e6),
-        _ => format!("{} min {} s", us / 60_000_000, us / 1_000_000 % 60),
+        60_000_000..3_600_000_000 if us.is_multiple_of(60_000_000) => format!("{} min", us / 60_000_000),
+        60_000_000..3_600_000_000 => format!("{} min {} s", us / 60_000_000, us / 1_000_000 % 60),
+        _ if us.is_multiple_of(3_600_000_000) => format!("{} h", us / 3_600_000_000),
+        _ => format!("{} h {} min", us / 3_600_000_000, us / 60_000_000 % 60),
     }
 }
 
@@ -165,6 +168,10 @@ mod tests {
     fn figures_are_readable() {
         assert_eq!([bytes(12), bytes(2048), bytes(5 << 20)], ["12 B", "2.0 KiB", "5.0 MiB"]);
         assert_eq!([duration_us(999), duration_us(1500), duration_us(61_000_000)], ["999 µs", "1.5 ms", "1 min 1 s"]);
+        assert_eq!(
+            [duration_us(900_000_000), duration_us(3_600_000_000), duration_us(5_400_000_000)],
+            ["15 min", "1 h", "1 h 30 min"]
+        );
         assert_eq!(count(1_234_567), "1\u{202f}234\u{202f}567");
     }
 

@@ -250,8 +250,12 @@ pub(crate) fn described(story: &Value) -> String {
     let mut request = Map::new();
     request.insert("method".to_owned(), text(first, "/envelope/method").into());
     request.insert("path".to_owned(), text(first, "/envelope/path").into());
-    if let Ok(body) = serde_json::from_str::<Value>(&whole) {
-        request.insert("body".to_owned(), body);
+    let model = text(first, "/envelope/model");
+    match serde_json::from_str::<Value>(&whole) {
+        Ok(body) => drop(request.insert("body".to_owned(), body)),
+        // Of a refused call the body is not kept, but what it asked for is.
+        Err(_) if !model.is_empty() => drop(request.insert("body".to_owned(), json!({ "model": model }))),
+        Err(_) => {}
     }
     serde_json::to_string_pretty(&json!({ "identity": identity, "request": request })).unwrap_or_default()
 }

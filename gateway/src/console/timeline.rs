@@ -9,9 +9,22 @@ use serde_json::Value;
 /// A step: when, what, and more about it.
 struct Step {
     at_us: i64,
+    /// Whether that is its own time, not merely where it stands in the order.
+    timed: bool,
     what: &'static str,
     tone: &'static str,
     more: Markup,
+}
+
+impl Step {
+    fn new(at_us: i64, what: &'static str, tone: &'static str, more: Markup) -> Self {
+        Self { at_us, timed: true, what, tone, more }
+    }
+
+    /// Something of which the records have no time of its own.
+    fn untimed(at_us: i64, what: &'static str, tone: &'static str, more: Markup) -> Self {
+        Self { timed: false, ..Self::new(at_us, what, tone, more) }
+    }
 }
 
 /// The steps of a call, a refusal or a note.
@@ -24,7 +37,7 @@ pub(super) fn timeline(story: &Value) -> Markup {
         ol.timeline {
             @for step in &steps {
                 li.(step.tone) {
-                    span.when { "+" (duration_us(u64::try_from(step.at_us - first).unwrap_or(0))) }
+                    span.when { @if step.timed { "+" (duration_us(u64::try_from(step.at_us - first).unwrap_or(0))) } }
                     div { strong { (step.what) } div.more { (step.more) } }
                 }
             }
@@ -40,7 +53,7 @@ fn steps(story: &Value) -> Vec<Step> {
     let duration = i64::try_from(number(end, "/leaf/duration_us")).unwrap_or(0);
     // The outcome knows how long ago the head arrived; without one the first record is the beginning.
     let arrived = ended.filter(|_| duration > 0).map_or(written, |ended| (ended - duration).min(written));
-    let mut steps = vec![Step { at_us: arrived, what: "Arrived", tone: "calm", more: arrival(first) }];
+    let mut steps = vec![Step::new(arrived, "Arrived", "calm", arrival(first))];
     match text(story, "/kind") {
         "call" => before_forwarding(first, arrived, &mut steps),
         "refusal" => refused(first, written, &mut steps),
@@ -51,7 +64,7 @@ fn steps(story: &Value) -> Vec<Step> {
     }
     if text(story, "/kind") == "call" {
         steps.push(Step {
-            at_us: written,
+            timed: true, at_us: written,
             what: "Intent written down",
             tone: "good",
             more: html! { "durable before the model server saw a byte · record " code { "#" (number(first, "/index")) } },
@@ -59,6 +72,7 @@ fn steps(story: &Value) -> Vec<Step> {
         forwarded(first, end, (written, ended), &mut steps);
     } else if text(story, "/kind") != "refusal" {
         steps.push(Step {
+            timed: true,
             at_us: written,
             what: "Written down",
             tone: "good",
@@ -74,22 +88,23 @@ fn arrival(first: &Value) -> Markup {
 }
 
 fn before_forwarding(first: &Value, arrived: i64, steps: &mut Vec<Step>) {
-    let mut add = |what, tone, more| steps.push(Step { at_us: arrived, what, tone, more });
+    let mut add = |what, tone, more| steps.push(Step::untimed(arrived, what, tone, more));
     add("Identified", "good", who(first));
     let decision = text(first, "/leaf/decision");
     add("Judged", "good", html! { (badge(decision)) " by " (fired(first).join(", ")) });
     let masks = number(first, "/leaf/mask_count");
     if masks > 0 {
-        add("Request masked", "mask", html! { (masks) " places" });
+        add("Request masked", "mask", html! { (masks) @if masks == 1 { " place" } @else { " places" } });
     }
 }
 
 fn refused(first: &Value, written: i64, steps: &mut Vec<Step>) {
     if !text(first, "/envelope/subject").is_empty() {
-        steps.push(Step { at_us: written, what: "Identified", tone: "good", more: who(first) });
+        steps.push(Step::untimed(written, "Identified", "good", who(first)));
     }
     let by = fired(first).join(", ");
     steps.push(Step {
+        timed: true,
         at_us: written,
         what: "Refused",
         tone: "bad",
@@ -100,6 +115,7 @@ fn refused(first: &Value, written: i64, steps: &mut Vec<Step>) {
         },
     });
     steps.push(Step {
+        timed: true,
         at_us: written,
         what: "Refusal written down",
         tone: "good",
@@ -124,6 +140,7 @@ fn of_note(note: &Value) -> Option<Step> {
         _ => ("Noted", "calm"),
     };
     Some(Step {
+        timed: true,
         at_us: micros(text(note, "/leaf/time"))?,
         what,
         tone,
@@ -137,15 +154,28 @@ fn of_note(note: &Value) -> Option<Step> {
 
 fn forwarded(first: &Value, end: &Value, (written, ended): (i64, Option<i64>), steps: &mut Vec<Step>) {
     let Some(ended) = ended else {
-        steps.push(Step { at_us: written, what: "Under way", tone: "warn", more: html! { "no outcome so far" } });
+        steps.push(Step {
+            timed: true,
+            at_us: written,
+            what: "Under way",
+            tone: "warn",
+            more: html! { "no outcome so far" },
+        });
         return;
     };
     if text(end, "/kind") == "abort" {
-        steps.push(Step { at_us: ended, what: "Aborted", tone: "bad", more: html! { (text(end, "/leaf/why")) } });
+        steps.push(Step {
+            timed: true,
+            at_us: ended,
+            what: "Aborted",
+            tone: "bad",
+            more: html! { (text(end, "/leaf/why")) },
+        });
         return;
     }
     if let Some(ttfb) = end.pointer("/leaf/ttfb_us").and_then(Value::as_i64) {
         steps.push(Step {
+            timed: true,
             at_us: (written + ttfb).min(ended),
             what: "First byte from the model server",
             tone: "calm",
@@ -155,6 +185,7 @@ fn forwarded(first: &Value, end: &Value, (written, ended): (i64, Option<i64>), s
     let masks = number(end, "/leaf/mask_count");
     if masks > 0 {
         steps.push(Step {
+            timed: true,
             at_us: ended,
             what: "Answer masked",
             tone: "mask",
@@ -162,6 +193,7 @@ fn forwarded(first: &Value, end: &Value, (written, ended): (i64, Option<i64>), s
         });
     }
     steps.push(Step {
+        timed: true,
         at_us: ended,
         what: "Outcome written down",
         tone: if text(end, "/leaf/ended_by") == "complete" { "good" } else { "bad" },

@@ -79,7 +79,12 @@ const OPERATIONS: &[Operation] = &[
         "How the gateway is: traffic, who waits, policy, evidence, upstreams",
     ),
     asks(
-        reads("/api/v1/approvals", "listApprovals", "viewer", "Calls that wait for people, grants, and those settled lately"),
+        reads(
+            "/api/v1/approvals",
+            "listApprovals",
+            "viewer",
+            "Calls that wait for people, grants, and those settled lately",
+        ),
         &[
             ("status", "string"),
             ("kind", "string"),
