@@ -340,7 +340,7 @@ fn setting_the_clock_back_makes_nothing_last_longer() {
     let id = desk.wait(by_leads()).id().to_owned();
     desk.approve(&id, &grace()).unwrap();
     desk.clock.set_unix_ms(began + 86_400_000);
-    assert_eq!(desk.status(&id), Status::Expired);
+    assert!(matches!(desk.approvals.ask(by_leads()), Gate::Waiting(waiter) if waiter.id() != id));
 }
 
 fn access() -> Ask {

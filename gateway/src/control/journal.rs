@@ -37,7 +37,7 @@ impl Journal {
         note: &Note,
         attachments: Vec<(&'static str, String)>,
     ) -> Result<RecordId, EvidenceError> {
-        let receipt = self.with(|producer| producer.note(note));
+        let receipt = self.queue(note).await;
         receipt.commit.await?;
         for (ordinal, chunk) in (0..).zip(chunks(&attachments)) {
             let mut tries = 0;

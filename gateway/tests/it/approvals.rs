@@ -255,7 +255,7 @@ fn only_other_people_of_the_named_group_decide_and_each_counts_once() {
 #[test]
 fn another_payload_header_or_caller_is_another_call() {
     let policy = format!(
-        "{POLICY}\nrule head.read {{ when request.header(\"x-team\") in {{ \"red\", \"blue\" }} require approval from group(\"ml-leads\") by 1 within 15m valid 1h }}"
+        "{POLICY}\nrule head.read {{ when request.header(\"x-team\") is present and request.header(\"x-team\") in {{ \"red\", \"blue\" }} require approval from group(\"ml-leads\") by 1 within 15m valid 1h }}"
     );
     let site = Site::with(AT_ONCE, &policy, MockOptions::default());
     let alice = site.alice();
