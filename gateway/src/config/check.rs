@@ -4,6 +4,7 @@ use super::check_identity;
 use super::error::Findings;
 use super::file::{At, EvidenceFile, File};
 use super::listen::{SizeFile, listen};
+use super::telemetry::telemetry;
 use super::upstream::upstream;
 use super::{
     CertificateTrust, Config, Durability, EvidenceConfig, Issuer, OnFailure, PolicyFacts, Upstream, parse_duration,
@@ -35,6 +36,7 @@ pub(super) fn check(file: File, base: &Path, findings: &mut Findings<'_>) -> Opt
     let upstreams: Vec<_> = file.upstream.into_iter().map(|at| upstream(at, base, findings)).collect();
     let evidence = evidence(file.evidence, base, findings);
     let approvals = super::approvals::approvals(file.approvals, findings);
+    let telemetry = telemetry(file.telemetry, base, findings);
     let zone = match &file.policy.zone {
         None => Some(TimeZone::UTC),
         Some(at) => zone(at, findings),
@@ -53,6 +55,7 @@ pub(super) fn check(file: File, base: &Path, findings: &mut Findings<'_>) -> Opt
         facts: PolicyFacts { zone: zone?, env: file.policy.env.unwrap_or_default() },
         evidence: evidence?,
         approvals,
+        telemetry: telemetry?,
         files: Vec::new(),
     })
 }

@@ -87,7 +87,7 @@ impl Passes {
 
 /// What a call that needs people does next.
 pub(super) enum Step {
-    Go(Passes),
+    Go(Box<Passes>),
     Wait(Waiter),
 }
 
@@ -108,14 +108,19 @@ pub(super) fn binds_body(call: &Call) -> bool {
 }
 
 impl Hold {
+    /// Whether the call waited for people already, so that this is not the first time that it is judged.
+    pub(super) fn has_waited(&self) -> bool {
+        self.parked_at_ms.is_some()
+    }
+
     /// Asks the people that the verdict names, access first, unless they have agreed.
     ///
     /// # Errors
     /// They refused, or cannot be asked.
     pub(super) fn next(&mut self, core: &Core, call: &Call, parked: &Parked<'_>) -> Result<Step, CallError> {
         let claimed = self.pass.take();
-        let (Some(judged), Some(caller)) = (&call.judged, &call.caller) else { return Ok(Step::Go(Passes::default())) };
-        let Verdict::Pending(required) = &judged.decision.verdict else { return Ok(Step::Go(Passes::default())) };
+        let (Some(judged), Some(caller)) = (&call.judged, &call.caller) else { return Ok(Step::Go(Box::default())) };
+        let Verdict::Pending(required) = &judged.decision.verdict else { return Ok(Step::Go(Box::default())) };
         let approvals = &core.shared.approvals;
         let question = Question { core, call, judged, caller, parked };
         let mut passes = Passes::default();
@@ -135,7 +140,7 @@ impl Hold {
             return Ok(Step::Wait(waiter));
         }
         if required.approvals.is_empty() {
-            return Ok(Step::Go(passes));
+            return Ok(Step::Go(Box::new(passes)));
         }
         let ask = question.approval(&required.approvals);
         passes.approval = claimed.filter(|pass| pass.fits(&ask));
@@ -146,7 +151,7 @@ impl Hold {
                 gate => return Err(refusal(gate)),
             }
         }
-        Ok(Step::Go(passes))
+        Ok(Step::Go(Box::new(passes)))
     }
 
     /// Waits until the people have decided; then the call is judged again.

@@ -19,7 +19,7 @@ pub(crate) struct CallError {
     /// For the record only.
     pub(crate) cause: Option<String>,
     /// The request for approval that it is about, for the record.
-    pub(crate) approval: Option<RecordId>,
+    pub(crate) approval: Option<Box<RecordId>>,
 }
 
 impl CallError {
@@ -49,7 +49,7 @@ impl CallError {
 
     /// Names the request for approval that it is about.
     pub(crate) fn about(mut self, approval: &str) -> Self {
-        self.approval = approval.parse().ok();
+        self.approval = approval.parse().ok().map(Box::new);
         self
     }
 
