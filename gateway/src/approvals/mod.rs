@@ -274,6 +274,12 @@ impl Approvals {
         state.requests.get(id).filter(|request| request.ask.tenant == viewer.tenant).map(|request| request.view(id))
     }
 
+    /// One request, whoever asks: for the gateway's own messages.
+    #[must_use]
+    pub fn view(&self, id: &str) -> Option<View> {
+        self.lock().requests.get(id).map(|request| request.view(id))
+    }
+
     /// How many requests wait.
     #[must_use]
     pub fn pending(&self) -> usize {

@@ -4,6 +4,7 @@ use super::check_identity;
 use super::error::Findings;
 use super::file::{At, EvidenceFile, File};
 use super::listen::{SizeFile, listen};
+use super::notify;
 use super::telemetry::telemetry;
 use super::upstream::upstream;
 use super::{
@@ -37,9 +38,20 @@ pub(super) fn check(file: File, base: &Path, findings: &mut Findings<'_>) -> Opt
     let evidence = evidence(file.evidence, base, findings);
     let telemetry = telemetry(file.telemetry, base, findings);
     let mut approvals = ApprovalsConfig::default();
-    if let Some(hold) = file.approvals.and_then(|approvals| approvals.hold) {
-        duration(Some(hold), &mut approvals.hold, findings);
+    if let Some(file) = file.approvals {
+        duration(file.hold, &mut approvals.hold, findings);
+        approvals.notify = notify::targets(file.notify, base, findings);
+        approvals.slack = notify::slack(file.slack, base, findings);
     }
+    if !approvals.notify.is_empty()
+        && admin.as_ref().is_some_and(|admin| admin.url.is_none() && !admin.address.ip().is_loopback())
+    {
+        findings.whole(
+            "messages about approvals carry links, but nothing says where people find the console",
+            "set `url` in [admin] to its address as browsers see it",
+        );
+    }
+    let alerts = notify::alerts(file.alerts, base, findings);
     let zone = match &file.policy.zone {
         None => Some(TimeZone::UTC),
         Some(at) => zone(at, findings),
@@ -58,6 +70,7 @@ pub(super) fn check(file: File, base: &Path, findings: &mut Findings<'_>) -> Opt
         facts: PolicyFacts { zone: zone?, env: file.policy.env.unwrap_or_default() },
         evidence: evidence?,
         approvals,
+        alerts,
         telemetry: telemetry?,
         files: Vec::new(),
     })

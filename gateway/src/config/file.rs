@@ -4,6 +4,7 @@ use super::check;
 use super::error::Findings;
 use super::file_identity::{AdminFile, IdentityFile, IssuerFile};
 use super::listen::ListenFile;
+use super::notify::{AlertsFile, NotifyFile, SlackAppFile};
 pub(super) use super::table::At;
 use super::table::table;
 use super::telemetry::TelemetryFile;
@@ -152,6 +153,8 @@ table! {
         evidence: Option<EvidenceFile> = "table", "every default";
         /// Calls that wait for people.
         approvals: Option<ApprovalsFile> = "table", "every default";
+        /// When people are alerted, and how.
+        alerts: Option<AlertsFile> = "table", "callers are not watched, nobody is told";
         /// What is told of calls besides the evidence.
         telemetry: Option<TelemetryFile> = "table", "nothing";
     }
@@ -190,12 +193,16 @@ table! {
     ApprovalsFile = "[approvals]" {
         /// A waiting call is kept open so long; then it gets a 409 and may be sent again.
         hold: Option<At<String>> = "duration", "200s";
+        /// Who hears when a request is made, decided on, or expires.
+        notify: Option<Vec<At<NotifyFile>>> = "list of tables, see `notify`", "–";
+        /// Buttons in Slack's messages that decide.
+        slack: Option<SlackAppFile> = "table", "messages have a link only";
     }
 }
 
 /// Every table, in the order of the documentation.
 #[cfg(test)]
-pub(super) const TABLES: [super::table::Table; 29] = [
+pub(super) const TABLES: [super::table::Table; 33] = [
     File::TABLE,
     ListenFile::TABLE,
     super::listen::ListenTlsFile::TABLE,
@@ -224,5 +231,9 @@ pub(super) const TABLES: [super::table::Table; 29] = [
     PolicyFile::TABLE,
     EvidenceFile::TABLE,
     ApprovalsFile::TABLE,
+    SlackAppFile::TABLE,
+    super::notify::SlackUserFile::TABLE,
+    AlertsFile::TABLE,
+    NotifyFile::TABLE,
     TelemetryFile::TABLE,
 ];

@@ -11,6 +11,7 @@ mod file;
 mod file_identity;
 mod identity;
 mod listen;
+mod notify;
 mod redacted;
 mod redacted_identity;
 mod secret;
@@ -27,6 +28,8 @@ pub use identity::{
     IntrospectionSettings, Issuer, JwksSource, KindOfCallers, Login, RoleGroups,
 };
 pub use listen::{Limits, Listen, ListenTls};
+pub(crate) use notify::MODEL_PATTERN_BYTES_MAX;
+pub use notify::{AlertsConfig, Channel, NotifyTarget, SlackApp, WatchConfig, WebhookKey};
 pub use redacted::redacted;
 pub use secret::Secret;
 pub use telemetry::{AccessLog, TelemetryConfig};
@@ -62,6 +65,8 @@ pub struct Config {
     pub evidence: EvidenceConfig,
     /// Calls that wait for people.
     pub approvals: ApprovalsConfig,
+    /// When people are alerted, and how.
+    pub alerts: AlertsConfig,
     /// What is told of calls besides the evidence.
     pub telemetry: TelemetryConfig,
     /// Every file that it was read from: a change in one of them is a reason to read all again.
@@ -191,11 +196,15 @@ pub enum Durability {
 pub struct ApprovalsConfig {
     /// How long a call is kept open while it waits; after that it gets a 409 and may be sent again.
     pub hold: Duration,
+    /// Who hears of requests and decisions.
+    pub notify: Vec<NotifyTarget>,
+    /// The Slack app whose buttons decide.
+    pub slack: Option<SlackApp>,
 }
 
 impl Default for ApprovalsConfig {
     fn default() -> Self {
-        Self { hold: Duration::from_secs(200) }
+        Self { hold: Duration::from_secs(200), notify: Vec::new(), slack: None }
     }
 }
 

@@ -66,6 +66,8 @@ pub(super) fn router(control: Arc<Control>) -> Router {
         .nest("/api/v1", api.merge(super::evidence::routes()))
         .merge(super::evidence::log_routes())
         .merge(login::routes())
+        .merge(super::links::routes())
+        .merge(super::slack::routes())
         .fallback(|| async { ApiError::new(StatusCode::NOT_FOUND, "not_found", "there is nothing at this path") })
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .with_state(control)
@@ -144,7 +146,7 @@ async fn approve(
     Path(id): Path<String>,
     body: Option<Json<DecisionBody>>,
 ) -> Result<Json<Value>, ApiError> {
-    decide(&control, &caller.0, &id, true, body).await
+    decide(&control, &caller.0, &id, true, body.and_then(|Json(body)| body.reason)).await
 }
 
 async fn deny(
@@ -153,18 +155,17 @@ async fn deny(
     Path(id): Path<String>,
     body: Option<Json<DecisionBody>>,
 ) -> Result<Json<Value>, ApiError> {
-    decide(&control, &caller.0, &id, false, body).await
+    decide(&control, &caller.0, &id, false, body.and_then(|Json(body)| body.reason)).await
 }
 
 /// Examined, written down, then taken: a decision that the evidence does not hold does not count.
-async fn decide(
+pub(super) async fn decide(
     control: &Control,
     approver: &Identity,
     id: &str,
     approve: bool,
-    body: Option<Json<DecisionBody>>,
+    reason: Option<String>,
 ) -> Result<Json<Value>, ApiError> {
-    let reason = body.and_then(|Json(body)| body.reason);
     let reason = reason.as_deref();
     let approvals = &control.shared.approvals;
     let _one_at_a_time = control.deciding.lock().await;
@@ -178,6 +179,7 @@ async fn decide(
         )
     })?;
     let decided = approvals.decide(id, approver, approve, reason)?;
+    control.tell_of(super::notices::Told::Decided, id);
     tracing::info!(id, approve, by = approver.subject, status = ?decided.status, "an approval was decided on");
     Ok(Json(json!({
         "id": decided.id,

@@ -2,6 +2,7 @@
 
 use super::Control;
 use super::error::ApiError;
+use super::notices::Told;
 use crate::approvals::{Ask, Decided, Event};
 use crate::identity::{CallerKind, Identity};
 use crate::policy_slot::{ActivePolicy, Prepared};
@@ -205,6 +206,10 @@ impl Control {
 /// Writes down what happens to requests for approval, in order.
 pub(super) async fn record_approvals(control: Arc<Control>, mut events: mpsc::Receiver<Event>) {
     while let Some(event) = events.recv().await {
+        let (told, id) = match &event {
+            Event::Asked(_, id) => (Told::Asked, id.clone()),
+            Event::Expired(id) => (Told::Expired, id.clone()),
+        };
         let written = match event {
             Event::Asked(ask, id) => control.record_asked(&id, *ask).await,
             Event::Expired(id) => {
@@ -216,6 +221,7 @@ pub(super) async fn record_approvals(control: Arc<Control>, mut events: mpsc::Re
         if let Err(error) = written {
             tracing::error!(%error, "a request for approval could not be written to the evidence");
         }
+        control.tell_of(told, &id);
     }
 }
 

@@ -4,11 +4,13 @@
 //! * [`keys`], [`introspection`], [`identity_files`]: what callers are checked against. [`credentials`]: what model servers get.
 //! * [`policy`]: watching and reloading policy files. [`reload`]: the same for the configuration.
 //! * [`journal`]: its own notes in the evidence: policy activations, approvals asked for and decided.
+//! * [`notices`], [`alerts`]: telling people. [`links`], [`slack`]: what they answer with.
 //! * [`evidence`]: searching, proving, exporting and erasing evidence.
 //!
 //! It ends when the data plane has drained, so that health and approvals are there to the last call.
 
 mod access;
+mod alerts;
 mod api;
 mod cookies;
 mod credentials;
@@ -19,10 +21,13 @@ mod identity_files;
 mod introspection;
 mod journal;
 mod keys;
+mod links;
 mod login;
+mod notices;
 mod policy;
 mod reload;
 mod sessions;
+mod slack;
 
 pub(crate) use identity_files::{API_KEYS_FILE, IdentityFileError};
 
@@ -36,6 +41,7 @@ use http::Http;
 use identity_files::IdentityFiles;
 use journal::Journal;
 use login::Provider;
+use notices::People;
 use sessions::Sessions;
 use std::net::SocketAddr;
 use std::sync::{Arc, mpsc as std_mpsc};
@@ -69,6 +75,11 @@ pub(crate) enum ControlError {
     /// The policy set that is to be active could not be written down.
     #[error("cannot record the start in the evidence: {0}")]
     Evidence(#[from] EvidenceError),
+    /// The file of used links.
+    #[error(
+        "cannot tell which links in mails were used: {0}; mend or remove the file links-used in the data directory"
+    )]
+    Links(std::io::Error),
     /// The file of API keys or the revocation list.
     #[error("cannot start without knowing who may call: {0}")]
     IdentityFile(#[from] IdentityFileError),
@@ -105,6 +116,8 @@ struct Control {
     cookies: Cookies,
     /// Where people sign in, if that is configured.
     provider: Option<Provider>,
+    /// Those who are told, and what they were told.
+    people: People,
     http: Arc<Http>,
 }
 
@@ -156,7 +169,15 @@ async fn run(
         (Some(login), Some(url)) => Some(Provider::new(login, url, settings, Arc::clone(&http))),
         _ => None,
     };
+    let people = match People::new(&shared) {
+        Ok(people) => people,
+        Err(error) => {
+            let _ = ready.send(Err(ControlError::Links(error)));
+            return;
+        }
+    };
     let control = Arc::new(Control {
+        people,
         sessions: Sessions::default(),
         cookies: Control::make_cookies(&shared),
         provider,
@@ -188,6 +209,8 @@ async fn run(
     tokio::spawn(policy::watch(Arc::clone(&control)));
     tokio::spawn(reload::watch(Arc::clone(&control)));
     tokio::spawn(sweep(Arc::clone(&control)));
+    tokio::spawn(alerts::watch(Arc::clone(&control)));
+    let notices = tokio::spawn(notices::record_given_up(Arc::clone(&control)));
     tokio::spawn(evidence::keep_index(Arc::clone(&shared)));
     let approvals = tokio::spawn(journal::record_approvals(Arc::clone(&control), own.events));
     let telemetry = tokio::spawn(Shipper::new(Arc::clone(&control.shared), Collector(Arc::clone(&control.http))).run());
@@ -196,6 +219,7 @@ async fn run(
     // It ends by itself when the data plane has drained; a collector that is slow then does not keep us.
     let _ = tokio::time::timeout(TELEMETRY_AT_END, telemetry).await;
     control.record_summaries().await;
+    control.end_notices(notices).await;
 }
 
 /// Asks once for everything that callers and model servers need from elsewhere, and has it kept fresh from then on.

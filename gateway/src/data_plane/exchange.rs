@@ -35,6 +35,7 @@ use super::record::{self, OpenCall};
 use super::telling;
 use super::trace::TraceContext;
 use super::upstream::{CheckoutError, Lease, Route};
+use super::watch;
 use crate::approvals::ApprovalRef;
 use crate::identity::{Declared, Identity};
 use crate::policy_slot::ActivePolicy;
@@ -114,7 +115,9 @@ async fn let_in(core: &Rc<Core>, client: &mut Wire, call: &mut Call) -> Result<A
     call.marks.reached(Phase::Identified);
     let body = admit::read_request(core, client, call).await?;
     call.marks.reached(Phase::Read);
-    admit::decide(core, call, body.as_deref())?;
+    let decided = admit::decide(core, call, body.as_deref());
+    watch::judged(core, call);
+    decided?;
     call.marks.reached(Phase::Decided);
     let plans = admit::make_plans(core, call)?;
     let masked = admit::mask_request(call, &plans, body.as_deref())?;
@@ -326,6 +329,7 @@ pub(super) async fn refuse(core: &Core, client: &mut Wire, call: &Call, error: C
         Err(no_evidence) => (no_evidence, String::new()),
     };
     telling::refused(core, call, &error, &request_id);
+    watch::failed(core, &error, request_id.parse().ok());
     answer_error(core, client, call, &error, &request_id).await
 }
 

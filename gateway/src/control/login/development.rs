@@ -22,7 +22,7 @@ pub(super) fn form(headers: &HeaderMap) -> Result<Response, ApiError> {
 
 pub(super) async fn sign_in(State(control): State<Arc<Control>>, headers: HeaderMap, body: String) -> Response {
     match person(&control, &headers, &body) {
-        Ok(identity) => welcome(&control, identity).await,
+        Ok(identity) => welcome(&control, identity, &headers).await,
         Err(error) => error.into_response(),
     }
 }

@@ -11,6 +11,7 @@ use super::Control;
 use super::access;
 use super::cookies::Kind;
 use super::error::ApiError;
+use super::links;
 use super::sessions::{self, equal};
 use crate::identity::Identity;
 use axum::Router;
@@ -65,7 +66,7 @@ async fn sign_out(State(control): Shared, headers: HeaderMap, body: String) -> R
 }
 
 /// Begins a session: written down first, since a person who is not in the evidence may do nothing.
-async fn welcome(control: &Control, identity: Identity) -> Response {
+async fn welcome(control: &Control, identity: Identity, headers: &HeaderMap) -> Response {
     let now_unix_s = control.shared.clock.unix_s();
     let life = control.shared.config.admin.session;
     if !control.record_admin("signed_in", Some(&identity), String::new()).await {
@@ -77,8 +78,9 @@ async fn welcome(control: &Control, identity: Identity) -> Response {
     };
     // A page that leads on, not a redirect: the first request after a redirect from the issuer would not carry a cookie that
     // is only for requests of our own pages.
-    let cookies = [control.cookies.set(Kind::Session, &id, life), control.cookies.clear(Kind::Login)];
-    with_cookies(pages::leads_on("/"), cookies)
+    let cookies = [Kind::Login, Kind::Link].map(|kind| control.cookies.clear(kind));
+    let response = with_cookies(pages::leads_on(&links::after_login(control, headers)), cookies);
+    with_cookies(response, [control.cookies.set(Kind::Session, &id, life)])
 }
 
 fn see_other(to: &'static str) -> Response {

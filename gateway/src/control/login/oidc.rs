@@ -201,7 +201,7 @@ pub(super) async fn callback(
     headers: HeaderMap,
 ) -> Response {
     match finish(&control, &query.unwrap_or_default(), &headers).await {
-        Ok(identity) => welcome(&control, identity).await,
+        Ok(identity) => welcome(&control, identity, &headers).await,
         Err(error) => {
             tracing::warn!(%error, "a login to the console failed");
             control.record_admin("login_failed", None, error.to_string()).await;
