@@ -47,7 +47,7 @@ pub(super) fn body(parcel: &Parcel) -> String {
             "type": "input",
             "block_id": REASON,
             "optional": true,
-            "label": plain("Reason (needed to deny)", HEADER_CHARS_MAX),
+            "label": plain("Reason (kept in the evidence)", HEADER_CHARS_MAX),
             "element": { "type": "plain_text_input", "action_id": REASON, "max_length": 1000 },
         }));
         let button = |name: &str, label: &str, style: &str| json!({ "type": "button", "action_id": name, "value": approval, "style": style, "text": plain(label, 75) });
