@@ -13,6 +13,7 @@
 //! * Time is read in [`clock`] and nowhere else.
 #![deny(unsafe_code)]
 
+pub mod alerts;
 pub mod approvals;
 pub mod cli;
 pub mod clock;
@@ -26,6 +27,7 @@ pub mod identity;
 pub mod lifecycle;
 pub mod live;
 pub mod metrics;
+mod notify;
 pub mod policy_slot;
 pub mod shared;
 pub mod telemetry;

@@ -4,14 +4,18 @@
 
 mod events;
 mod fleet;
+mod notices;
 mod totals;
 
 pub use events::{Event, Events};
 pub(crate) use fleet::fleet_page;
+pub(crate) use notices::severity_name;
+pub use notices::{AlertKind, Delivery, Notices, Suppressed, Way};
 pub use totals::Totals;
 
 use policy_lang::catalogue;
 use std::fmt::Write as _;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
 
 const STATUS_CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
@@ -35,6 +39,8 @@ pub struct Metrics {
     key_refreshes_bad: AtomicU64,
     /// What happens to connections, limits, upstreams and the configuration.
     pub events: Events,
+    /// Messages to people, and alerts.
+    pub notices: Arc<Notices>,
 }
 
 /// Figures that others hold at the moment of rendering.
@@ -182,6 +188,7 @@ impl Metrics {
         );
         page.single("sallyport_draining", "gauge", "1 once draining has begun.", u8::from(gauges.draining));
         self.events.render(&mut page);
+        self.notices.render(&mut page);
         page.text
     }
 }

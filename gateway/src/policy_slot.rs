@@ -97,7 +97,6 @@ pub fn not_enforced(program: &Program) -> Vec<String> {
             Effect::LimitRate(_) => Some("`limit requests` and `limit tokens`"),
             Effect::Retain { .. } => Some("`retain`"),
             Effect::Seal(_) => Some("`seal`"),
-            Effect::Alert { .. } => Some("`alert`"),
             _ => None,
         });
         let missing = missing.or((rule.phase == Phase::Response).then_some("conditions on `response`"));

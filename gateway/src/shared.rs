@@ -1,5 +1,6 @@
 //! What all cores and the control plane see. Read-mostly: each part is an atomic, an `ArcSwap` or a short-held map.
 
+use crate::alerts::Alerts;
 use crate::approvals::Approvals;
 use crate::clock::Clock;
 use crate::config::Config;
@@ -36,6 +37,8 @@ pub struct Shared {
     pub identification: Identification,
     /// Calls that wait for people.
     pub approvals: Approvals,
+    /// What cores have to say that people may be alerted of.
+    pub alerts: Alerts,
     /// Counters.
     pub metrics: Metrics,
     /// What is told of calls besides the evidence.

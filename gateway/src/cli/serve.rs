@@ -2,6 +2,7 @@
 //! evidence is open, the policy is loaded and both are written down; nothing is closed before the last call is.
 
 use super::Failure;
+use crate::alerts::Alerts;
 use crate::approvals::Approvals;
 use crate::clock::{Clock, monotonic_now};
 use crate::config::{self, Config};
@@ -129,6 +130,8 @@ fn start(
         evidence.producer(cores).ok_or_else(|| Failure::bad("the evidence has no queue for the control plane"))?;
     let (clock, key) = (Clock::system(), evidence.mac("approval binding key", &[]));
     let (approvals, events) = Approvals::new(clock.clone(), &key);
+    let metrics = Metrics::default();
+    let alerts = Alerts::new(Arc::clone(&metrics.notices));
     let telemetry = Telemetry::new(&config.telemetry);
     let shared = Arc::new(Shared {
         config,
@@ -140,7 +143,8 @@ fn start(
         verifier,
         identification,
         approvals,
-        metrics: Metrics::default(),
+        alerts,
+        metrics,
         telemetry,
         lifecycle: Lifecycle::default(),
         evidence,

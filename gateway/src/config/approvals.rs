@@ -3,8 +3,10 @@
 use super::check::{duration, size};
 use super::error::Findings;
 use super::listen::SizeFile;
+use super::notify::{self, NotifyFile, NotifyTarget, SlackApp, SlackAppFile};
 use super::table::{At, table};
 use super::{Config, parse_duration};
+use std::path::Path;
 use std::time::Duration;
 
 /// The longest time between two comments on a stream that waits.
@@ -23,11 +25,21 @@ pub struct ApprovalsConfig {
     pub comment_every: Duration,
     /// Bytes that all held calls together may have; above, calls are answered at once.
     pub held_bytes: usize,
+    /// Who hears of requests and decisions.
+    pub notify: Vec<NotifyTarget>,
+    /// The Slack app whose buttons decide.
+    pub slack: Option<SlackApp>,
 }
 
 impl Default for ApprovalsConfig {
     fn default() -> Self {
-        Self { hold: Some(Duration::from_secs(200)), comment_every: Duration::from_secs(15), held_bytes: 256 << 20 }
+        Self {
+            hold: Some(Duration::from_secs(200)),
+            comment_every: Duration::from_secs(15),
+            held_bytes: 256 << 20,
+            notify: Vec::new(),
+            slack: None,
+        }
     }
 }
 
@@ -51,11 +63,15 @@ table! {
         comment_every: Option<At<String>> = "duration", "15s";
         /// Memory that all held calls together may take; above, calls are answered at once.
         held_bytes: Option<At<SizeFile>> = "size", "256MiB";
+        /// Who hears when a request is made, decided on, or expires.
+        notify: Option<Vec<At<NotifyFile>>> = "list of tables, see `notify`", "–";
+        /// Buttons in Slack's messages that decide.
+        slack: Option<SlackAppFile> = "table", "messages have a link only";
     }
 }
 
 /// What the file says, over the defaults.
-pub(super) fn approvals(file: Option<ApprovalsFile>, findings: &mut Findings<'_>) -> ApprovalsConfig {
+pub(super) fn approvals(file: Option<ApprovalsFile>, base: &Path, findings: &mut Findings<'_>) -> ApprovalsConfig {
     let mut approvals = ApprovalsConfig::default();
     let Some(file) = file else { return approvals };
     if let Some(hold) = file.hold {
@@ -74,5 +90,7 @@ pub(super) fn approvals(file: Option<ApprovalsFile>, findings: &mut Findings<'_>
     }
     duration(file.comment_every, &mut approvals.comment_every, findings);
     size(file.held_bytes, HELD_BYTES_MIN..=HELD_BYTES_MAX, &mut approvals.held_bytes, findings);
+    approvals.notify = notify::targets(file.notify, base, findings);
+    approvals.slack = notify::slack(file.slack, base, findings);
     approvals
 }

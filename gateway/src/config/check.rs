@@ -4,6 +4,7 @@ use super::check_identity;
 use super::error::Findings;
 use super::file::{At, EvidenceFile, File};
 use super::listen::{SizeFile, listen};
+use super::notify;
 use super::telemetry::telemetry;
 use super::upstream::upstream;
 use super::{
@@ -35,7 +36,16 @@ pub(super) fn check(file: File, base: &Path, findings: &mut Findings<'_>) -> Opt
     }
     let upstreams: Vec<_> = file.upstream.into_iter().map(|at| upstream(at, base, findings)).collect();
     let evidence = evidence(file.evidence, base, findings);
-    let approvals = super::approvals::approvals(file.approvals, findings);
+    let approvals = super::approvals::approvals(file.approvals, base, findings);
+    if !approvals.notify.is_empty()
+        && admin.as_ref().is_some_and(|admin| admin.url.is_none() && !admin.address.ip().is_loopback())
+    {
+        findings.whole(
+            "messages about approvals carry links, but nothing says where people find the console",
+            "set `url` in [admin] to its address as browsers see it",
+        );
+    }
+    let alerts = notify::alerts(file.alerts, base, findings);
     let telemetry = telemetry(file.telemetry, base, findings);
     let zone = match &file.policy.zone {
         None => Some(TimeZone::UTC),
@@ -55,6 +65,7 @@ pub(super) fn check(file: File, base: &Path, findings: &mut Findings<'_>) -> Opt
         facts: PolicyFacts { zone: zone?, env: file.policy.env.unwrap_or_default() },
         evidence: evidence?,
         approvals,
+        alerts,
         telemetry: telemetry?,
         files: Vec::new(),
     })

@@ -4,6 +4,7 @@ use super::check;
 use super::error::Findings;
 use super::file_identity::{AdminFile, IdentityFile, IssuerFile};
 use super::listen::ListenFile;
+use super::notify::AlertsFile;
 pub(super) use super::table::At;
 use super::table::table;
 use super::telemetry::TelemetryFile;
@@ -152,6 +153,8 @@ table! {
         evidence: Option<EvidenceFile> = "table", "every default";
         /// Calls that wait for people.
         approvals: Option<super::approvals::ApprovalsFile> = "table", "every default";
+        /// When people are alerted, and how.
+        alerts: Option<AlertsFile> = "table", "callers are not watched, nobody is told";
         /// What is told of calls besides the evidence.
         telemetry: Option<TelemetryFile> = "table", "nothing";
     }
@@ -187,7 +190,7 @@ table! {
 
 /// Every table, in the order of the documentation.
 #[cfg(test)]
-pub(super) const TABLES: [super::table::Table; 29] = [
+pub(super) const TABLES: [super::table::Table; 33] = [
     File::TABLE,
     ListenFile::TABLE,
     super::listen::ListenTlsFile::TABLE,
@@ -216,5 +219,9 @@ pub(super) const TABLES: [super::table::Table; 29] = [
     PolicyFile::TABLE,
     EvidenceFile::TABLE,
     super::approvals::ApprovalsFile::TABLE,
+    super::notify::SlackAppFile::TABLE,
+    super::notify::SlackUserFile::TABLE,
+    AlertsFile::TABLE,
+    super::notify::NotifyFile::TABLE,
     TelemetryFile::TABLE,
 ];

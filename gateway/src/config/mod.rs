@@ -12,6 +12,7 @@ mod file;
 mod file_identity;
 mod identity;
 mod listen;
+mod notify;
 mod redacted;
 mod redacted_identity;
 mod secret;
@@ -29,6 +30,8 @@ pub use identity::{
     IntrospectionSettings, Issuer, JwksSource, KindOfCallers, Login, RoleGroups,
 };
 pub use listen::{Limits, Listen, ListenTls};
+pub(crate) use notify::MODEL_PATTERN_BYTES_MAX;
+pub use notify::{AlertsConfig, Channel, NotifyTarget, SlackApp, WatchConfig, WebhookKey};
 pub use redacted::redacted;
 pub use secret::Secret;
 pub use telemetry::{AccessLog, TelemetryConfig};
@@ -64,6 +67,8 @@ pub struct Config {
     pub evidence: EvidenceConfig,
     /// Calls that wait for people.
     pub approvals: ApprovalsConfig,
+    /// When people are alerted, and how.
+    pub alerts: AlertsConfig,
     /// What is told of calls besides the evidence.
     pub telemetry: TelemetryConfig,
     /// Every file that it was read from: a change in one of them is a reason to read all again.

@@ -1,6 +1,6 @@
 //! The configuration as it may be shown: everything but secrets.
 
-use super::{AccessLog, Config, Durability, Limits, ListenTls, OnFailure, Upstream, redacted_identity};
+use super::{AccessLog, Config, Durability, Limits, ListenTls, OnFailure, Upstream, notify, redacted_identity};
 use crate::tls::MinVersion;
 use crate::tls::server::ClientCertificates;
 use serde_json::{Value, json};
@@ -39,7 +39,10 @@ pub fn redacted(config: &Config) -> Value {
             "hold": config.approvals.hold.map(seconds),
             "comment_every": seconds(config.approvals.comment_every),
             "held_bytes": config.approvals.held_bytes,
+            "notify": notify::redacted_targets(&config.approvals.notify),
+            "slack": config.approvals.slack.as_ref().map(notify::redacted_slack),
         },
+        "alerts": notify::redacted_alerts(&config.alerts),
         "telemetry": {
             "access_log": config.telemetry.access_log.as_ref().map(|target| match target {
                 AccessLog::Stdout => "stdout".to_owned(),

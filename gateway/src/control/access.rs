@@ -58,6 +58,11 @@ fn given(identity: &Identity, groups: &RoleGroups, role: Role) -> bool {
     groups.iter().any(|group| group == "*" || identity.in_group(group))
 }
 
+/// Whether someone may decide on approvals, however they ask.
+pub(super) fn may_approve(identity: &Identity, groups: &RoleGroups) -> bool {
+    may(identity, groups, Role::Approver)
+}
+
 /// Someone who may look.
 pub(super) struct Viewer(pub(super) Identity);
 /// Someone who may decide on approvals.

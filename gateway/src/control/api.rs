@@ -60,6 +60,8 @@ pub(super) fn router(control: Arc<Control>) -> Router {
         .merge(pages::routes())
         .merge(super::evidence::log_routes())
         .merge(login::routes())
+        .merge(super::links::routes())
+        .merge(super::slack::routes())
         .fallback(|| async { ApiError::new(StatusCode::NOT_FOUND, "not_found", "there is nothing at this path") })
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .with_state(control)

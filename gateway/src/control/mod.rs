@@ -6,11 +6,13 @@
 //! * [`approvals`]: deciding on requests for approval, and bringing them back at the start.
 //! * [`journal`]: its own notes in the evidence: policy activations, approvals asked for and decided.
 //! * [`pages`]: the console; [`overview`], [`policy_view`], [`upstreams`], [`live`]: what it and the admin API show.
+//! * [`notices`], [`alerts`]: telling people. [`links`], [`slack`]: what they answer with.
 //! * [`evidence`]: searching, proving, exporting and erasing evidence.
 //!
 //! It ends when the data plane has drained, so that health and approvals are there to the last call.
 
 mod access;
+mod alerts;
 mod api;
 mod approvals;
 mod cookies;
@@ -22,8 +24,10 @@ mod identity_files;
 mod introspection;
 mod journal;
 mod keys;
+mod links;
 mod live;
 mod login;
+mod notices;
 mod openapi;
 mod overview;
 mod pages;
@@ -31,6 +35,7 @@ mod policy;
 mod policy_view;
 mod reload;
 mod sessions;
+mod slack;
 mod upstreams;
 
 pub(crate) use identity_files::{API_KEYS_FILE, IdentityFileError};
@@ -45,6 +50,7 @@ use http::Http;
 use identity_files::IdentityFiles;
 use journal::Journal;
 use login::Provider;
+use notices::People;
 use sessions::Sessions;
 use std::net::SocketAddr;
 use std::sync::{Arc, mpsc as std_mpsc};
@@ -78,6 +84,11 @@ pub(crate) enum ControlError {
     /// The policy set that is to be active could not be written down.
     #[error("cannot record the start in the evidence: {0}")]
     Evidence(#[from] EvidenceError),
+    /// The file of used links.
+    #[error(
+        "cannot tell which links in mails were used: {0}; mend or remove the file links-used in the data directory"
+    )]
+    Links(std::io::Error),
     /// The file of API keys or the revocation list.
     #[error("cannot start without knowing who may call: {0}")]
     IdentityFile(#[from] IdentityFileError),
@@ -116,6 +127,8 @@ struct Control {
     cookies: Cookies,
     /// Where people sign in, if that is configured.
     provider: Option<Provider>,
+    /// Those who are told, and what they were told.
+    people: People,
     http: Arc<Http>,
 }
 
@@ -167,7 +180,15 @@ async fn run(
         (Some(login), Some(url)) => Some(Provider::new(login, url, settings, Arc::clone(&http))),
         _ => None,
     };
+    let people = match People::new(&shared) {
+        Ok(people) => people,
+        Err(error) => {
+            let _ = ready.send(Err(ControlError::Links(error)));
+            return;
+        }
+    };
     let control = Arc::new(Control {
+        people,
         sessions: Sessions::default(),
         cookies: Control::make_cookies(&shared),
         provider,
@@ -202,6 +223,8 @@ async fn run(
     tokio::spawn(reload::watch(Arc::clone(&control)));
     tokio::spawn(sweep(Arc::clone(&control)));
     tokio::spawn(overview::keep_history(Arc::clone(&control)));
+    tokio::spawn(alerts::watch(Arc::clone(&control)));
+    let notices = tokio::spawn(notices::record_given_up(Arc::clone(&control)));
     tokio::spawn(evidence::keep_index(Arc::clone(&shared)));
     tokio::spawn(approvals::keep_place(Arc::clone(&control)));
     let recorder = tokio::spawn(journal::record_approvals(Arc::clone(&control), own.events));
@@ -212,6 +235,7 @@ async fn run(
     // It ends by itself when the data plane has drained; a collector that is slow then does not keep us.
     let _ = tokio::time::timeout(TELEMETRY_AT_END, telemetry).await;
     control.record_summaries().await;
+    control.end_notices(notices).await;
 }
 
 /// Asks once for everything that callers and model servers need from elsewhere, and has it kept fresh from then on.

@@ -84,6 +84,7 @@ impl Control {
     fn keep_old(&self, words: Arc<String>) -> Reloaded {
         tracing::error!("the policy files were not taken, the old set stays active\n{words}");
         self.shared.metrics.policy_reloaded(false);
+        self.shared.alerts.push(crate::alerts::Event::NotTaken(crate::alerts::Files::Policy));
         self.shared.policy.reject(String::clone(&words));
         Reloaded::Rejected(words)
     }

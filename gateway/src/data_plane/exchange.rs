@@ -35,6 +35,7 @@ use super::record::{self, OpenCall};
 use super::telling;
 use super::trace::TraceContext;
 use super::upstream::{CheckoutError, Lease, Route};
+use super::watch;
 use crate::identity::{Declared, Identity};
 use crate::policy_slot::ActivePolicy;
 use crate::telemetry::{Marks, Phase};
@@ -119,11 +120,13 @@ async fn let_in(core: &Rc<Core>, client: &mut Wire, call: &mut Call) -> Result<A
     call.marks.reached(Phase::Read);
     let mut hold = Hold::default();
     loop {
-        admit::decide(core, call, body.as_deref())?;
-        if body.is_none() && approval::binds_body(call) {
+        let decided = admit::decide(core, call, body.as_deref());
+        if decided.is_ok() && body.is_none() && approval::binds_body(call) {
             body = Some(admit::read_body(core, client, call).await?);
             continue;
         }
+        watch::judged(core, call);
+        decided?;
         let marks = (!hold.has_waited()).then_some(&call.marks);
         marks.iter().for_each(|marks| marks.reached(Phase::Decided));
         let plans = admit::make_plans(core, call)?;
@@ -348,6 +351,7 @@ pub(super) async fn refuse(core: &Core, client: &mut Wire, call: &Call, error: C
         Err(no_evidence) => (no_evidence, String::new()),
     };
     telling::refused(core, call, &error, &request_id);
+    watch::failed(core, &error, request_id.parse().ok());
     answer_error(core, client, call, &error, &request_id).await
 }
 

@@ -27,6 +27,7 @@ mod sockets;
 mod telling;
 mod trace;
 pub(crate) mod upstream;
+mod watch;
 
 use std::net::SocketAddr;
 use std::rc::Rc;

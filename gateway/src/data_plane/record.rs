@@ -148,6 +148,7 @@ impl OpenCall {
             told.code = error.code;
         }
         self.outcome.error = error.in_words();
+        super::watch::failed(&self.core, error, Some(self.id));
     }
 
     /// Records a whole body, masked already.

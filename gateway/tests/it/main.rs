@@ -15,6 +15,7 @@ mod issuer;
 mod leak;
 mod lifecycle;
 mod mask;
+mod notify;
 mod policy_cli;
 mod policy_docs;
 mod refusals;

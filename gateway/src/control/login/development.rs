@@ -24,7 +24,7 @@ pub(super) fn form(headers: &HeaderMap, next: &str) -> Result<Response, ApiError
 
 pub(super) async fn sign_in(State(control): State<Arc<Control>>, headers: HeaderMap, body: String) -> Response {
     match person(&control, &headers, &body) {
-        Ok(identity) => welcome(&control, identity, &next(&body)).await,
+        Ok(identity) => welcome(&control, identity, &headers, &next(&body)).await,
         Err(error) => error.into_response(),
     }
 }

@@ -9,6 +9,7 @@ pub(super) use oidc::Provider;
 use super::Control;
 use super::cookies::Kind;
 use super::error::ApiError;
+use super::links;
 use super::pages::bare;
 use super::sessions::{self, equal};
 use crate::console;
@@ -58,7 +59,7 @@ async fn sign_out(State(control): Shared, headers: HeaderMap, body: String) -> R
 }
 
 /// Begins a session: written down first, since a person who is not in the evidence may do nothing.
-async fn welcome(control: &Control, identity: Identity, next: &str) -> Response {
+async fn welcome(control: &Control, identity: Identity, headers: &HeaderMap, next: &str) -> Response {
     let now_unix_s = control.shared.clock.unix_s();
     let life = control.shared.config.admin.session;
     if !control.record_admin("signed_in", Some(&identity), String::new()).await {
@@ -70,8 +71,11 @@ async fn welcome(control: &Control, identity: Identity, next: &str) -> Response 
     };
     // A page that leads on, not a redirect: the first request after a redirect from the issuer would not carry a cookie that
     // is only for requests of our own pages.
-    let cookies = [control.cookies.set(Kind::Session, &id, life), control.cookies.clear(Kind::Login)];
-    with_cookies(bare("Signed in", Some(next), console::login::signed_in(next)), cookies)
+    let followed = links::after_login(control, headers);
+    let next = followed.as_deref().unwrap_or(next);
+    let cleared = [Kind::Login, Kind::Link].map(|kind| control.cookies.clear(kind));
+    let response = with_cookies(bare("Signed in", Some(next), console::login::signed_in(next)), cleared);
+    with_cookies(response, [control.cookies.set(Kind::Session, &id, life)])
 }
 
 /// Where to go after the login: a page of ours, or else the first one.

@@ -208,7 +208,7 @@ pub(super) async fn callback(
     headers: HeaderMap,
 ) -> Response {
     match finish(&control, &query.unwrap_or_default(), &headers).await {
-        Ok((identity, next)) => welcome(&control, identity, &next).await,
+        Ok((identity, next)) => welcome(&control, identity, &headers, &next).await,
         Err(error) => {
             tracing::warn!(%error, "a login to the console failed");
             control.record_admin("login_failed", None, error.to_string()).await;
