@@ -5,7 +5,7 @@
 //! * [`cli`]: the command line of the one binary; [`config`]: `sallyport.toml`.
 //! * `data_plane`: the way of a call, one executor per core.
 //! * `control`: one thread with everything that is not on the way of a call: admin API, keys of issuers, policy watcher.
-//! * [`shared`]: what both planes see: [`policy_slot`], [`identity`], [`approvals`], [`metrics`], [`lifecycle`].
+//! * [`shared`]: what both planes see: [`policy_slot`], [`second_opinion`], [`limits`], [`identity`], [`approvals`], [`metrics`], [`lifecycle`].
 //!
 //! # What never happens
 //! * The control plane is never on the path of a call, and no call waits for a lock that a disk or a network holds.
@@ -22,8 +22,10 @@ pub mod data_plane;
 pub mod dev_issuer;
 pub mod identity;
 pub mod lifecycle;
+pub mod limits;
 pub mod live;
 pub mod metrics;
 pub mod policy_slot;
+pub mod second_opinion;
 pub mod shared;
 pub mod tls;

@@ -11,9 +11,11 @@ use crate::dev_issuer::DevIssuer;
 use crate::identity::{Identification, Verifier};
 use crate::lifecycle::take_over::{self, Offer};
 use crate::lifecycle::{Lifecycle, notify};
+use crate::limits::Limits;
 use crate::live::LiveSlot;
 use crate::metrics::Metrics;
 use crate::policy_slot::{self, PolicySlot, Prepared};
+use crate::second_opinion::SecondOpinion;
 use crate::shared::{Load, Shared, Source};
 use audit_shipper::{Evidence, EvidenceError, Options};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
@@ -128,7 +130,10 @@ fn start(
         evidence.producer(cores).ok_or_else(|| Failure::bad("the evidence has no queue for the control plane"))?;
     let (clock, key) = (Clock::system(), evidence.mac("approval binding key", &[]));
     let (approvals, events) = Approvals::new(clock.clone(), &key);
+    let sampling = config.sampling;
     let shared = Arc::new(Shared {
+        second_opinion: SecondOpinion::new(sampling.every, sampling.on_divergence),
+        limits: Arc::new(Limits::new(config.limits.accounts)),
         config,
         live,
         source: how.source,

@@ -10,6 +10,7 @@ mod error;
 mod file;
 mod file_identity;
 mod identity;
+mod limits;
 mod listen;
 mod redacted;
 mod redacted_identity;
@@ -25,6 +26,7 @@ pub use identity::{
     CertificateGroups, CertificateTrust, ClaimRule, ClientCredentials, Credential, CredentialSource, IdentitySettings,
     IntrospectionSettings, Issuer, JwksSource, KindOfCallers, Login, RoleGroups,
 };
+pub use limits::{RateLimits, Sampling};
 pub use listen::{Limits, Listen, ListenTls};
 pub use redacted::redacted;
 pub use secret::Secret;
@@ -56,6 +58,10 @@ pub struct Config {
     pub policy: PathBuf,
     /// What policies may know of the place where the gateway runs.
     pub facts: PolicyFacts,
+    /// How rate limits of policies are counted.
+    pub limits: RateLimits,
+    /// How often native code is checked.
+    pub sampling: Sampling,
     /// The log.
     pub evidence: EvidenceConfig,
     /// Calls that wait for people.
@@ -97,6 +103,8 @@ impl Config {
         keep(&mut self.identity, &old.identity, "identity", &mut differ);
         keep(&mut self.policy, &old.policy, "policy.path", &mut differ);
         keep(&mut self.facts, &old.facts, "policy.zone and policy.env", &mut differ);
+        keep(&mut self.limits, &old.limits, "limits", &mut differ);
+        keep(&mut self.sampling, &old.sampling, "policy.check_one_in and policy.on_divergence", &mut differ);
         keep(&mut self.evidence, &old.evidence, "evidence", &mut differ);
         differ
     }

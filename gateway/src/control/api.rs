@@ -112,6 +112,9 @@ async fn metrics(State(control): Shared, _: Viewer) -> Response {
         evidence_healthy: shared.evidence.status().healthy,
         approvals_pending: shared.approvals.pending(),
         draining: shared.lifecycle.is_draining(),
+        limit_accounts: shared.limits.in_debt(),
+        limit_accounts_forgotten: shared.limits.forgotten(),
+        judged_twice: shared.second_opinion.counts(),
     });
     page.push_str(&crate::metrics::fleet_page(&shared.live.current().fleet));
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], page).into_response()

@@ -3,6 +3,7 @@
 //! * [`api`]: the admin port, for those whom [`access`] lets in; [`login`] and [`sessions`] for browsers.
 //! * [`keys`], [`introspection`], [`identity_files`]: what callers are checked against. [`credentials`]: what model servers get.
 //! * [`policy`]: watching and reloading policy files. [`reload`]: the same for the configuration.
+//! * [`findings`]: what the cores found out about limits and native code, as notes.
 //! * [`journal`]: its own notes in the evidence: policy activations, approvals asked for and decided.
 //! * [`evidence`]: searching, proving, exporting and erasing evidence.
 //!
@@ -14,6 +15,7 @@ mod cookies;
 mod credentials;
 mod error;
 mod evidence;
+mod findings;
 mod http;
 mod identity_files;
 mod introspection;
@@ -96,6 +98,8 @@ struct Control {
     journal: Journal,
     /// Held over a reload, so that one runs at a time.
     reloading: Mutex<()>,
+    /// What the policy set was parsed from last.
+    parsed: policy::Parsed,
     /// Held over a decision on an approval: it is examined, written down, then taken.
     deciding: Mutex<()>,
     sessions: Sessions,
@@ -161,6 +165,7 @@ async fn run(
         shared: Arc::clone(&shared),
         journal: Journal::new(own.producer),
         reloading: Mutex::default(),
+        parsed: policy::Parsed::default(),
         deciding: Mutex::default(),
     });
     let mut files = IdentityFiles::new(&control);
@@ -208,9 +213,11 @@ async fn first_round(control: &Control) {
 
 async fn sweep(control: Arc<Control>) {
     let mut every = tokio::time::interval(SWEEP_EVERY);
+    let mut forgotten = 0;
     loop {
         every.tick().await;
         control.shared.approvals.sweep();
         control.record_summaries().await;
+        control.record_findings(&mut forgotten).await;
     }
 }

@@ -3,7 +3,7 @@
 //! ```text
 //! head → dialect → caller → body (what the policy needs) → decision ── deny ──→ REFUSAL durable → error in the API's shape
 //!                                                             │ allow + obligations
-//!      → mask request → approval → INTENT durable ‖ connect → forward → answer masked as it comes
+//!      → limits → mask request → approval → INTENT durable ‖ connect → forward → answer masked as it comes
 //!      → its end held until OUTCOME is durable → deliver
 //! ```
 
@@ -28,7 +28,8 @@ use super::deliver;
 use super::error::CallError;
 use super::forward::{self, Failed};
 use super::http::{Body, RequestHead, ResponseHead, Wire};
-use super::judge::Judged;
+use super::judge::{Judged, Question};
+use super::limit::{self, Charge};
 use super::models;
 use super::plans::Plans;
 use super::record::{self, OpenCall};
@@ -88,6 +89,8 @@ pub(super) struct Admitted {
     pub(super) request_coverage: Vec<ChannelCoverage>,
     pub(super) approval: Option<ApprovalRef>,
     pub(super) raw_digest: Option<[u8; 32]>,
+    /// What rate limits hold of it; taken when the call is written down.
+    pub(super) charge: Charge,
 }
 
 /// Carries one call from its head to its end.
@@ -109,6 +112,7 @@ async fn let_in(core: &Rc<Core>, client: &mut Wire, call: &mut Call) -> Result<A
     admit::identify(core, call).await?;
     let body = admit::read_request(core, client, call).await?;
     admit::decide(core, call, body.as_deref())?;
+    let charge = limit::charge(core, call, body.as_deref())?;
     let plans = admit::make_plans(core, call)?;
     let masked = admit::mask_request(call, &plans, body.as_deref())?;
     let parked = Parked { raw: body.as_deref(), masked: masked.body.as_deref() };
@@ -123,6 +127,7 @@ async fn let_in(core: &Rc<Core>, client: &mut Wire, call: &mut Call) -> Result<A
         request_coverage: masked.coverage,
         approval,
         raw_digest,
+        charge,
     })
 }
 
@@ -253,6 +258,25 @@ impl Call {
     /// Purpose, lawful basis and data subject of the call, with who said so.
     pub(super) fn declared(&self) -> Option<&Declared> {
         self.declared.as_ref().or_else(|| self.caller.as_ref().map(|caller| &caller.declared))
+    }
+
+    /// What is judged; `None` before caller and upstream are known.
+    pub(super) fn question<'a>(&'a self, core: &'a Core, body: Option<&'a [u8]>) -> Option<Question<'a>> {
+        let (caller, route) = (self.caller.as_ref()?, self.route()?);
+        Some(Question {
+            policy: &self.policy,
+            operation: self.operation,
+            form: &self.form,
+            head: &self.head,
+            peer: self.peer.ip(),
+            caller,
+            upstream: &route.config.name,
+            body,
+            declared: self.declared(),
+            moment: core.moment(),
+            env: &core.shared.config.facts.env,
+            second_opinion: None,
+        })
     }
 
     /// The upstream that takes the call, once it is known.
