@@ -108,14 +108,19 @@ impl Control {
 pub(super) async fn watch(control: Arc<Control>) {
     let (changed, mut changes) = mpsc::channel(CHANGES_MAX);
     let path = control.shared.config.policy.clone();
+    let mut before = None;
     loop {
-        // A new watch for every round: files may have been replaced by other files of the same name, and a watch stays
-        // with the old ones.
+        // A new watch for every round, begun before the old one ends: files may have been replaced by other files of the same
+        // name, and a watch stays with the old ones.
         let watcher = start_watching(&path, changed.clone());
         if let Err(error) = &watcher {
             tracing::warn!(%error, path = %path.display(), "policy files cannot be watched, so they are looked at now and then");
         }
-        // What changed before this watch began is seen by looking once.
+        drop(before.take());
+        if let Ok(change) = changes.try_recv() {
+            until_quiet(change, &mut changes).await;
+        }
+        // What nobody told of is seen by looking once.
         let seen = looked_at(&path).await;
         drop(control.reload_policy(None).await);
         tokio::select! {
@@ -125,8 +130,7 @@ pub(super) async fn watch(control: Arc<Control>) {
             }
             () = until_different(&path, seen) => {}
         }
-        drop(watcher);
-        while changes.try_recv().is_ok() {}
+        before = watcher.ok();
     }
 }
 

@@ -11,7 +11,7 @@ use policy_lang::{
 };
 
 use super::error::CallError;
-use super::http::{Fields, RequestHead};
+use super::http::{Fields, Framing, RequestHead};
 use crate::clock::Moment;
 use crate::identity::{CallerKind, Declared, Identity, StatedBy};
 use crate::policy_slot::ActivePolicy;
@@ -72,7 +72,14 @@ pub(crate) struct Weight {
 pub(crate) fn judge(question: &Question<'_>) -> Result<Judged, CallError> {
     let Some(operation) = question.operation else {
         // An opaque route: what it carries is unknown, so rules that read bodies are errors, and restricting ones deny.
-        return Ok(without_body(decide(question, &Unread, Asked::default(), "", None), ""));
+        let mut judged = without_body(decide(question, &Unread, Asked::default(), "", None), "");
+        judged.weight.text_bytes = match question.head.framing {
+            Framing::Length(bytes) => bytes,
+            Framing::Chunked | Framing::UntilClose => 0,
+        };
+        // Nobody will count its tokens, so it has as many as an answer is taken to have.
+        judged.weight.answers_unsaid = 1;
+        return Ok(judged);
     };
     let path_model = dialect::model_in_path(operation, question.head.path());
     let of_path = path_model.as_deref().unwrap_or_default();
@@ -123,7 +130,8 @@ fn read<'b>(operation: Operation, form: &BodyForm, body: &'b [u8]) -> Result<Req
 /// others owe, the file owes.
 fn judge_line(question: &Question<'_>, line: &BatchLine<'_>, whole: &mut Decision) -> Result<(), CallError> {
     let request = read(line.operation, &BodyForm::Json, line.body)?;
-    let question = Question { operation: Some(line.operation), ..*question };
+    // Of a sampled file the first decision is looked at twice, not each of its lines.
+    let question = Question { operation: Some(line.operation), second_opinion: None, ..*question };
     let decision = decide(&question, &request, Asked::of(&request), request.model(), Some(request.stream()));
     match decision.verdict {
         _ if matches!(whole.verdict, Verdict::Deny(_)) => {}

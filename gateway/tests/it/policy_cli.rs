@@ -263,7 +263,7 @@ fn code_scanning_gets_one_log_for_all_sets() {
 }
 
 #[test]
-fn a_bench_judges_made_given_and_recorded_calls() {
+fn a_bench_judges_calls_that_are_made_or_given() {
     let directory = tempfile::tempdir().unwrap();
     std::fs::write(directory.path().join("chat.policy"), POLICY).unwrap();
     let calls = r#"[{"identity": {"groups": ["ml-apps"]}, "request": {"model": "tiny-1"}, "time": {"hour": 9}},

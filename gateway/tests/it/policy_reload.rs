@@ -185,6 +185,7 @@ fn reloads_under_traffic_fail_no_call_and_mix_no_generations() {
     assert!(late <= early + 64 * 1024, "code pages grew from {early} to {late} bytes over {reloads} reloads");
     assert_eq!(running.stop(), Some(0));
     consistent(&house.path("data"), &got, reloads);
+    recorded_calls_can_be_judged_again(&house.path("data"), &file);
 }
 
 /// Calls until told to stop; each must pass.
@@ -227,6 +228,15 @@ fn consistent(data: &Path, got: &HashMap<String, String>, reloads: u64) {
     assert!(versions.len() as u64 > reloads / 4, "the calls saw {} of {reloads} sets", versions.len());
     let verified = sallyport(&["audit", "verify", "--data", data.to_str().unwrap()]);
     assert!(verified.status.success(), "{}", String::from_utf8_lossy(&verified.stdout));
+}
+
+fn recorded_calls_can_be_judged_again(data: &Path, policy: &Path) {
+    let (data, policy) = (data.to_str().unwrap(), policy.to_str().unwrap());
+    let bench =
+        sallyport(&["policy", "bench", "--data", data, "--calls", "50", "--rounds", "1", "--format", "json", policy]);
+    let report: Value = serde_json::from_slice(&bench.stdout).unwrap();
+    let counts = ["unreadable", "verdicts"].map(|name| report[0][name].to_string());
+    assert_eq!(counts, ["0", r#"{"deny":0,"forward":50,"pending":0}"#], "{report}");
 }
 
 /// Bytes of memory that may be executed and come from no file.
