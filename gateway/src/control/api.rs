@@ -199,7 +199,7 @@ async fn show_policy(State(control): Shared, _: Viewer) -> Json<Value> {
         "sha256": program.digest,
         "generation": active.generation,
         "rules": program.rules.len(),
-        "engine": active.compiled.engine().to_string(),
+        "engine": active.engine(),
         "files": active.sources.files().iter().map(|file| file.name.as_str()).collect::<Vec<_>>(),
         "last_error": control.shared.policy.last_error().as_deref(),
     }))

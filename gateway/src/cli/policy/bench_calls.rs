@@ -197,7 +197,7 @@ impl<'p> Maker<'p> {
         let scopes = self.scopes.clone();
         given.identity.insert("scopes".to_owned(), self.some_of(&scopes));
         for (key, values) in self.claims.clone() {
-            if let Some(value) = self.one_of(&values).filter(|_| number % 3 != 0) {
+            if let Some(value) = self.one_of(&values).filter(|_| !self.one_in(3)) {
                 given.identity.insert(key.to_owned(), value);
             }
         }
@@ -224,11 +224,11 @@ impl<'p> Maker<'p> {
             .filter(|path| path.starts_with('/') && !path.contains('{'))
             .cloned()
             .collect();
-        let usual = self.next() % 2 == 0;
+        let usual = self.one_in(2);
         let path = self.one_of(&endpoints).filter(|_| !usual).unwrap_or_else(|| USUAL_PATH.to_owned());
         request.insert("path".to_owned(), path.into());
         let model = self.words.get(&StrField::Model).cloned().unwrap_or_default();
-        let model = self.one_of(&model).filter(|_| self.state % 4 != 0).unwrap_or_else(|| OUTSIDE.to_owned());
+        let model = self.one_of(&model).filter(|_| !self.one_in(4)).unwrap_or_else(|| OUTSIDE.to_owned());
         request.insert("model".to_owned(), model.into());
         for (field, name) in [(StrField::Host, "host"), (StrField::Upstream, "upstream")] {
             self.maybe_word(field, name, request);
@@ -239,14 +239,14 @@ impl<'p> Maker<'p> {
         }
         let mut headers = Map::new();
         for (name, values) in self.headers.clone() {
-            if let Some(value) = self.one_of(&values).filter(|_| self.state % 2 == 0) {
+            if let Some(value) = self.one_of(&values).filter(|_| self.one_in(2)) {
                 headers.insert(name.to_owned(), value.into());
             }
         }
         request.insert("headers".to_owned(), headers.into());
         let message = self.one_of(&MESSAGES).unwrap_or_default();
         request.insert("messages".to_owned(), json!([{ "role": "user", "content": message }]));
-        request.insert("stream".to_owned(), json!(self.next() % 2 == 0));
+        request.insert("stream".to_owned(), json!(self.one_in(2)));
         if let Some(tokens) = self.number(IntField::TokensRequested) {
             request.insert("max_tokens".to_owned(), json!(tokens.max(0)));
         }
@@ -254,14 +254,14 @@ impl<'p> Maker<'p> {
             request.insert("size".to_owned(), json!(size.max(0)));
         }
         let tools = self.tools.clone();
-        if let Some(tool) = self.one_of(&tools).filter(|_| self.state % 2 == 0) {
+        if let Some(tool) = self.one_of(&tools).filter(|_| self.one_in(2)) {
             request.insert("tools".to_owned(), json!([{ "type": "function", "function": { "name": tool } }]));
         }
     }
 
     fn maybe_word(&mut self, field: StrField, name: &str, members: &mut Map<String, Value>) {
         let words = self.words.get(&field).cloned().unwrap_or_default();
-        if let Some(word) = self.one_of(&words).filter(|_| self.state % 3 != 0) {
+        if let Some(word) = self.one_of(&words).filter(|_| !self.one_in(3)) {
             members.insert(name.to_owned(), word.into());
         }
     }
@@ -272,12 +272,16 @@ impl<'p> Maker<'p> {
     }
 
     fn some_of(&mut self, all: &[&str]) -> Value {
-        all.iter().filter(|_| self.next().is_multiple_of(MEMBER_ONE_IN)).copied().collect::<Vec<_>>().into()
+        all.iter().filter(|_| self.one_in(MEMBER_ONE_IN)).copied().collect::<Vec<_>>().into()
     }
 
     fn one_of<T: Clone>(&mut self, all: &[T]) -> Option<T> {
         let number = self.next();
         all.get((number % all.len().max(1) as u64) as usize).cloned()
+    }
+
+    fn one_in(&mut self, count: u64) -> bool {
+        self.next().is_multiple_of(count)
     }
 
     /// SplitMix64: the same numbers on every machine.
@@ -291,6 +295,6 @@ impl<'p> Maker<'p> {
 
 /// The literals, and one text for each glob.
 fn texts(set: &StrSet) -> impl Iterator<Item = String> {
-    let globs = set.globs.iter().map(|glob| glob.replace('*', "x").replace('?', "x"));
+    let globs = set.globs.iter().map(|glob| glob.replace(['*', '?'], "x"));
     set.literals.iter().cloned().chain(globs)
 }
