@@ -28,4 +28,5 @@ pub mod metrics;
 pub mod policy_slot;
 pub mod second_opinion;
 pub mod shared;
+pub mod telemetry;
 pub mod tls;

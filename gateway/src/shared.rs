@@ -10,6 +10,7 @@ use crate::live::LiveSlot;
 use crate::metrics::Metrics;
 use crate::policy_slot::PolicySlot;
 use crate::second_opinion::SecondOpinion;
+use crate::telemetry::Telemetry;
 use audit_shipper::Evidence;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
@@ -43,6 +44,8 @@ pub struct Shared {
     pub approvals: Approvals,
     /// Counters.
     pub metrics: Metrics,
+    /// What is told of calls besides the evidence.
+    pub telemetry: Telemetry,
     /// Serving or draining.
     pub lifecycle: Lifecycle,
     /// The log.

@@ -17,6 +17,7 @@ use crate::metrics::Metrics;
 use crate::policy_slot::{self, PolicySlot, Prepared};
 use crate::second_opinion::SecondOpinion;
 use crate::shared::{Load, Shared, Source};
+use crate::telemetry::Telemetry;
 use audit_shipper::{Evidence, EvidenceError, Options};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -131,6 +132,7 @@ fn start(
     let (clock, key) = (Clock::system(), evidence.mac("approval binding key", &[]));
     let (approvals, events) = Approvals::new(clock.clone(), &key);
     let sampling = config.sampling;
+    let telemetry = Telemetry::new(&config.telemetry);
     let shared = Arc::new(Shared {
         second_opinion: SecondOpinion::new(sampling.every, sampling.on_divergence),
         limits: Arc::new(Limits::new(config.limits.accounts)),
@@ -144,6 +146,7 @@ fn start(
         identification,
         approvals,
         metrics: Metrics::default(),
+        telemetry,
         lifecycle: Lifecycle::default(),
         evidence,
     });

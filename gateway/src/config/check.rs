@@ -5,6 +5,7 @@ use super::error::Findings;
 use super::file::{At, EvidenceFile, File};
 use super::limits;
 use super::listen::{SizeFile, listen};
+use super::telemetry::telemetry;
 use super::upstream::upstream;
 use super::{
     ApprovalsConfig, CertificateTrust, Config, Durability, EvidenceConfig, Issuer, OnFailure, PolicyFacts, Upstream,
@@ -35,6 +36,7 @@ pub(super) fn check(mut file: File, base: &Path, findings: &mut Findings<'_>) ->
     }
     let upstreams: Vec<_> = file.upstream.into_iter().map(|at| upstream(at, base, findings)).collect();
     let evidence = evidence(file.evidence, base, findings);
+    let telemetry = telemetry(file.telemetry, base, findings);
     let mut approvals = ApprovalsConfig::default();
     if let Some(hold) = file.approvals.and_then(|approvals| approvals.hold) {
         duration(Some(hold), &mut approvals.hold, findings);
@@ -61,6 +63,7 @@ pub(super) fn check(mut file: File, base: &Path, findings: &mut Findings<'_>) ->
         sampling: sampling?,
         evidence: evidence?,
         approvals,
+        telemetry: telemetry?,
         files: Vec::new(),
     })
 }

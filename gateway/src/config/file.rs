@@ -7,6 +7,7 @@ use super::limits::RateLimitsFile;
 use super::listen::ListenFile;
 pub(super) use super::table::At;
 use super::table::table;
+use super::telemetry::TelemetryFile;
 use super::upstream::UpstreamFile;
 use super::{Config, ConfigErrors};
 use std::collections::BTreeMap;
@@ -154,6 +155,8 @@ table! {
         evidence: Option<EvidenceFile> = "table", "every default";
         /// Calls that wait for people.
         approvals: Option<ApprovalsFile> = "table", "every default";
+        /// What is told of calls besides the evidence.
+        telemetry: Option<TelemetryFile> = "table", "nothing";
     }
 }
 
@@ -199,7 +202,7 @@ table! {
 
 /// Every table, in the order of the documentation.
 #[cfg(test)]
-pub(super) const TABLES: [super::table::Table; 29] = [
+pub(super) const TABLES: [super::table::Table; 30] = [
     File::TABLE,
     ListenFile::TABLE,
     super::listen::ListenTlsFile::TABLE,
@@ -229,4 +232,5 @@ pub(super) const TABLES: [super::table::Table; 29] = [
     RateLimitsFile::TABLE,
     EvidenceFile::TABLE,
     ApprovalsFile::TABLE,
+    TelemetryFile::TABLE,
 ];

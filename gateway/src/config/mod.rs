@@ -16,6 +16,7 @@ mod redacted;
 mod redacted_identity;
 mod secret;
 mod table;
+mod telemetry;
 mod units;
 mod upstream;
 
@@ -30,6 +31,7 @@ pub use limits::{RateLimits, Sampling};
 pub use listen::{Limits, Listen, ListenTls};
 pub use redacted::redacted;
 pub use secret::Secret;
+pub use telemetry::{AccessLog, TelemetryConfig};
 pub use units::{parse_duration, parse_size};
 pub use upstream::{Ejection, Endpoint, Health, Match, Retries, Timeouts, Upstream, UpstreamLimits, UpstreamTls};
 
@@ -66,6 +68,8 @@ pub struct Config {
     pub evidence: EvidenceConfig,
     /// Calls that wait for people.
     pub approvals: ApprovalsConfig,
+    /// What is told of calls besides the evidence.
+    pub telemetry: TelemetryConfig,
     /// Every file that it was read from: a change in one of them is a reason to read all again.
     pub files: Vec<PathBuf>,
 }
@@ -106,6 +110,7 @@ impl Config {
         keep(&mut self.limits, &old.limits, "limits", &mut differ);
         keep(&mut self.sampling, &old.sampling, "policy.check_one_in and policy.on_divergence", &mut differ);
         keep(&mut self.evidence, &old.evidence, "evidence", &mut differ);
+        keep(&mut self.telemetry, &old.telemetry, "telemetry", &mut differ);
         differ
     }
 }

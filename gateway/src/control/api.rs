@@ -116,6 +116,7 @@ async fn metrics(State(control): Shared, _: Viewer) -> Response {
         limit_accounts_forgotten: shared.limits.forgotten(),
         judged_twice: shared.second_opinion.counts(),
     });
+    page.push_str(&shared.telemetry.page());
     page.push_str(&crate::metrics::fleet_page(&shared.live.current().fleet));
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], page).into_response()
 }
