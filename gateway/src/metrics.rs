@@ -56,6 +56,12 @@ pub struct Gauges {
     pub grants_in_force: usize,
     /// Whether draining has begun.
     pub draining: bool,
+    /// Accounts of rate limits that are in debt.
+    pub limit_accounts: usize,
+    /// Those that were forgotten before they were full again.
+    pub limit_accounts_forgotten: u64,
+    /// Calls that native code and interpreter judged alike, and those that they did not.
+    pub judged_twice: (u64, u64),
 }
 
 /// A counter for each detector, by its place in the catalogue, and a last one for what is not in it.
@@ -186,6 +192,25 @@ impl Metrics {
             "People who have access for a time because someone agreed.",
             gauges.grants_in_force,
         );
+        page.single(
+            "sallyport_limit_accounts",
+            "gauge",
+            "Accounts of rate limits that are not full.",
+            gauges.limit_accounts,
+        );
+        page.single(
+            "sallyport_limit_accounts_forgotten_total",
+            "counter",
+            "Accounts of rate limits that had to make room before they were full again.",
+            gauges.limit_accounts_forgotten,
+        );
+        page.family(
+            "sallyport_policy_judged_twice_total",
+            "counter",
+            "Calls that native code and interpreter judged, by whether they agreed.",
+        );
+        page.sample("{result=\"same\"}", gauges.judged_twice.0);
+        page.sample("{result=\"different\"}", gauges.judged_twice.1);
         page.single("sallyport_draining", "gauge", "1 once draining has begun.", u8::from(gauges.draining));
         self.events.render(&mut page);
         self.notices.render(&mut page);

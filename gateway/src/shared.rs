@@ -6,9 +6,11 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::identity::{Identification, Verifier};
 use crate::lifecycle::Lifecycle;
+use crate::limits::Limits;
 use crate::live::LiveSlot;
 use crate::metrics::Metrics;
 use crate::policy_slot::PolicySlot;
+use crate::second_opinion::SecondOpinion;
 use crate::telemetry::Telemetry;
 use audit_shipper::Evidence;
 use std::sync::Arc;
@@ -31,6 +33,10 @@ pub struct Shared {
     pub clock: Clock,
     /// The active policy set.
     pub policy: PolicySlot,
+    /// Checks native code now and then.
+    pub second_opinion: SecondOpinion,
+    /// What rate limits let through.
+    pub limits: Arc<Limits>,
     /// Who a token stands for.
     pub verifier: Arc<Verifier>,
     /// How callers that no core remembers are identified.

@@ -8,6 +8,7 @@
 //!
 //! What this crate never does: sockets, clocks, files.
 
+pub mod bench;
 pub mod detect;
 pub mod dialect;
 pub mod json;
@@ -16,6 +17,6 @@ mod policy_host;
 pub mod redact;
 mod text_engine;
 
-pub use native::{CompileOptions, CompiledPolicy, Engine, compile, compile_with};
+pub use native::{CompileOptions, CompiledPolicy, Engine, IdentityFacts, compile, compile_with};
 pub use policy_host::PolicyHost;
 pub use text_engine::{BuiltInDetectors, DetectorScan, NoDetectors, PolicyTextEngine, TextEngineError};

@@ -165,33 +165,34 @@ pub fn conclude_response(program: &Program, trace: &Trace, facts: &Facts<'_>) ->
     draw(program, trace, facts, Phase::Response)
 }
 
+/// Draws the conclusion of the request phase from the rules that held or could not be judged alone: what [`conclude`] says of a
+/// trace in which all other rules are false. `hits` come in ascending order of their ids, each once, none of them false or of
+/// another phase. `risk` is `request.risk`, whatever the facts say of it.
+pub fn conclude_hits(
+    program: &Program,
+    hits: impl IntoIterator<Item = (RuleId, Truth)>,
+    facts: &Facts<'_>,
+    risk: Option<i64>,
+) -> Decision {
+    let mut drawing = Drawing::default();
+    for (id, truth) in hits {
+        if let Some(rule) = program.rules.get(id.0 as usize) {
+            drawing.hit(id, rule, truth);
+        }
+    }
+    drawing.finish_request(facts, risk)
+}
+
 fn draw(program: &Program, trace: &Trace, facts: &Facts<'_>, phase: Phase) -> Decision {
     let mut drawing = Drawing::default();
     for (index, rule) in program.rules.iter().enumerate().filter(|(_, rule)| rule.phase == phase) {
         let id = RuleId(u32::try_from(index).unwrap_or(u32::MAX));
-        match trace.truths.get(index).copied().unwrap_or(Truth::Error) {
-            Truth::False => {}
-            Truth::Error => {
-                drawing.errors.push(id);
-                if rule.restricts() && !rule.shadow {
-                    drawing.against(ReasonKind::Unjudged, Some(id), UNJUDGED, 403);
-                }
-            }
-            Truth::True if rule.shadow => drawing.shadow_fired.push(id),
-            Truth::True => {
-                drawing.fired.push(id);
-                drawing.fire(id, rule);
-            }
-        }
+        drawing.hit(id, rule, trace.truths.get(index).copied().unwrap_or(Truth::Error));
     }
-    if phase == Phase::Request {
-        if !drawing.allowed {
-            drawing.against(ReasonKind::NotAllowed, None, NOT_ALLOWED, 403);
-        }
-        drawing.judge_purposes(facts);
-        drawing.judge_numbers(facts);
+    match phase {
+        Phase::Request => drawing.finish_request(facts, facts.int(IntField::Risk)),
+        Phase::Response => drawing.finish(),
     }
-    drawing.finish()
 }
 
 /// Collects what the rules that held bring.
@@ -213,6 +214,32 @@ struct Drawing<'p> {
 }
 
 impl<'p> Drawing<'p> {
+    fn hit(&mut self, id: RuleId, rule: &'p Rule, truth: Truth) {
+        match truth {
+            Truth::False => {}
+            Truth::Error => {
+                self.errors.push(id);
+                if rule.restricts() && !rule.shadow {
+                    self.against(ReasonKind::Unjudged, Some(id), UNJUDGED, 403);
+                }
+            }
+            Truth::True if rule.shadow => self.shadow_fired.push(id),
+            Truth::True => {
+                self.fired.push(id);
+                self.fire(id, rule);
+            }
+        }
+    }
+
+    fn finish_request(mut self, facts: &Facts<'_>, risk: Option<i64>) -> Decision {
+        if !self.allowed {
+            self.against(ReasonKind::NotAllowed, None, NOT_ALLOWED, 403);
+        }
+        self.judge_purposes(facts);
+        self.judge_numbers(facts, risk);
+        self.finish()
+    }
+
     fn fire(&mut self, id: RuleId, rule: &'p Rule) {
         for (position, effect) in rule.effects.iter().enumerate() {
             let handle = (id, u32::try_from(position).unwrap_or(u32::MAX));
@@ -280,10 +307,11 @@ impl<'p> Drawing<'p> {
         }
     }
 
-    fn judge_numbers(&mut self, facts: &Facts<'_>) {
+    fn judge_numbers(&mut self, facts: &Facts<'_>, risk: Option<i64>) {
         for (rule, field, max) in std::mem::take(&mut self.numbers) {
             let (_, name) = IntField::ALL.get(field as usize).copied().unwrap_or((field, "a number"));
-            match facts.int(field) {
+            let number = if field == IntField::Risk { risk } else { facts.int(field) };
+            match number {
                 Some(found) if found <= max => {}
                 Some(_) => {
                     let status = if field == IntField::RequestSize { 413 } else { 400 };

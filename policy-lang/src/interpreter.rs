@@ -68,33 +68,8 @@ impl<'a> Judge<'a> {
         Self { program, facts, known: vec![Cell::new(None); program.atoms.len()] }
     }
 
-    /// Strong Kleene logic over false < error < true: stopping early cannot change a minimum or a maximum.
     fn condition(&self, condition: &Condition) -> Truth {
-        match condition {
-            Condition::Const(value) => truth(*value),
-            Condition::Atom(id) => self.atom(*id),
-            Condition::Not(inner) => not(self.condition(inner)),
-            Condition::All(parts) => {
-                let mut all = Truth::True;
-                for part in parts {
-                    all = all.min(self.condition(part));
-                    if all == Truth::False {
-                        break;
-                    }
-                }
-                all
-            }
-            Condition::Any(parts) => {
-                let mut any = Truth::False;
-                for part in parts {
-                    any = any.max(self.condition(part));
-                    if any == Truth::True {
-                        break;
-                    }
-                }
-                any
-            }
-        }
+        eval_condition(condition, &mut |id| self.atom(id))
     }
 
     fn atom(&self, id: AtomId) -> Truth {
@@ -105,6 +80,36 @@ impl<'a> Judge<'a> {
         let value = known.get().unwrap_or_else(|| eval_atom(atom, self.facts));
         known.set(Some(value));
         value
+    }
+}
+
+/// The meaning of a condition, given that of its atoms: strong Kleene logic over false < error < true. It stops early where that
+/// cannot change a minimum or a maximum, so `atom` is asked only for what a part still depends on.
+pub fn eval_condition(condition: &Condition, atom: &mut dyn FnMut(AtomId) -> Truth) -> Truth {
+    match condition {
+        Condition::Const(value) => truth(*value),
+        Condition::Atom(id) => atom(*id),
+        Condition::Not(inner) => not(eval_condition(inner, atom)),
+        Condition::All(parts) => {
+            let mut all = Truth::True;
+            for part in parts {
+                all = all.min(eval_condition(part, atom));
+                if all == Truth::False {
+                    break;
+                }
+            }
+            all
+        }
+        Condition::Any(parts) => {
+            let mut any = Truth::False;
+            for part in parts {
+                any = any.max(eval_condition(part, atom));
+                if any == Truth::True {
+                    break;
+                }
+            }
+            any
+        }
     }
 }
 

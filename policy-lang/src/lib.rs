@@ -60,7 +60,7 @@ pub use codes::Code;
 pub use date::Date;
 pub use decision::{
     Decision, Denial, Obligations, Purpose, Reason, ReasonKind, Requirements, Trace, Truth, Verdict, conclude,
-    conclude_response,
+    conclude_hits, conclude_response,
 };
 pub use diagnostic::{Diagnostic, Diagnostics, Label, Patch, Severity as DiagnosticSeverity};
 pub use facts::{
@@ -69,7 +69,7 @@ pub use facts::{
 };
 pub use format::{format, format_source};
 pub use glob::glob_match;
-pub use interpreter::{eval_atom, interpret, interpret_response, trace, with_risk};
+pub use interpreter::{eval_atom, eval_condition, interpret, interpret_response, trace, with_risk};
 pub use load::{Loaded, load_path, load_path_cached, load_sources, load_sources_cached};
 pub use parse::Cache;
 pub use print::print;

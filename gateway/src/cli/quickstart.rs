@@ -4,7 +4,7 @@ use super::serve::{self, Addresses};
 use super::{DEFAULT_DATA, Failure};
 use crate::config::{
     Admin, AlertsConfig, ApprovalsConfig, Config, Endpoint, EvidenceConfig, IdentitySettings, Limits, Listen,
-    PolicyFacts, RoleGroups, TelemetryConfig, Upstream,
+    PolicyFacts, RateLimits, RoleGroups, Sampling, TelemetryConfig, Upstream,
 };
 use crate::dev_issuer::DevIssuer;
 use load_tests::mock_model::{self, MockHandle, MockOptions};
@@ -90,6 +90,8 @@ fn config(args: &Args, mock: Option<&MockHandle>) -> Result<Config, Failure> {
         upstreams: vec![Upstream::single(name, endpoint).map_err(Failure::bad)?],
         policy: args.policy.clone().unwrap_or_else(|| args.data.join("policies")),
         facts: PolicyFacts::default(),
+        limits: RateLimits::default(),
+        sampling: Sampling::default(),
         evidence: EvidenceConfig::default(),
         approvals: ApprovalsConfig::default(),
         alerts: AlertsConfig::default(),

@@ -12,9 +12,11 @@ use crate::dev_issuer::DevIssuer;
 use crate::identity::{Identification, Verifier};
 use crate::lifecycle::take_over::{self, Offer};
 use crate::lifecycle::{Lifecycle, notify};
+use crate::limits::Limits;
 use crate::live::LiveSlot;
 use crate::metrics::Metrics;
 use crate::policy_slot::{self, PolicySlot, Prepared};
+use crate::second_opinion::SecondOpinion;
 use crate::shared::{Load, Shared, Source};
 use crate::telemetry::Telemetry;
 use audit_shipper::{Evidence, EvidenceError, Options};
@@ -132,8 +134,11 @@ fn start(
     let (approvals, events) = Approvals::new(clock.clone(), &key);
     let metrics = Metrics::default();
     let alerts = Alerts::new(Arc::clone(&metrics.notices));
+    let sampling = config.sampling;
     let telemetry = Telemetry::new(&config.telemetry);
     let shared = Arc::new(Shared {
+        second_opinion: SecondOpinion::new(sampling.every, sampling.on_divergence),
+        limits: Arc::new(Limits::new(config.limits.accounts)),
         config,
         live,
         source: how.source,

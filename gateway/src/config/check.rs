@@ -3,6 +3,7 @@
 use super::check_identity;
 use super::error::Findings;
 use super::file::{At, EvidenceFile, File};
+use super::limits;
 use super::listen::{SizeFile, listen};
 use super::notify;
 use super::telemetry::telemetry;
@@ -22,7 +23,7 @@ use std::time::Duration;
 pub(super) const DEFAULT_ORIGIN: &str = "sallyport.local";
 
 /// Checks everything. `None` only if something was found.
-pub(super) fn check(file: File, base: &Path, findings: &mut Findings<'_>) -> Option<Config> {
+pub(super) fn check(mut file: File, base: &Path, findings: &mut Findings<'_>) -> Option<Config> {
     let listen = listen(file.listen, base, findings);
     let admin = check_identity::admin(file.admin, base, findings);
     let issuers: Vec<_> =
@@ -47,6 +48,8 @@ pub(super) fn check(file: File, base: &Path, findings: &mut Findings<'_>) -> Opt
     }
     let alerts = notify::alerts(file.alerts, base, findings);
     let telemetry = telemetry(file.telemetry, base, findings);
+    let limits = limits::limits(file.limits, findings);
+    let sampling = limits::sampling(&mut file.policy, findings);
     let zone = match &file.policy.zone {
         None => Some(TimeZone::UTC),
         Some(at) => zone(at, findings),
@@ -63,6 +66,8 @@ pub(super) fn check(file: File, base: &Path, findings: &mut Findings<'_>) -> Opt
         upstreams,
         policy: base.join(file.policy.path),
         facts: PolicyFacts { zone: zone?, env: file.policy.env.unwrap_or_default() },
+        limits,
+        sampling: sampling?,
         evidence: evidence?,
         approvals,
         alerts,

@@ -3,6 +3,7 @@
 use super::check;
 use super::error::Findings;
 use super::file_identity::{AdminFile, IdentityFile, IssuerFile};
+use super::limits::RateLimitsFile;
 use super::listen::ListenFile;
 use super::notify::AlertsFile;
 pub(super) use super::table::At;
@@ -149,6 +150,8 @@ table! {
         upstream: Vec<At<UpstreamFile>> = "list of tables", "required";
         /// What is allowed.
         policy: PolicyFile = "table", "required";
+        /// How rate limits of policies are counted.
+        limits: Option<RateLimitsFile> = "table", "every default";
         /// The log.
         evidence: Option<EvidenceFile> = "table", "every default";
         /// Calls that wait for people.
@@ -169,6 +172,10 @@ table! {
         zone: Option<At<String>> = "zone", "UTC";
         /// What policies see as `env.NAME`. Read at start-up only.
         env: Option<BTreeMap<String, String>> = "table of texts", "–";
+        /// One call in so many on each core is judged by the interpreter, too, to check native code; 0 is none. Read at start-up only.
+        check_one_in: Option<At<i64>> = "number", "1024";
+        /// What happens when the two differ, besides an alert: `interpret` lets the interpreter judge every further call of that policy set, `warn` goes on. Read at start-up only.
+        on_divergence: Option<At<String>> = "word", "interpret";
     }
 }
 
@@ -190,7 +197,7 @@ table! {
 
 /// Every table, in the order of the documentation.
 #[cfg(test)]
-pub(super) const TABLES: [super::table::Table; 33] = [
+pub(super) const TABLES: [super::table::Table; 34] = [
     File::TABLE,
     ListenFile::TABLE,
     super::listen::ListenTlsFile::TABLE,
@@ -217,6 +224,7 @@ pub(super) const TABLES: [super::table::Table; 33] = [
     super::upstream::EjectionFile::TABLE,
     super::upstream::RetriesFile::TABLE,
     PolicyFile::TABLE,
+    RateLimitsFile::TABLE,
     EvidenceFile::TABLE,
     super::approvals::ApprovalsFile::TABLE,
     super::notify::SlackAppFile::TABLE,

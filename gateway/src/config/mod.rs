@@ -11,6 +11,7 @@ mod error;
 mod file;
 mod file_identity;
 mod identity;
+mod limits;
 mod listen;
 mod notify;
 mod redacted;
@@ -29,6 +30,7 @@ pub use identity::{
     CertificateGroups, CertificateTrust, ClaimRule, ClientCredentials, Credential, CredentialSource, IdentitySettings,
     IntrospectionSettings, Issuer, JwksSource, KindOfCallers, Login, RoleGroups,
 };
+pub use limits::{RateLimits, Sampling};
 pub use listen::{Limits, Listen, ListenTls};
 pub(crate) use notify::MODEL_PATTERN_BYTES_MAX;
 pub use notify::{AlertsConfig, Channel, NotifyTarget, SlackApp, WatchConfig, WebhookKey};
@@ -63,6 +65,10 @@ pub struct Config {
     pub policy: PathBuf,
     /// What policies may know of the place where the gateway runs.
     pub facts: PolicyFacts,
+    /// How rate limits of policies are counted.
+    pub limits: RateLimits,
+    /// How often native code is checked.
+    pub sampling: Sampling,
     /// The log.
     pub evidence: EvidenceConfig,
     /// Calls that wait for people.
@@ -108,6 +114,8 @@ impl Config {
         keep(&mut self.identity, &old.identity, "identity", &mut differ);
         keep(&mut self.policy, &old.policy, "policy.path", &mut differ);
         keep(&mut self.facts, &old.facts, "policy.zone and policy.env", &mut differ);
+        keep(&mut self.limits, &old.limits, "limits", &mut differ);
+        keep(&mut self.sampling, &old.sampling, "policy.check_one_in and policy.on_divergence", &mut differ);
         keep(&mut self.evidence, &old.evidence, "evidence", &mut differ);
         keep(&mut self.telemetry, &old.telemetry, "telemetry", &mut differ);
         differ

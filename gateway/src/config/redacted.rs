@@ -1,6 +1,7 @@
 //! The configuration as it may be shown: everything but secrets.
 
 use super::{AccessLog, Config, Durability, Limits, ListenTls, OnFailure, Upstream, notify, redacted_identity};
+use crate::second_opinion::OnDivergence;
 use crate::tls::MinVersion;
 use crate::tls::server::ClientCertificates;
 use serde_json::{Value, json};
@@ -22,7 +23,12 @@ pub fn redacted(config: &Config) -> Value {
         "issuer": issuers,
         "identity": redacted_identity::identity(&config.identity),
         "upstream": upstreams,
-        "policy": { "path": config.policy, "zone": config.facts.zone.iana_name(), "env": config.facts.env },
+        "policy": { "path": config.policy, "zone": config.facts.zone.iana_name(), "env": config.facts.env,
+            "check_one_in": config.sampling.every, "on_divergence": match config.sampling.on_divergence {
+                OnDivergence::Interpret => "interpret",
+                OnDivergence::Warn => "warn",
+            } },
+        "limits": { "accounts": config.limits.accounts, "answer_tokens": config.limits.answer_tokens },
         "evidence": {
             "origin": config.evidence.origin,
             "durability": match config.evidence.durability {

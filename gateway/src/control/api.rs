@@ -118,6 +118,9 @@ async fn metrics(State(control): Shared, _: Viewer) -> Response {
         approvals_pending: shared.approvals.pending(),
         grants_in_force: shared.approvals.granted(),
         draining: shared.lifecycle.is_draining(),
+        limit_accounts: shared.limits.in_debt(),
+        limit_accounts_forgotten: shared.limits.forgotten(),
+        judged_twice: shared.second_opinion.counts(),
     });
     page.push_str(&shared.telemetry.page());
     page.push_str(&crate::metrics::fleet_page(&shared.live.current().fleet));

@@ -4,6 +4,7 @@
 //! * [`keys`], [`introspection`], [`identity_files`]: what callers are checked against. [`credentials`]: what model servers get.
 //! * [`policy`]: watching and reloading policy files. [`reload`]: the same for the configuration.
 //! * [`approvals`]: deciding on requests for approval, and bringing them back at the start.
+//! * [`findings`]: what the cores found out about limits and native code, as notes.
 //! * [`journal`]: its own notes in the evidence: policy activations, approvals asked for and decided.
 //! * [`pages`]: the console; [`overview`], [`policy_view`], [`upstreams`], [`live`]: what it and the admin API show.
 //! * [`notices`], [`alerts`]: telling people. [`links`], [`slack`]: what they answer with.
@@ -19,6 +20,7 @@ mod cookies;
 mod credentials;
 mod error;
 mod evidence;
+mod findings;
 mod http;
 mod identity_files;
 mod introspection;
@@ -119,6 +121,8 @@ struct Control {
     journal: Journal,
     /// Held over a reload, so that one runs at a time.
     reloading: Mutex<()>,
+    /// What the policy set was parsed from last.
+    parsed: policy::Parsed,
     /// Held over a decision on an approval: it is examined, written down, then taken.
     deciding: Mutex<()>,
     /// Figures of the last quarter of an hour, for the console.
@@ -196,6 +200,7 @@ async fn run(
         shared: Arc::clone(&shared),
         journal: Journal::new(own.producer),
         reloading: Mutex::default(),
+        parsed: policy::Parsed::default(),
         deciding: Mutex::default(),
         history: overview::History::default(),
     });
@@ -263,9 +268,11 @@ impl Post for Collector {
 
 async fn sweep(control: Arc<Control>) {
     let mut every = tokio::time::interval(SWEEP_EVERY);
+    let mut forgotten = 0;
     loop {
         every.tick().await;
         control.shared.approvals.sweep();
         control.record_summaries().await;
+        control.record_findings(&mut forgotten).await;
     }
 }

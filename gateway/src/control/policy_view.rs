@@ -49,7 +49,7 @@ pub(super) fn active(control: &Control) -> Value {
         "sha256": program.digest,
         "generation": active.generation,
         "rules": program.rules.len(),
-        "engine": active.compiled.engine().to_string(),
+        "engine": active.engine(),
         "files": active.sources.files().iter().map(|file| file.name.as_str()).collect::<Vec<_>>(),
         "last_error": control.shared.policy.last_error().as_deref(),
     })

@@ -16,6 +16,7 @@ use super::error::CallError;
 use super::exchange::{ANSWER_TIME, Call};
 use super::http::{BodyError, Framing, Wire};
 use super::judge::{self, Question};
+use super::limit;
 use super::models;
 use super::pace::Pace;
 use super::plans::Plans;
@@ -267,22 +268,11 @@ pub(super) fn decide(core: &Core, call: &mut Call, body: Option<&[u8]>) -> Resul
     if let (Some(operation), Some(_)) = (call.operation, body) {
         call.form = form_of(call, operation)?;
     }
-    let (Some(caller), Some(route)) = (&call.caller, call.route()) else {
+    let Some(question) = call.question(core, body) else {
         return Err(CallError::new(ErrorKind::Internal, "internal", "The call has no caller or no route."));
     };
-    let judged = judge::judge(&Question {
-        policy: &call.policy,
-        operation: call.operation,
-        form: &call.form,
-        head: &call.head,
-        peer: call.peer.ip(),
-        caller,
-        upstream: &route.config.name,
-        body,
-        declared: call.declared(),
-        moment: core.shared.clock.moment(&core.shared.config.facts.zone),
-        env: &core.shared.config.facts.env,
-    })?;
+    let second = &core.shared.second_opinion;
+    let judged = judge::judge(&Question { second_opinion: core.is_sampled().then_some(second), ..question })?;
     let verdict = judged.decision.verdict.clone();
     call.judged = Some(judged);
     match verdict {
@@ -341,14 +331,7 @@ fn form_of(call: &Call, operation: Operation) -> Result<BodyForm, CallError> {
 /// An obligation that cannot be carried out denies (POLICY-LANGUAGE §4).
 pub(super) fn make_plans(core: &Core, call: &Call) -> Result<Rc<Plans>, CallError> {
     let Some(judged) = &call.judged else { return Err(unmaskable("the call was not judged")) };
-    let program = call.policy.compiled.program();
-    // The plans of a core are those of its current policy; a call that began under another one has its own.
-    let plans = if core.policy().generation == call.policy.generation {
-        core.plans.borrow_mut().get(program, &judged.decision.obligations)
-    } else {
-        Plans::new(program, &judged.decision.obligations).map(Rc::new)
-    };
-    let plans = plans.map_err(unmaskable)?;
+    let plans = core.plans.borrow_mut().get(&call.policy, &judged.decision.obligations).map_err(unmaskable)?;
     if judged.stream
         && let Some(rule) = call.operation.and_then(|operation| plans.response.stream_unmappable(operation))
     {
@@ -394,7 +377,7 @@ pub(super) fn mask_request(call: &Call, plans: &Plans, body: Option<&[u8]>) -> R
     };
     let asks = call.route().is_some_and(|route| route.config.count_tokens);
     // Only where the stream is looked into can the count be taken out of it again.
-    let looks = !plans.response.is_empty() || call.keeps_payload();
+    let looks = !plans.response.is_empty() || call.keeps_payload() || limit::counts_tokens(call);
     if asks
         && looks
         && call.judged.as_ref().is_some_and(|judged| judged.stream)

@@ -13,6 +13,7 @@ use super::core::Core;
 use super::error::CallError;
 use super::exchange::{Admitted, After, Call, answer_error};
 use super::http::{Body, BodyError, Framing, LAST_CHUNK, ResponseHead, Wire, write_chunk};
+use super::limit;
 use super::record::OpenCall;
 use super::upstream::Lease;
 
@@ -79,7 +80,7 @@ impl Delivery<'_> {
         }
         let Some(operation) = self.call.operation else { return self.through().await };
         let masks = !self.admitted.plans.response.is_empty();
-        if !masks && !self.call.keeps_payload() {
+        if !masks && !self.call.keeps_payload() && !limit::counts_tokens(self.call) {
             return self.through().await;
         }
         let decoder = match self.decoder() {

@@ -3,7 +3,7 @@
 //! ```text
 //! head → dialect → caller → body (what the policy needs) → decision ── deny ──→ REFUSAL durable → error in the API's shape
 //!                                                             │ allow + obligations
-//!      → mask request → approval → INTENT durable ‖ connect → forward → answer masked as it comes
+//!      → limits → mask request → approval → INTENT durable ‖ connect → forward → answer masked as it comes
 //!      → its end held until OUTCOME is durable → deliver
 //! ```
 
@@ -28,7 +28,8 @@ use super::deliver;
 use super::error::CallError;
 use super::forward::{self, Failed};
 use super::http::{Body, RequestHead, ResponseHead, Wire};
-use super::judge::Judged;
+use super::judge::{Judged, Question};
+use super::limit::{self, Charge};
 use super::models;
 use super::plans::Plans;
 use super::record::{self, OpenCall};
@@ -95,6 +96,8 @@ pub(super) struct Admitted {
     /// What people agreed to.
     pub(super) passes: Passes,
     pub(super) raw_digest: Option<[u8; 32]>,
+    /// What rate limits hold of it; taken when the call is written down.
+    pub(super) charge: Charge,
 }
 
 /// Carries one call from its head to its end.
@@ -118,7 +121,7 @@ async fn let_in(core: &Rc<Core>, client: &mut Wire, call: &mut Call) -> Result<A
     call.marks.reached(Phase::Identified);
     let mut body = admit::read_request(core, client, call).await?;
     call.marks.reached(Phase::Read);
-    let mut hold = Hold::default();
+    let (mut hold, mut charge) = (Hold::default(), None);
     loop {
         let decided = admit::decide(core, call, body.as_deref());
         if decided.is_ok() && body.is_none() && approval::binds_body(call) {
@@ -127,8 +130,12 @@ async fn let_in(core: &Rc<Core>, client: &mut Wire, call: &mut Call) -> Result<A
         }
         watch::judged(core, call);
         decided?;
-        let marks = (!hold.has_waited()).then_some(&call.marks);
+        let marks = (!hold.has_waited()).then(|| Rc::clone(&call.marks));
         marks.iter().for_each(|marks| marks.reached(Phase::Decided));
+        // Once, however often the call is judged.
+        if charge.is_none() {
+            charge = Some(limit::charge(core, call, body.as_deref())?);
+        }
         let plans = admit::make_plans(core, call)?;
         let masked = admit::mask_request(call, &plans, body.as_deref())?;
         marks.iter().for_each(|marks| marks.reached(Phase::Masked));
@@ -147,6 +154,7 @@ async fn let_in(core: &Rc<Core>, client: &mut Wire, call: &mut Call) -> Result<A
                     request_coverage: masked.coverage,
                     passes: *passes,
                     raw_digest,
+                    charge: charge.unwrap_or_default(),
                 });
             }
         };
@@ -296,6 +304,25 @@ impl Call {
     /// Purpose, lawful basis and data subject of the call, with who said so.
     pub(super) fn declared(&self) -> Option<&Declared> {
         self.declared.as_ref().or_else(|| self.caller.as_ref().map(|caller| &caller.declared))
+    }
+
+    /// What is judged; `None` before caller and upstream are known.
+    pub(super) fn question<'a>(&'a self, core: &'a Core, body: Option<&'a [u8]>) -> Option<Question<'a>> {
+        let (caller, route) = (self.caller.as_ref()?, self.route()?);
+        Some(Question {
+            policy: &self.policy,
+            operation: self.operation,
+            form: &self.form,
+            head: &self.head,
+            peer: self.peer.ip(),
+            caller,
+            upstream: &route.config.name,
+            body,
+            declared: self.declared(),
+            moment: core.moment(),
+            env: &core.shared.config.facts.env,
+            second_opinion: None,
+        })
     }
 
     /// The upstream that takes the call, once it is known.

@@ -17,6 +17,7 @@ mod flood;
 mod forward;
 mod http;
 mod judge;
+mod limit;
 mod models;
 mod pace;
 mod plans;

@@ -238,8 +238,9 @@ fn is_for(core: &Core, call: &Call, model: &Value, upstream: usize) -> bool {
                 upstream: &route.config.name,
                 body: None,
                 declared: call.declared(),
-                moment: core.shared.clock.moment(&core.shared.config.facts.zone),
+                moment: core.moment(),
                 env: &core.shared.config.facts.env,
+                second_opinion: None,
             },
             name,
         )

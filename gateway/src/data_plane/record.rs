@@ -21,6 +21,7 @@ use super::exchange::{Admitted, Call};
 use super::rt;
 use super::telling;
 use crate::identity;
+use crate::limits::Charged;
 use crate::telemetry::{Finished, Marks, Phase};
 
 /// Bytes of a stream that are gathered before a chunk is written.
@@ -51,6 +52,9 @@ pub(crate) struct OpenCall {
     frames_since_us: u64,
     last_frame_us: u64,
     media_type: String,
+    charge: Option<Charged>,
+    /// As the server counted them.
+    tokens: Option<u64>,
     marks: Rc<Marks>,
     /// What is told of the call at its end, if anybody wants to hear it.
     told: Option<Box<Finished>>,
@@ -84,6 +88,8 @@ impl OpenCall {
             frames_since_us: 0,
             last_frame_us: call.started.mono_us,
             media_type: String::new(),
+            charge: None,
+            tokens: None,
             marks: Rc::clone(&call.marks),
             told: telling::begun(core, call, id),
         };
@@ -94,6 +100,10 @@ impl OpenCall {
         let receipt = core.producer.borrow_mut().intent(permit, &intent);
         core.shared.metrics.forwarded();
         open.written = true;
+        open.charge = admitted.charge.take();
+        if let Some(charge) = &mut open.charge {
+            charge.sent();
+        }
         if let Some(copy) = request_copy(call, admitted) {
             let media_type = call.head.fields.text("content-type").unwrap_or_default();
             open.record_whole(Role::Request, &copy, media_type).await?;
@@ -126,6 +136,7 @@ impl OpenCall {
         self.outcome.model.clone_from(&info.model);
         self.outcome.finish_reason.clone_from(&info.finish_reason);
         if let Some(usage) = &info.usage {
+            self.tokens = Some(usage.total.max(usage.prompt.saturating_add(usage.completion)));
             self.outcome.usage =
                 Usage { input_tokens: Some(usage.prompt), output_tokens: Some(usage.completion), cached_tokens: None };
         }
@@ -225,6 +236,10 @@ impl OpenCall {
     fn queue_outcome(&mut self, ended_by: EndedBy) -> Option<Commit> {
         let permit = self.permit.take()?;
         let mut outcome = std::mem::take(&mut self.outcome);
+        if let Some(charge) = self.charge.take() {
+            // What a failed call used, if anything, the server would have said.
+            charge.settle(self.tokens.or((outcome.status >= 400).then_some(0)));
+        }
         outcome.at = Moment::now();
         outcome.duration_us = outcome.at.mono_us.saturating_sub(self.began.mono_us);
         outcome.ended_by = ended_by;
@@ -420,6 +435,7 @@ fn fired(call: &Call, judged: &super::judge::Judged) -> Vec<String> {
     let mut names = call.rule_names(&decision.fired);
     names.extend(call.rule_names(&decision.shadow_fired).into_iter().map(|name| format!("shadow:{name}")));
     names.extend(call.rule_names(&decision.errors).into_iter().map(|name| format!("error:{name}")));
+    names.extend(call.rule_names(judged.limited.as_slice()).into_iter().map(|name| format!("limit:{name}")));
     if let Verdict::Deny(denial) = &decision.verdict
         && denial.rule.is_none()
     {

@@ -37,7 +37,7 @@ mod policy;
 mod replay;
 mod requests;
 
-pub use policy::{CompileOptions, CompiledPolicy, Engine, compile, compile_with};
+pub use policy::{CompileOptions, CompiledPolicy, Engine, IdentityFacts, compile, compile_with};
 
 /// Why there is no native code; becomes the reason in [`Engine::Interpreter`].
 #[derive(Debug, thiserror::Error)]

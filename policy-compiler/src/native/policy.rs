@@ -52,6 +52,10 @@ pub struct CompiledPolicy {
     judges_answers: bool,
 }
 
+/// What a policy set makes of a caller (subject, groups, scopes, claims): computed once per token and kept with it.
+#[derive(Clone, Debug)]
+pub struct IdentityFacts {}
+
 /// Compiles a program with the default options. Never fails: without native code the interpreter judges, see [`CompiledPolicy::engine`].
 ///
 /// Takes some 40 µs per rule, so it belongs on a thread that serves no calls.
@@ -127,6 +131,18 @@ impl CompiledPolicy {
         // On a dying thread the buffer is simply dropped.
         let _ = TRACE.try_with(|kept| kept.set(trace));
         decision
+    }
+
+    /// What the set makes of a caller; see [`IdentityFacts`].
+    #[must_use]
+    pub fn identity_facts(&self, _facts: &Facts<'_>) -> IdentityFacts {
+        IdentityFacts {}
+    }
+
+    /// Judges one call of a caller whose identity part is at hand.
+    #[must_use]
+    pub fn decide_for(&self, _caller: &IdentityFacts, facts: &Facts<'_>) -> Decision {
+        self.decide(facts)
     }
 
     /// Judges an answer by the rules that read it. They are few and run once per answer, so the interpreter does it.
