@@ -5,6 +5,7 @@ use super::document::{Changed, Masker, Part, mask_text, pointer_to};
 use super::edits::Edits;
 use super::event::{self, Items, Reading, StreamChannel};
 use super::frames::{Frame, Framer, Framing, RawEvent};
+use super::heard::Heard;
 use super::plan::MaskPlan;
 use super::synthetic::{self, Pattern};
 use super::text::TextRedactor;
@@ -52,6 +53,7 @@ pub struct StreamRedactor {
     known: BTreeSet<String>,
     coverage: BTreeSet<(String, Coverage)>,
     failed: Option<RedactError>,
+    heard: Option<Heard>,
 }
 
 /// The numbers of events, where the API numbers them.
@@ -109,6 +111,7 @@ impl StreamRedactor {
             known: BTreeSet::new(),
             coverage: BTreeSet::new(),
             failed: None,
+            heard: None,
         }
     }
 
@@ -116,6 +119,18 @@ impl StreamRedactor {
     #[must_use]
     pub fn framed(self, framing: Framing) -> Self {
         Self { framing, framer: Framer::new(framing), ..self }
+    }
+
+    /// Keeps what the stream says, unmasked, for rules that read answers.
+    #[must_use]
+    pub fn listening(self) -> Self {
+        Self { heard: Some(Heard::default()), ..self }
+    }
+
+    /// What it said so far, if it is listened to.
+    #[must_use]
+    pub fn heard(&self) -> Option<&Heard> {
+        self.heard.as_ref()
     }
 
     /// Takes the event out that only counts tokens, because the caller did not ask for it.
@@ -206,7 +221,10 @@ impl StreamRedactor {
         };
         let read = match self.table {
             Some(table) => event::read(&document, table, &mut self.items, &mut self.info),
-            None if self.plan.is_empty() => Ok(Reading::default()),
+            None if self.plan.is_empty() => {
+                self.not_heard();
+                Ok(Reading::default())
+            }
             None => Err(RedactError::Hidden),
         };
         let mut reading = match read {
@@ -215,11 +233,23 @@ impl StreamRedactor {
             Err(RedactError::UnknownPiece | RedactError::Hidden) if self.plan.everywhere() => {
                 return self.write_event(event, Some(NOT_RECORDED), out);
             }
-            Err(_) if self.plan.is_empty() || self.plan.everywhere() => Reading::default(),
+            Err(_) if self.plan.is_empty() || self.plan.everywhere() => {
+                self.not_heard();
+                Reading::default()
+            }
+            Err(_) if self.plan.restores() => {
+                if end {
+                    self.terminate(out)?;
+                }
+                return self.write(event.bytes(), out);
+            }
             Err(error) => return Err(error),
         };
         if end {
             reading.ends.push(event::Ended::All);
+        }
+        if let Some(heard) = &mut self.heard {
+            heard.take(&document, self.operation, self.table, &reading);
         }
         if self.strips_usage && only_counts(&document) {
             self.read_parts(&document, &reading)?;
@@ -243,6 +273,12 @@ impl StreamRedactor {
         self.renumber(&document, &mut edits);
         let edited = (!edits.is_empty()).then(|| edits.apply(&data));
         self.write_event(event, edited.as_deref(), out)
+    }
+
+    fn not_heard(&mut self) {
+        if let Some(heard) = &mut self.heard {
+            heard.lose();
+        }
     }
 
     /// Runs the pieces of an event through their channels and ends those that end. What is left over has no member in the
@@ -480,7 +516,8 @@ impl StreamRedactor {
         if end {
             self.terminate(out)?;
         }
-        if self.plan.is_empty() {
+        self.not_heard();
+        if self.plan.is_empty() || self.plan.restores() {
             return self.write(event.bytes(), out);
         }
         if !self.plan.everywhere() {
