@@ -27,3 +27,4 @@ pub mod metrics;
 pub mod policy_slot;
 pub mod shared;
 pub mod tls;
+pub mod token_vault;

@@ -3,7 +3,7 @@
 use arc_swap::{ArcSwap, ArcSwapOption};
 use policy_compiler::redact::MaskPlan;
 use policy_compiler::{BuiltInDetectors, CompiledPolicy, PolicyTextEngine};
-use policy_lang::{Diagnostics, Effect, Phase, Program, Side, Sources};
+use policy_lang::{Diagnostics, Effect, Program, Side, Sources};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -101,7 +101,6 @@ pub fn not_enforced(program: &Program) -> Vec<String> {
             Effect::Alert { .. } => Some("`alert`"),
             _ => None,
         });
-        let missing = missing.or((rule.phase == Phase::Response).then_some("conditions on `response`"));
         if let Some(what) = missing {
             findings.push(format!(
                 "the rule `{}` needs {what}, which this version of the gateway does not enforce yet; take it out, or mark the \

@@ -8,6 +8,7 @@ use crate::lifecycle::Lifecycle;
 use crate::live::LiveSlot;
 use crate::metrics::Metrics;
 use crate::policy_slot::PolicySlot;
+use crate::token_vault::TokenVault;
 use audit_shipper::Evidence;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
@@ -35,6 +36,8 @@ pub struct Shared {
     pub identification: Identification,
     /// Calls that wait for people.
     pub approvals: Approvals,
+    /// What stands behind the placeholders of `as token`.
+    pub tokens: TokenVault,
     /// Counters.
     pub metrics: Metrics,
     /// Serving or draining.

@@ -163,6 +163,8 @@ table! {
         zone: Option<At<String>> = "zone", "UTC";
         /// What policies see as `env.NAME`. Read at start-up only.
         env: Option<BTreeMap<String, String>> = "table of texts", "–";
+        /// So long after a caller last used one, the placeholders of `as token` can be put back in answers. Read at start-up only.
+        token_lifetime: Option<At<String>> = "duration", "1h";
     }
 }
 

@@ -22,7 +22,7 @@ pub fn redacted(config: &Config) -> Value {
         "issuer": issuers,
         "identity": redacted_identity::identity(&config.identity),
         "upstream": upstreams,
-        "policy": { "path": config.policy, "zone": config.facts.zone.iana_name(), "env": config.facts.env },
+        "policy": { "path": config.policy, "zone": config.facts.zone.iana_name(), "env": config.facts.env, "token_lifetime": seconds(config.facts.token_lifetime) },
         "evidence": {
             "origin": config.evidence.origin,
             "durability": match config.evidence.durability {

@@ -32,6 +32,8 @@ use super::judge::Judged;
 use super::models;
 use super::plans::Plans;
 use super::record::{self, OpenCall};
+use super::response_rules;
+use super::substitutes;
 use super::trace::TraceContext;
 use super::upstream::{CheckoutError, Lease, Route};
 use crate::approvals::ApprovalRef;
@@ -88,6 +90,8 @@ pub(super) struct Admitted {
     pub(super) request_coverage: Vec<ChannelCoverage>,
     pub(super) approval: Option<ApprovalRef>,
     pub(super) raw_digest: Option<[u8; 32]>,
+    /// The body as it came, where rules about the answer may ask for it.
+    pub(super) raw: Option<Vec<u8>>,
 }
 
 /// Carries one call from its head to its end.
@@ -109,8 +113,10 @@ async fn let_in(core: &Rc<Core>, client: &mut Wire, call: &mut Call) -> Result<A
     admit::identify(core, call).await?;
     let body = admit::read_request(core, client, call).await?;
     admit::decide(core, call, body.as_deref())?;
-    let plans = admit::make_plans(core, call)?;
+    let plans = substitutes::keyed(core, call, admit::make_plans(core, call)?);
+    response_rules::may_stream(core, call, body.as_deref())?;
     let masked = admit::mask_request(call, &plans, body.as_deref())?;
+    substitutes::keep(core, call, &plans);
     let parked = Parked { raw: body.as_deref(), masked: masked.body.as_deref() };
     let approval = approve(core, client, call, parked).await?;
     let raw_digest = body.as_deref().map(record::sha256);
@@ -123,6 +129,7 @@ async fn let_in(core: &Rc<Core>, client: &mut Wire, call: &mut Call) -> Result<A
         request_coverage: masked.coverage,
         approval,
         raw_digest,
+        raw: body.filter(|_| call.policy.compiled.judges_answers()),
     })
 }
 

@@ -22,8 +22,11 @@ mod pace;
 mod plans;
 pub mod preflight;
 mod record;
+mod response_rules;
+mod restore;
 mod rt;
 mod sockets;
+mod substitutes;
 mod trace;
 pub(crate) mod upstream;
 

@@ -81,11 +81,20 @@ impl OpenCall {
         let receipt = core.producer.borrow_mut().intent(permit, &intent);
         core.shared.metrics.forwarded();
         open.written = true;
-        if let Some(copy) = request_copy(call, admitted) {
-            let media_type = call.head.fields.text("content-type").unwrap_or_default();
-            open.record_whole(Role::Request, &copy, media_type).await?;
+        if call.keeps_payload() {
+            open.record_request(call, admitted).await?;
         }
         Ok((open, receipt.commit))
+    }
+
+    /// Records the masked request, if it was read.
+    ///
+    /// # Errors
+    /// When the evidence is not to be written any more.
+    pub(super) async fn record_request(&mut self, call: &Call, admitted: &Admitted) -> Result<(), CallError> {
+        let Some(copy) = request_copy(call, admitted) else { return Ok(()) };
+        let media_type = call.head.fields.text("content-type").unwrap_or_default();
+        self.record_whole(Role::Request, &copy, media_type).await
     }
 
     /// The id of the call, as callers and upstreams see it.
@@ -127,6 +136,11 @@ impl OpenCall {
 
     pub(super) fn sent_bytes(&mut self, bytes: usize) {
         self.outcome.response_bytes += bytes as u64;
+    }
+
+    /// The caller gets an answer of the gateway with this status in place of the upstream's.
+    pub(super) fn replaced(&mut self, status: u16) {
+        self.outcome.status = status;
     }
 
     pub(super) fn failed(&mut self, error: &CallError) {
@@ -508,10 +522,10 @@ fn form(call: &Call, admitted: &Admitted) -> BodyForm {
     }
 }
 
-/// Whether the recorded copy of the request is to be written, and from what.
+/// What the recorded copy of the request is written from, if it was read.
 pub(super) fn request_copy(call: &Call, admitted: &Admitted) -> Option<Vec<u8>> {
     let (operation, body) = (call.operation?, admitted.body.as_deref()?);
-    if !call.keeps_payload() || body.is_empty() {
+    if body.is_empty() {
         return None;
     }
     let copy = redact::redact_request_as(operation, &form(call, admitted), &admitted.plans.recorded_request, body);

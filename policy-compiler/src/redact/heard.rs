@@ -90,7 +90,8 @@ impl Heard {
     #[must_use]
     pub fn answer(&self, operation: Operation, ended: bool) -> HeardAnswer<'_> {
         let channels = self.channels.values().map(|channel| String::from_utf8_lossy(&channel.text));
-        let mut texts: Vec<Cow<'_, str>> = channels.chain(self.others.iter().map(|text| Cow::Borrowed(text.as_str()))).collect();
+        let mut texts: Vec<Cow<'_, str>> =
+            channels.chain(self.others.iter().map(|text| Cow::Borrowed(text.as_str()))).collect();
         if !ended {
             // Of no text at all a test would know that it fails.
             texts.push(Cow::Borrowed(""));
