@@ -277,7 +277,7 @@ impl Delivery<'_> {
         let plans = Rc::clone(&self.rules.plans);
         // The text of an error may stand anywhere, so everything is looked at where the policy masks anything.
         let is_error = !(200..300).contains(&self.head.status);
-        let plan = if is_error && !plans.response.is_empty() { &plans.recorded_response } else { &plans.response };
+        let plan = if is_error && !plans.response.is_empty() { &plans.error } else { &plans.response };
         let (redacted, info) = match redact::redact_answer_as(operation, &form, plan, &raw) {
             Ok(masked) => masked,
             Err(error) => return self.replace(withheld(error), EndedBy::GatewayCut).await,

@@ -12,6 +12,8 @@ pub(crate) struct Plans {
     pub(crate) request: MaskPlan,
     /// In the answer, on its way to the caller.
     pub(crate) response: MaskPlan,
+    /// Likewise, where it is an error.
+    pub(crate) error: MaskPlan,
     /// In the recorded copies, beside the above: every built-in detector, and `mask record` (DECISIONS 15).
     pub(crate) recorded_request: MaskPlan,
     /// Likewise.
@@ -49,6 +51,7 @@ impl Plans {
         Ok(Self {
             request: MaskPlan::new(Side::Request, of(Side::Request, false))?,
             response: MaskPlan::new(Side::Response, of(Side::Response, false))?,
+            error: MaskPlan::of_errors(of(Side::Response, false))?,
             recorded_request: MaskPlan::recorded(Side::Request, of(Side::Request, true))?,
             recorded_response: MaskPlan::recorded(Side::Response, of(Side::Response, true))?,
             substitutes: None,
@@ -57,7 +60,7 @@ impl Plans {
 
     /// Whether a mask is keyed.
     pub(crate) fn needs_keys(&self) -> bool {
-        let all = [&self.request, &self.response, &self.recorded_request, &self.recorded_response];
+        let all = [&self.request, &self.response, &self.error, &self.recorded_request, &self.recorded_response];
         all.into_iter().any(MaskPlan::needs_keys)
     }
 
@@ -67,6 +70,7 @@ impl Plans {
         Self {
             request: keyed(&self.request),
             response: keyed(&self.response),
+            error: keyed(&self.error),
             recorded_request: keyed(&self.recorded_request),
             recorded_response: keyed(&self.recorded_response),
             substitutes: Some(Rc::clone(substitutes)),

@@ -16,6 +16,8 @@ mod mask;
 mod policy_cli;
 mod policy_docs;
 mod refusals;
+mod response_rules;
+mod substitutes;
 mod tidy;
 mod tls;
 mod upstream_credentials;

@@ -193,6 +193,11 @@ impl<'a, 'b> Masker<'a, 'b> {
         })
     }
 
+    /// These are taken out; who asked for it knows already.
+    pub(super) fn take_out(&mut self, nodes: impl IntoIterator<Item = NodeId>) {
+        self.removed.extend(nodes);
+    }
+
     /// These are masked elsewhere.
     pub(super) fn leave(&mut self, nodes: impl IntoIterator<Item = NodeId>) {
         for node in nodes {

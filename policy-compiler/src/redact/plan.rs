@@ -2,12 +2,12 @@
 
 use super::Tier;
 use super::channel::{Use, UseSet, Wanted};
-use super::document::Part;
+use super::document::{Part, mask_text};
 use super::substitutes::{PLACEHOLDER, Substitutes};
 use super::text::{TextMasks, WholeMask};
 use super::transform::Transform;
 use crate::detect::{DetectorIndex, Pattern, Words, detector, index_of};
-use crate::dialect::{Operation, Step, Taken, WalkError, steps};
+use crate::dialect::{Operation, Step, Taken, TextKind, WalkError, steps};
 use crate::json::{Document, NodeId};
 use policy_lang::catalogue::{DetectorTier, detectors};
 use policy_lang::{JsonPath, Mask, Matcher, PathSegment, Selector, Side, Transform as MaskTransform};
@@ -72,6 +72,18 @@ pub enum PlanError {
         /// What it asked for.
         name: String,
     },
+    /// A literal would be masked again (DECISIONS 17).
+    #[error(
+        "rule {rule}: the text {literal:?} in the place of a hit would itself be found by {found}; write another one"
+    )]
+    Literal {
+        /// Whose it is.
+        rule: String,
+        /// The text.
+        literal: String,
+        /// What finds it.
+        found: String,
+    },
     /// Nothing comes after an answer in which a value could be put back.
     #[error("rule {rule}: `as token` in an answer can never be put back; write `as hash` to keep equal texts equal")]
     TokenInAnswer {
@@ -98,19 +110,19 @@ impl MaskPlan {
     pub fn recorded<'m>(side: Side, masks: impl IntoIterator<Item = (&'m str, &'m Mask)>) -> Result<Self, PlanError> {
         let masks = masks.into_iter().filter(|(_, mask)| mask.record_only);
         let mut planned = planned(side, masks)?;
-        let rule: Arc<str> = Arc::from(RECORD_RULE);
-        planned.push(PlannedMask {
-            rule: Arc::clone(&rule),
-            path: None,
-            uses: detectors()
-                .iter()
-                .filter(|detector| detector.tier == DetectorTier::Validated)
-                .filter_map(|detector| use_of(index_of(detector.id)?, &rule, &MaskTransform::Label))
-                .collect(),
-            whole: None,
-            drops: false,
-        });
+        planned.push(every_validated());
         Ok(Self::with(side, planned, true))
+    }
+
+    /// The masks of answers that are errors: what is delivered of them is masked like any text, and by every built-in detector of tier V,
+    /// since what stands where in an error nobody knows.
+    ///
+    /// # Errors
+    /// [`PlanError`]
+    pub fn of_errors<'m>(masks: impl IntoIterator<Item = (&'m str, &'m Mask)>) -> Result<Self, PlanError> {
+        let mut plan = planned(Side::Response, masks.into_iter().filter(|(_, mask)| !mask.record_only))?;
+        plan.push(every_validated());
+        Ok(Self::with(Side::Response, plan, true))
     }
 
     /// The masks of `side` over every string, member name and number of a body, whatever API it is of.
@@ -211,8 +223,7 @@ impl MaskPlan {
         let channels = operation.stream_table().map_or(&[][..], |table| table.channels);
         self.inner.masks.iter().find_map(|mask| {
             let path = mask.path.as_ref()?;
-            // What is not there cannot be told from what is still to come.
-            (mask.drops || !channels.iter().any(|channel| leads_to(path, channel.whole))).then_some(&*mask.rule)
+            (!channels.iter().any(|channel| leads_to(path, channel.whole))).then_some(&*mask.rule)
         })
     }
 
@@ -274,14 +285,22 @@ impl MaskPlan {
 
     /// The masks that meet a channel of a stream, whose place in the whole form this is.
     pub(crate) fn of_channel(&self, way: &[Taken]) -> TextMasks {
+        let numbers: Vec<usize> = self.at(way).map(|(number, _)| number).collect();
+        self.of_text(true, &numbers)
+    }
+
+    /// The rule that takes a channel of a stream out altogether.
+    pub(crate) fn drops_channel(&self, way: &[Taken]) -> Option<Arc<str>> {
+        self.at(way).find(|(_, mask)| mask.drops).map(|(_, mask)| Arc::clone(&mask.rule))
+    }
+
+    /// The masks whose path leads to this place.
+    fn at<'a>(&'a self, way: &'a [Taken]) -> impl Iterator<Item = (usize, &'a PlannedMask)> {
         let is_at = |path: &JsonPath| {
             path.segments.len() == way.len()
                 && path.segments.iter().zip(way).all(|(segment, step)| fits(segment, *step))
         };
-        let masks = self.inner.masks.iter().enumerate();
-        let numbers: Vec<usize> =
-            masks.filter(|(_, mask)| mask.path.as_ref().is_some_and(is_at)).map(|(number, _)| number).collect();
-        self.of_text(true, &numbers)
+        self.inner.masks.iter().enumerate().filter(move |(_, mask)| mask.path.as_ref().is_some_and(is_at))
     }
 }
 
@@ -348,6 +367,9 @@ fn plan_mask(rule: &str, mask: &Mask) -> Result<PlannedMask, PlanError> {
             }
         }
     }
+    if let MaskTransform::Literal(literal) = &mask.transform {
+        check_literal(rule, literal, &uses)?;
+    }
     let drops = mask.transform == MaskTransform::Drop;
     let whole = (mask.matchers.is_empty() && !drops)
         .then(|| WholeMask { rule: Arc::clone(&name), transform: transform(&mask.transform, MASKED) });
@@ -361,6 +383,33 @@ fn plan_mask(rule: &str, mask: &Mask) -> Result<PlannedMask, PlanError> {
         whole,
         drops,
     })
+}
+
+/// A literal must pass the detectors of tier V and its own mask, or masking twice would not be masking once.
+fn check_literal(rule: &str, literal: &str, uses: &[Use]) -> Result<(), PlanError> {
+    let name: Arc<str> = Arc::from(rule);
+    let mut all: Vec<Use> = uses.to_vec();
+    all.extend(validated_uses(&name));
+    let masks = TextMasks { uses: UseSet::new(all), whole: None, with: None };
+    let found = match mask_text(TextKind::Plain, &masks, literal.as_bytes()) {
+        Ok((_, hits)) => hits.first().map(|hit| hit.detector.to_string()),
+        Err(error) => Some(error.to_string()),
+    };
+    found.map_or(Ok(()), |found| Err(PlanError::Literal { rule: rule.to_owned(), literal: literal.to_owned(), found }))
+}
+
+/// Every built-in detector of tier V, over every text.
+fn every_validated() -> PlannedMask {
+    let rule: Arc<str> = Arc::from(RECORD_RULE);
+    PlannedMask { uses: validated_uses(&rule).collect(), rule, path: None, whole: None, drops: false }
+}
+
+/// Every built-in detector of tier V.
+fn validated_uses(rule: &Arc<str>) -> impl Iterator<Item = Use> {
+    detectors()
+        .iter()
+        .filter(|detector| detector.tier == DetectorTier::Validated)
+        .filter_map(|detector| use_of(index_of(detector.id)?, rule, &MaskTransform::Label))
 }
 
 /// A built-in detector in use. `last4` of a kind that it does not hide is carried out as the more destructive label.

@@ -8,13 +8,14 @@ use super::frames::{Frame, Framer, Framing, RawEvent};
 use super::heard::Heard;
 use super::plan::MaskPlan;
 use super::synthetic::{self, Pattern};
-use super::text::TextRedactor;
+use super::text::{TextHit, TextRedactor};
 use super::{ChannelCoverage, Coverage, Hit, RedactError};
 use crate::dialect::{
     AnswerInfo, CHOICES_MAX, Marks, Operation, Slots, StreamTable, TextKind, name_of, slots_at, way_to,
 };
 use crate::json::{self, Document, Kind, NodeId, write_string};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 /// Bytes that may come from the last choice's end on; they are all held at once.
 pub const HELD_BYTES_MAX: usize = 8 << 20;
@@ -77,6 +78,8 @@ struct Channel {
     came: u64,
     went: u64,
     has_hits: bool,
+    /// The rule that takes its text out.
+    dropped: Option<Arc<str>>,
     pattern: Pattern,
 }
 
@@ -265,8 +268,9 @@ impl StreamRedactor {
         }
         let mut edits = Edits::default();
         let mut changed = Changed::new();
-        let rest = self.mask_pieces(&document, &reading, &mut changed, &mut edits)?;
-        self.mask_rest(&document, &mut reading, &mut changed, &mut edits)?;
+        let mut taken_out = Vec::new();
+        let rest = self.mask_pieces(&document, &reading, &mut changed, &mut taken_out, &mut edits)?;
+        self.mask_rest(&document, &mut reading, taken_out, &mut changed, &mut edits)?;
         self.remember(event, &document, &reading, &edits);
         self.write_synthetic(rest, out)?;
         self.end_choices(&reading);
@@ -288,6 +292,7 @@ impl StreamRedactor {
         document: &Document<'_>,
         reading: &Reading,
         changed: &mut Changed,
+        taken_out: &mut Vec<NodeId>,
         edits: &mut Edits,
     ) -> Result<BTreeMap<StreamChannel, Vec<u8>>, RedactError> {
         let unclean = |channels: &BTreeMap<StreamChannel, Channel>, changed: &mut Changed| {
@@ -302,6 +307,16 @@ impl StreamRedactor {
             let channel = self.channel(id)?;
             if !raw.is_empty() && (finished || channel.ended) {
                 return Err(RedactError::TextAfterFinish);
+            }
+            if let Some(rule) = &channel.dropped {
+                let first = !std::mem::replace(&mut channel.has_hits, true);
+                let hit = TextHit::whole(rule, raw.len(), "drop").at(&channel.pointer, &channel.name);
+                if first {
+                    self.hits.push(hit);
+                }
+                changed.insert(id.indices.first());
+                taken_out.push(node);
+                continue;
             }
             let carried = channel.carry.is_some();
             let mut text = Vec::with_capacity(raw.len());
@@ -354,6 +369,7 @@ impl StreamRedactor {
         &mut self,
         document: &Document<'_>,
         reading: &mut Reading,
+        taken_out: Vec<NodeId>,
         changed: &mut Changed,
         edits: &mut Edits,
     ) -> Result<(), RedactError> {
@@ -372,6 +388,7 @@ impl StreamRedactor {
         if plan.everywhere() {
             masker.add_everything();
         }
+        masker.take_out(taken_out);
         masker.leave(reading.pieces.iter().map(|&(_, node)| node));
         let mut hits = Vec::new();
         masker.run(changed, edits, &mut hits)?;
@@ -421,6 +438,7 @@ impl StreamRedactor {
                 came: 0,
                 went: 0,
                 has_hits: false,
+                dropped: plan.drops_channel(&way),
                 pattern: Pattern::default(),
             }
         }))

@@ -61,6 +61,12 @@ impl TextHit {
         }
     }
 
+    /// The hit of a whole value.
+    pub(crate) fn whole(rule: &Arc<str>, length: usize, action: &'static str) -> Self {
+        let (rule, detector) = (Arc::clone(rule), Arc::from("value"));
+        Self { rule, detector, tier: Tier::Path, offset: 0, length: u32::try_from(length).unwrap_or(u32::MAX), action }
+    }
+
     /// The hit at its place.
     pub(crate) fn at(self, pointer: &str, channel: &str) -> Hit {
         Hit {
