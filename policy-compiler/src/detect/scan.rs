@@ -84,16 +84,19 @@ fn is_harmless(text: &[u8], trigger: usize) -> bool {
     while end < text.len() && end - start < LONG_RUN && byte(end).is_ascii_alphanumeric() {
         end += 1;
     }
-    // `-----BEGIN`, `PuTTY-User-Key-File`, `aa-bb-cc-dd-ee-f1`, `aabb.ccdd.eef1`, `SG.`, `P<UTO`, `Basic YTpi`.
+    // `-----BEGIN`, `PuTTY-User-Key-File`, `aa-bb-cc-dd-ee-f1`, `aabb.ccdd.eef1`, `SG.`, `P<UTO`, `Basic YTpi`, `Bearer a.1`, `GI75 NWBK`.
     let before = start.checked_sub(1).map_or(0, byte);
     let glued = |byte: u8| matches!(byte, b'-' | b'<' | b'/' | b'+' | b'~' | b'%');
     let dotted = |dot: u8, behind: u8| dot == b'.' && behind.is_ascii_alphabetic();
-    end - start < LONG_RUN
-        && !glued(before)
-        && !glued(byte(end))
-        && !dotted(byte(end), byte(end + 1))
-        && !dotted(before, start.checked_sub(2).map_or(0, byte))
-        && !(before == b' ' && start.checked_sub(2).map_or(0, byte).eq_ignore_ascii_case(&b'c'))
+    let second = start.checked_sub(2).map_or(0, byte);
+    let harmful = end - start >= LONG_RUN
+        || glued(before)
+        || glued(byte(end))
+        || dotted(byte(end), byte(end + 1))
+        || dotted(before, second)
+        || before == b' ' && matches!(second, b'c' | b'C' | b'r' | b'R')
+        || matches!(text.get(start..end), Some([b'A'..=b'Z', b'A'..=b'Z', b'0'..=b'9', b'0'..=b'9']));
+    !harmful
 }
 
 /// Tries every place from `start` up to `end`; the first one that needs more text, if any.

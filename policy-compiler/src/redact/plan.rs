@@ -296,7 +296,7 @@ impl MaskPlan {
 
     /// The masks whose path leads to this place.
     fn at<'a>(&'a self, way: &'a [Taken]) -> impl Iterator<Item = (usize, &'a PlannedMask)> {
-        let is_at = |path: &JsonPath| {
+        let is_at = move |path: &JsonPath| {
             path.segments.len() == way.len()
                 && path.segments.iter().zip(way).all(|(segment, step)| fits(segment, *step))
         };
