@@ -26,5 +26,6 @@ pub mod live;
 pub mod metrics;
 pub mod policy_slot;
 pub mod shared;
+pub mod telemetry;
 pub mod tls;
 pub mod token_vault;

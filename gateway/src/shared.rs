@@ -8,6 +8,7 @@ use crate::lifecycle::Lifecycle;
 use crate::live::LiveSlot;
 use crate::metrics::Metrics;
 use crate::policy_slot::PolicySlot;
+use crate::telemetry::Telemetry;
 use crate::token_vault::TokenVault;
 use audit_shipper::Evidence;
 use std::sync::Arc;
@@ -40,6 +41,8 @@ pub struct Shared {
     pub tokens: TokenVault,
     /// Counters.
     pub metrics: Metrics,
+    /// What is told of calls besides the evidence.
+    pub telemetry: Telemetry,
     /// Serving or draining.
     pub lifecycle: Lifecycle,
     /// The log.

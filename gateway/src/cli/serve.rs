@@ -15,6 +15,7 @@ use crate::live::LiveSlot;
 use crate::metrics::Metrics;
 use crate::policy_slot::{self, PolicySlot, Prepared};
 use crate::shared::{Load, Shared, Source};
+use crate::telemetry::Telemetry;
 use crate::token_vault::TokenVault;
 use audit_shipper::{Evidence, EvidenceError, Options};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
@@ -130,6 +131,7 @@ fn start(
     let (clock, key) = (Clock::system(), evidence.mac("approval binding key", &[]));
     let (approvals, events) = Approvals::new(clock.clone(), &key);
     let tokens = TokenVault::new(config.facts.token_lifetime);
+    let telemetry = Telemetry::new(&config.telemetry);
     let shared = Arc::new(Shared {
         config,
         live,
@@ -142,6 +144,7 @@ fn start(
         approvals,
         tokens,
         metrics: Metrics::default(),
+        telemetry,
         lifecycle: Lifecycle::default(),
         evidence,
     });

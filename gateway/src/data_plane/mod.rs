@@ -27,6 +27,7 @@ mod restore;
 mod rt;
 mod sockets;
 mod substitutes;
+mod telling;
 mod trace;
 pub(crate) mod upstream;
 
