@@ -136,7 +136,8 @@ impl OpenCall {
     }
 
     pub(super) fn response_masked(&mut self, hits: &[Hit], coverage: &[redact::ChannelCoverage]) {
-        for hit in hits {
+        // What was put back was not masked.
+        for hit in hits.iter().filter(|hit| hit.action != "restore") {
             self.core.shared.metrics.masked(&hit.detector);
         }
         self.outcome.masks = hits.iter().map(mask_hit).collect();
