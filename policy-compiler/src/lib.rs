@@ -19,4 +19,4 @@ mod text_engine;
 
 pub use native::{CompileOptions, CompiledPolicy, Engine, IdentityFacts, compile, compile_with};
 pub use policy_host::PolicyHost;
-pub use text_engine::{BuiltInDetectors, DetectorScan, NoDetectors, PolicyTextEngine, TextEngineError};
+pub use text_engine::{BuiltInDetectors, DetectorScan, NoDetectors, PolicyTextEngine, SoFar, TextEngineError};
