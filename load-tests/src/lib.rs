@@ -12,13 +12,19 @@
 //! ## What may be assumed never to happen
 //! * This crate imports no other room of the house. It exists to be able to contradict them, so it writes the wire
 //!   formats itself.
-//! * It is built on hyper and tokio, not on the gateway's own data path. A mistake in our HTTP code would otherwise sit
-//!   on both ends of the wire and cancel itself out.
+//! * It shares no HTTP code with the gateway's data path: a mistake there would sit on both ends of the wire and cancel
+//!   itself out. Generator and mock model have a small framing of their own, the leak test stands on hyper.
 //! * A request that was due is never silently left out of a report: it was answered, it failed, or it was dropped, and
 //!   each is counted.
 #![forbid(unsafe_code)]
 
+pub mod agents;
+pub mod capacity;
 pub mod duration;
+pub mod html;
 pub mod leak;
 pub mod load;
 pub mod mock_model;
+
+mod random;
+mod wire;

@@ -23,14 +23,30 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Run(Box<cli::run::Args>),
+    Capacity(Box<cli::capacity::Args>),
+    MockModel(Box<cli::mock_model::Args>),
+    Report(cli::report::Args),
     LeakTest(Box<cli::leak_test::Args>),
-    MockModel(cli::mock_model::Args),
+    Agent(cli::agent::Args),
 }
 
 fn main() -> ExitCode {
     match Cli::parse().command {
         Command::Run(args) => cli::run::run(*args),
+        Command::Capacity(args) => cli::capacity::run(*args),
+        Command::MockModel(args) => cli::mock_model::run(*args),
+        Command::Report(args) => cli::report::run(args),
         Command::LeakTest(args) => cli::leak_test::run(*args),
-        Command::MockModel(args) => cli::mock_model::run(args),
+        Command::Agent(args) => cli::agent::run(args),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        super::Cli::command().debug_assert();
     }
 }

@@ -2,10 +2,12 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::num::NonZeroU64;
+use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use bytes::Bytes;
-use load_tests::load::{Arrivals, Plan, Report, Target, run};
+use load_tests::agents;
+use load_tests::load::{Arrivals, Mix, Part, Plan, Profile, Recorded, Report, Target, run};
 use load_tests::mock_model::{Fail, FailKind, Journal, MockHandle, MockOptions, spawn};
 
 const STALL: Duration = Duration::from_millis(400);
@@ -127,4 +129,94 @@ fn headers_and_journal() {
     let entries = server.journal().entries();
     assert_eq!(entries.len(), 50);
     assert!(entries.iter().all(|e| e.header("authorization") == Some("Bearer t") && e.header("host").is_some()));
+}
+
+#[test]
+fn every_streaming_api_comes_to_its_end() {
+    let server = spawn(MockOptions { usage: Some((3, 41)), ..MockOptions::default() }).unwrap();
+    for (path, body) in [
+        (
+            "/v1/chat/completions",
+            r#"{"model":"m","stream":true,"stream_options":{"include_usage":true},"messages":[]}"#,
+        ),
+        ("/v1/completions", r#"{"model":"m","stream":true,"prompt":"hi"}"#),
+        ("/v1/responses", r#"{"model":"m","stream":true,"input":"hi"}"#),
+        ("/v1/messages", r#"{"model":"m","stream":true,"messages":[{"role":"user","content":"hi"}]}"#),
+        ("/generate_stream", r#"{"inputs":"hi"}"#),
+        ("/v2/models/m/generate_stream", r#"{"text_input":"hi"}"#),
+    ] {
+        let mut plan = plan(&server, open(100.0, None), false);
+        let line = format!("{{\"path\":\"{path}\",\"body\":{body}}}");
+        (plan.mix, plan.duration) = (Some(Arc::new(Mix::parse(&line, "/").unwrap())), Duration::from_millis(100));
+        let report = run(plan).unwrap();
+        assert_eq!((report.due, report.ok), (10, 10), "{path}: {report}");
+        assert_eq!(report.first_token.unwrap().count, 10, "{path}");
+        assert!(report.between_tokens.unwrap().count > report.per_token.unwrap().count, "{path}");
+        // Triton has no usage: its events are counted.
+        let tokens = if path.starts_with("/v2") { report.output_tokens > 10 } else { report.output_tokens == 410 };
+        assert!(tokens, "{path}: {}", report.output_tokens);
+    }
+}
+
+#[test]
+fn tokens_take_turns_and_recorded_traffic_keeps_its_order() {
+    let server = spawn(MockOptions { journal: Journal::in_memory(), ..MockOptions::default() }).unwrap();
+    let line = |at: u64, model: &str| {
+        format!(
+            r#"{{"record":{{"leaf":{{"t":"intent","time":"2026-05-01T10:00:00.{:06}Z"}}}},"envelope":{{"path":"/v1/embeddings"}},"request":{{"events":[[0,"{{\"model\":\"{model}\",\"input\":\"x\"}}"]]}}}}"#,
+            at * 1000
+        )
+    };
+    let recorded = Recorded::parse(&[line(200, "c"), line(0, "a"), line(100, "b")].join("\n")).unwrap();
+    let profile: Profile = recorded.profile(2.0).unwrap();
+    let arrivals = Arrivals::Scheduled { profile, connections: Some(1) };
+    let target = Target::new(&server.url()).unwrap();
+    let mut plan = Plan::new(target, arrivals, Duration::ZERO, Bytes::new());
+    (plan.mix, plan.tokens) = (Some(Arc::new(recorded.mix())), ["one".to_owned(), "two".to_owned()].into());
+    let report = run(plan).unwrap();
+    assert_all_accounted_for(&report);
+    assert_eq!((report.due, report.ok), (3, 3), "{report}");
+    let seen: Vec<(String, Option<String>)> = server
+        .journal()
+        .entries()
+        .iter()
+        .map(|entry| {
+            let body: serde_json::Value = serde_json::from_slice(&entry.body).unwrap();
+            (body["model"].as_str().unwrap().to_owned(), entry.header("authorization").map(str::to_owned))
+        })
+        .collect();
+    let expected = [("a", "Bearer one"), ("b", "Bearer two"), ("c", "Bearer one")];
+    assert_eq!(seen, expected.map(|(model, token)| (model.to_owned(), Some(token.to_owned()))));
+}
+
+#[test]
+fn agents_share_one_schedule_and_their_sum_is_whole() {
+    let server = mock(None);
+    let agents: Vec<_> = (0..3)
+        .map(|_| {
+            let (told, address) = mpsc::channel();
+            // They serve until the program ends.
+            std::thread::spawn(move || {
+                agents::serve("127.0.0.1:0".parse().unwrap(), "s", |at| told.send(at).unwrap()).unwrap();
+            });
+            address.recv().unwrap()
+        })
+        .collect();
+    let mut plan = plan(&server, open(100.0, None), true);
+    plan.warmup = Duration::from_millis(100);
+    let refused = agents::coordinate(&plan, &agents, "wrong").unwrap_err().to_string();
+    assert!(refused.contains("the secret is wrong"), "{refused}");
+    let report = agents::coordinate(&plan, &agents, "s").unwrap();
+    assert_all_accounted_for(&report);
+    assert_eq!((report.due, report.ok, server.requests_seen()), (50, 50, 60), "{report}");
+    assert_eq!(report.latency.unwrap().count, 50);
+    assert_eq!(report.timeline.iter().map(|moment| moment.ok).sum::<u64>(), 50);
+    plan.part = Part { index: 1, of: 1 };
+    assert!(run(plan).is_err(), "a part that is none");
+}
+
+#[test]
+fn an_agent_is_not_open_to_everybody() {
+    let error = agents::serve("0.0.0.0:0".parse().unwrap(), "", |_| panic!("it listens")).unwrap_err();
+    assert!(error.to_string().contains("--secret"), "{error}");
 }

@@ -5,7 +5,7 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::num::NonZeroU64;
 
-use load_tests::mock_model::{Fail, FailKind, Journal, MockHandle, MockOptions, spawn};
+use load_tests::mock_model::{Fail, FailKind, Journal, MockHandle, MockOptions, ScriptedAnswer, spawn};
 use serde_json::{Value, json};
 
 const SSN: &str = "536-22-8145";
@@ -95,7 +95,8 @@ fn errors_have_openai_shape() {
         ("POST", "/v1/chat/completions", "{\"model\":", 400),
         ("POST", "/v1/chat/completions", "{\"model\":\"m\"}", 400),
         ("GET", "/v1/chat/completions", "", 405),
-        ("POST", "/v1/embeddings", "{}", 404),
+        ("POST", "/v1/embeddings", "{}", 400),
+        ("POST", "/v1/unknown", "{}", 404),
     ] {
         let (status, _, body) = call(&mock, method, path, "", body);
         assert_eq!(status, expected, "{method} {path}");
@@ -181,4 +182,26 @@ fn shutdown_does_not_wait_for_open_streams() {
     let mut rest = Vec::new();
     let _ = socket.read_to_end(&mut rest);
     assert!(!String::from_utf8_lossy(&rest).contains("[DONE]"));
+}
+
+#[test]
+fn scripted_answers_take_turns() {
+    let script = ScriptedAnswer::parse(
+        "{\"say\":\"one\",\"usage\":[7,9]}\n{\"status\":503}\n{\"say\":\"three\",\"answer_chars\":5,\"gaps_ms\":[1,2]}\n",
+    );
+    let mock = mock(MockOptions { script: script.unwrap(), ..MockOptions::default() });
+    let body = json!({"model": "m", "messages": []});
+    let said = |(status, _, body): (u16, String, String)| {
+        let body: Value = serde_json::from_str(&body).unwrap();
+        (
+            status,
+            body["choices"][0]["message"]["content"].as_str().map(str::to_owned),
+            body["usage"]["completion_tokens"].as_u64(),
+        )
+    };
+    let (status, text, tokens) = said(chat(&mock, &body));
+    assert!(status == 200 && text.unwrap().ends_with("one") && tokens == Some(9));
+    assert_eq!(said(chat(&mock, &body)), (503, None, None));
+    assert_eq!(said(chat(&mock, &body)), (200, Some("three".to_owned()), Some(2)));
+    assert!(said(chat(&mock, &body)).1.unwrap().ends_with("one"));
 }

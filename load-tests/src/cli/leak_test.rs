@@ -26,7 +26,7 @@ pub(crate) struct Args {
     #[arg(long, env = "SALLYPORT_TOKEN", hide_env_values = true)]
     token: Option<String>,
     /// More headers, as "name: value"
-    #[arg(long = "header", value_name = "HEADER", value_parser = super::run::parse_header)]
+    #[arg(long = "header", value_name = "HEADER", value_parser = super::requests::parse_header)]
     headers: Vec<(HeaderName, HeaderValue)>,
     /// Model to ask for
     #[arg(long, default_value = "mock-model")]

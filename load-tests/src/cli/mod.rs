@@ -1,7 +1,13 @@
 //! The subcommands: arguments in, exit code out. The work is done in the library.
 
+pub(crate) mod agent;
+pub(crate) mod capacity;
 pub(crate) mod leak_test;
+mod live;
 pub(crate) mod mock_model;
+mod output;
+pub(crate) mod report;
+mod requests;
 pub(crate) mod run;
 
 use std::fmt::Display;

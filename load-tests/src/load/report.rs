@@ -1,29 +1,34 @@
-//! The report of a run, for people and as JSON. All times in JSON are nanoseconds.
+//! The report of a run. All times in JSON are nanoseconds; the histograms are in it whole, in HdrHistogram's V2 form.
 
 use std::collections::BTreeMap;
-use std::fmt;
-use std::time::Instant;
 
-use hdrhistogram::Histogram;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
+use super::histogram::Summary;
+use super::judge::{Doubt, doubts};
 use super::slo::{Slo, Verdict, ratio};
-use super::tally::Tally;
+use super::tally::{Series, Tally};
+use super::timeline::Moment;
 use super::{Arrivals, Plan};
-use crate::duration::display_ns;
 
-/// Lateness of the schedule, at its 99th percentile, that is always worth a warning if it is a tenth of the latency.
-const LATE_NS_MAX: u64 = 1_000_000;
+/// Name and version of the JSON form; `load-tests/schema/run.v1.json` describes it.
+pub const SCHEMA: &str = "sallyport-load/run/1";
 
 /// What a run showed.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Report {
+    /// [`SCHEMA`].
+    pub schema: String,
     /// Where requests went.
     pub url: String,
     /// `open` or `closed`.
-    pub model: &'static str,
-    /// Requests per second of an open model.
+    pub model: String,
+    /// When requests were due, for people.
+    pub arrivals: String,
+    /// Requests per second that an open model asked for, on average.
     pub rate: Option<f64>,
+    /// Requests per second that were begun, from the first to the last of them: the schedule as it was kept.
+    pub offered_per_second: f64,
     /// Callers of a closed model, or the bound on connections of an open one.
     pub connections: Option<usize>,
     /// Whether answers were streams.
@@ -50,6 +55,10 @@ pub struct Report {
     pub body_bytes: u64,
     /// Events of all streams received.
     pub events: u64,
+    /// Output tokens of good answers as the server counted them; where it did not, events with text.
+    pub output_tokens: u64,
+    /// The same per second.
+    pub output_tokens_per_second: f64,
     /// Whole answers by status.
     pub statuses: BTreeMap<u16, u64>,
     /// Failures by kind.
@@ -62,47 +71,72 @@ pub struct Report {
     pub first_event: Option<Summary>,
     /// The same, uncorrected.
     pub first_event_service: Option<Summary>,
+    /// Time to first token: first event with text, from the moment the request was due.
+    pub first_token: Option<Summary>,
+    /// The same, uncorrected.
+    pub first_token_service: Option<Summary>,
+    /// Inter-token latency, first definition: every gap between two events with text.
+    pub between_tokens: Option<Summary>,
+    /// Inter-token latency, second definition: of each stream, first to last token over the gaps between them.
+    pub per_token: Option<Summary>,
     /// How late requests were begun. Part of `latency`, not of `service`.
     pub schedule_late: Option<Summary>,
+    /// How the measuring side fared.
+    pub client: Client,
     /// Whether each objective was met; filled by [`Report::judge`].
     pub slos: Vec<Verdict>,
-    /// What makes these figures less than they seem.
+    /// Why the measuring side may have distorted the figures.
+    pub doubts: Vec<Doubt>,
+    /// What else makes these figures less than they seem.
     pub warnings: Vec<String>,
-    #[serde(skip)]
-    tally: Tally,
+    /// The run over time.
+    pub timeline: Vec<Moment>,
+    /// All histograms.
+    pub histograms: Series,
 }
 
-/// Percentiles in nanoseconds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[expect(missing_docs, reason = "the names say it")]
-pub struct Summary {
-    pub count: u64,
-    pub min: u64,
-    pub p50: u64,
-    pub p90: u64,
-    pub p95: u64,
-    pub p99: u64,
-    pub p999: u64,
-    pub max: u64,
+/// How the measuring side fared.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Client {
+    /// Measuring threads.
+    pub threads: usize,
+    /// CPU time of each thread over its wall time.
+    pub busy: Vec<f64>,
+    /// How long each turn of the event loop took: what arrived may have waited that long to be seen.
+    pub turn: Option<Summary>,
+    /// Connections opened.
+    pub connections_opened: u64,
+    /// Requests sent again because the server closed a kept-alive connection before it answered.
+    pub retried: u64,
 }
 
 impl Report {
-    pub(super) fn new(plan: &Plan, tally: &Tally, measured_from: Instant) -> Self {
-        let (model, rate, connections) = match plan.arrivals {
-            Arrivals::Open { rate, connections } => ("open", Some(rate), connections),
-            Arrivals::Closed { concurrency } => ("closed", None, Some(concurrency)),
+    pub(crate) fn new(plan: &Plan, tally: Tally) -> Self {
+        let model = if matches!(plan.arrivals, Arrivals::Closed { .. }) { "closed" } else { "open" };
+        let rate = match &plan.arrivals {
+            Arrivals::Open { rate, .. } => Some(*rate),
+            Arrivals::Scheduled { profile, .. } => Some(profile.expected() / plan.duration.as_secs_f64().max(1e-9)),
+            Arrivals::Closed { .. } => None,
         };
-        let measured = tally.last_end.map_or(plan.duration, |end| end.saturating_duration_since(measured_from));
+        let arrivals = match &plan.arrivals {
+            Arrivals::Open { rate, .. } => format!("{rate}/s for {} s, evenly spaced", plan.duration.as_secs_f64()),
+            Arrivals::Scheduled { profile, .. } => profile.to_string(),
+            Arrivals::Closed { concurrency } => format!("{concurrency} callers, each after its last answer"),
+        };
+        let measured = (tally.last_end_ns as f64 / 1e9).max(plan.duration.as_secs_f64());
         let failed = tally.failed_count();
         let accounted = tally.ok + tally.other_status + failed + tally.dropped;
-        #[expect(clippy::cast_precision_loss, reason = "counts stay below 2^53")]
-        let ok_per_second = tally.ok as f64 / measured.max(plan.duration).as_secs_f64();
+        let between = tally.last_begun_ns.saturating_sub(tally.first_begun_ns.unwrap_or(0)) as f64 / 1e9;
+        let times = &tally.times;
         let mut report = Self {
+            schema: SCHEMA.to_owned(),
             url: plan.target.url().to_owned(),
-            model,
+            model: model.to_owned(),
+            arrivals,
             rate,
-            connections,
-            stream: plan.stream,
+            offered_per_second: if between > 0.0 { (tally.due.saturating_sub(1)) as f64 / between } else { 0.0 },
+            connections: plan.connections(),
+            stream: plan.requests().requests().iter().any(|request| request.stream),
             duration_s: plan.duration.as_secs_f64(),
             warmup_s: plan.warmup.as_secs_f64(),
             due: tally.due,
@@ -111,50 +145,56 @@ impl Report {
             failed,
             dropped: tally.dropped,
             unaccounted: tally.due.saturating_sub(accounted),
-            ok_per_second,
+            ok_per_second: tally.ok as f64 / measured,
             body_bytes: tally.body_bytes,
             events: tally.events,
+            output_tokens: tally.output_tokens,
+            output_tokens_per_second: tally.output_tokens as f64 / measured,
             statuses: tally.statuses.clone(),
-            failures: tally.failures.iter().map(|(failure, count)| (failure.label(), *count)).collect(),
-            latency: Summary::of(&tally.latency),
-            service: Summary::of(&tally.service),
-            first_event: Summary::of(&tally.first_event),
-            first_event_service: Summary::of(&tally.first_event_service),
-            schedule_late: rate.and(Summary::of(&tally.late)),
+            failures: tally.failures.clone(),
+            latency: times.latency.summary(),
+            service: times.service.summary(),
+            first_event: times.first_event.summary(),
+            first_event_service: times.first_event_service.summary(),
+            first_token: times.first_token.summary(),
+            first_token_service: times.first_token_service.summary(),
+            between_tokens: times.between_tokens.summary(),
+            per_token: times.per_token.summary(),
+            schedule_late: rate.and(times.late.summary()),
+            client: Client {
+                threads: tally.client_busy.len(),
+                busy: tally.client_busy.clone(),
+                turn: times.turn.summary(),
+                connections_opened: tally.connections_opened,
+                retried: tally.retried,
+            },
             slos: Vec::new(),
+            doubts: Vec::new(),
             warnings: Vec::new(),
-            tally: tally.clone(),
+            timeline: tally.timeline.moments(),
+            histograms: tally.times,
         };
-        report.warnings = report.find_warnings();
+        report.doubts = doubts(&report);
+        report.warnings = report.find_warnings(tally.journal_errors);
         report
     }
 
     /// Judges objectives; dropped, failed and refused requests count as infinitely slow. Says whether all were met.
     pub fn judge(&mut self, slos: &[Slo]) -> bool {
-        self.slos = slos.iter().map(|slo| slo.judge(&self.tally)).collect();
+        self.slos = slos.iter().map(|slo| slo.judge(self)).collect();
         self.slos.iter().all(|verdict| verdict.met)
     }
 
     /// How many good answers took longer than `ns`: corrected, then uncorrected.
     pub fn slower_than(&self, ns: u64) -> (u64, u64) {
-        let above = |histogram: &Histogram<u64>| histogram.len() - histogram.count_between(0, ns);
-        (above(&self.tally.latency), above(&self.tally.service))
+        (self.histograms.latency.longer_than(ns), self.histograms.service.longer_than(ns))
     }
 
-    fn find_warnings(&self) -> Vec<String> {
+    fn find_warnings(&self, journal_errors: u64) -> Vec<String> {
         let mut warnings = Vec::new();
         if self.dropped > 0 {
             let share = ratio(self.dropped, self.due) * 100.0;
             warnings.push(format!("{} requests ({share:.2} %) were dropped: too many in flight", self.dropped));
-        }
-        if let (Some(late), Some(latency)) = (self.schedule_late, self.latency)
-            && late.p99 > LATE_NS_MAX
-            && late.p99 > latency.p99 / 10
-        {
-            warnings.push(format!(
-                "the schedule ran late by {} at p99: part of the latency is this machine's, not the server's",
-                display_ns(late.p99)
-            ));
         }
         if self.model == "closed" {
             warnings
@@ -163,87 +203,15 @@ impl Report {
         if self.unaccounted > 0 {
             warnings.push(format!("{} requests are unaccounted for: a fault of this program", self.unaccounted));
         }
-        if self.tally.journal_errors > 0 {
-            warnings.push(format!("{} lines of the journal could not be written", self.tally.journal_errors));
+        if journal_errors > 0 {
+            warnings.push(format!("{journal_errors} lines of the journal could not be written"));
         }
         warnings
     }
 }
 
-impl Summary {
-    /// `None` if nothing was recorded.
-    fn of(histogram: &Histogram<u64>) -> Option<Self> {
-        let at = |quantile| histogram.value_at_quantile(quantile);
-        (!histogram.is_empty()).then(|| Self {
-            count: histogram.len(),
-            min: histogram.min(),
-            p50: at(0.5),
-            p90: at(0.9),
-            p95: at(0.95),
-            p99: at(0.99),
-            p999: at(0.999),
-            max: histogram.max(),
-        })
-    }
-}
-
-impl fmt::Display for Report {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let kind = if self.stream { "streams" } else { "calls" };
-        let load = match (self.rate, self.connections) {
-            (Some(rate), None) => format!("{rate} {kind}/s, open model"),
-            (Some(rate), Some(n)) => {
-                format!("{rate} {kind}/s, open model, at most {n} connections")
-            }
-            (None, n) => format!("{} callers of {kind}, closed model", n.unwrap_or(0)),
-        };
-        writeln!(f, "{}\n{load}, {} s measured after {} s of warm-up\n", self.url, self.duration_s, self.warmup_s)?;
-        writeln!(
-            f,
-            "due {} = ok {} + other status {} + failed {} + dropped {}   ({:.1} ok/s)",
-            self.due, self.ok, self.other_status, self.failed, self.dropped, self.ok_per_second
-        )?;
-        for (status, count) in &self.statuses {
-            writeln!(f, "  status {status}: {count}")?;
-        }
-        for (failure, count) in &self.failures {
-            writeln!(f, "  {failure}: {count}")?;
-        }
-        writeln!(f, "\n{:<34}{:>10}{:>10}{:>10}{:>10}{:>10}", "", "p50", "p90", "p99", "p99.9", "max")?;
-        let from = if self.model == "open" { "from intended start" } else { "from the caller's turn" };
-        row(f, &format!("latency, {from}"), self.latency)?;
-        row(f, "  uncorrected (service time)", self.service)?;
-        if self.stream {
-            row(f, &format!("first event, {from}"), self.first_event)?;
-            row(f, "  uncorrected", self.first_event_service)?;
-        }
-        if self.model == "open" {
-            row(f, "schedule ran late by", self.schedule_late)?;
-        }
-        for verdict in &self.slos {
-            let met = if verdict.met { "met" } else { "MISSED" };
-            writeln!(f, "\n{met}: {} (measured: {})", verdict.slo, verdict.measured)?;
-        }
-        for warning in &self.warnings {
-            writeln!(f, "\nwarning: {warning}")?;
-        }
-        Ok(())
-    }
-}
-
-fn row(f: &mut fmt::Formatter<'_>, name: &str, summary: Option<Summary>) -> fmt::Result {
-    let Some(s) = summary else {
-        return writeln!(f, "{name:<34}{:>10}", "none");
-    };
-    write!(f, "{name:<34}")?;
-    for ns in [s.p50, s.p90, s.p99, s.p999, s.max] {
-        write!(f, "{:>10}", display_ns(ns))?;
-    }
-    writeln!(f)
-}
-
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
     use std::time::Duration;
 
@@ -251,40 +219,55 @@ mod tests {
 
     use super::*;
     use crate::load::Target;
-    use crate::load::client::{Answer, Failure};
+
+    fn plan() -> Plan {
+        let target = Target::new("http://127.0.0.1:8080/v1/chat/completions").unwrap();
+        let arrivals = Arrivals::Open { rate: 100.0, connections: None };
+        Plan { stream: true, ..Plan::new(target, arrivals, Duration::from_secs(10), Bytes::new()) }
+    }
+
+    /// A report of nothing.
+    pub(crate) fn empty() -> Report {
+        Report::new(&plan(), Tally::default())
+    }
 
     #[test]
     fn reads_well() {
-        let target = Target::new("http://127.0.0.1:8080/v1/chat/completions").unwrap();
-        let arrivals = Arrivals::Open { rate: 100.0, connections: None };
-        let mut plan = Plan::new(target, arrivals, Duration::from_secs(10), Bytes::new());
-        plan.stream = true;
-        let start = Instant::now();
-        let mut tally = Tally::new();
-        for ms in 1..=997_u64 {
-            let due = start + Duration::from_millis(ms * 10);
-            let sent = due + Duration::from_micros(ms * 20);
-            let end = due + Duration::from_millis(ms);
-            let answer = Answer {
-                status: if ms == 500 { 403 } else { 200 },
-                sent,
-                first_event: Some(end),
-                end,
-                events: 3,
-                body_bytes: 100,
-                request_id: None,
-            };
-            tally.lateness(Duration::from_micros(ms * 20));
-            tally.answered(due, &answer, ms != 500);
+        let mut tally =
+            Tally { timeline: crate::load::timeline::Timeline::new(Duration::from_secs(10)), ..Tally::default() };
+        for ms in 0..1000_u64 {
+            let (due, latency) = (Duration::from_millis(ms * 10), Duration::from_millis(ms));
+            tally.is_due(due, Duration::from_nanos(ms * 100));
+            if ms < 996 {
+                (tally.ok, tally.output_tokens) = (tally.ok + 1, tally.output_tokens + 7);
+                *tally.statuses.entry(200).or_default() += 1;
+                tally.times.latency.record(latency);
+                tally.times.service.record(latency / 2);
+                tally.times.first_token.record(latency / 4);
+                tally.times.between_tokens.record(latency / 10);
+                tally.timeline.ok(due, latency, 7);
+            }
         }
-        tally.failed(Failure::Connect(std::io::ErrorKind::ConnectionRefused));
-        tally.failed(Failure::NoDone);
-        tally.dropped = 1;
-        tally.due = 1000;
-        let mut report = Report::new(&plan, &tally, start);
+        (tally.other_status, tally.dropped, tally.client_busy) = (1, 1, vec![0.25]);
+        tally.statuses.insert(403, 1);
+        tally.failed("connect: connection refused".to_owned());
+        tally.failed("timeout".to_owned());
+        let mut report = Report::new(&plan(), tally);
         assert!(!report.judge(&["p50<600ms".parse().unwrap(), "p99.9<2s".parse().unwrap()]));
         assert_eq!(report.unaccounted, 0);
         insta::assert_snapshot!(report.to_string());
-        insta::assert_snapshot!("json", serde_json::to_string_pretty(&report).unwrap());
+        let json = serde_json::to_string_pretty(&report).unwrap();
+        let read: Report = serde_json::from_str(&json).unwrap();
+        assert_eq!(
+            (read.histograms, read.statuses, read.latency),
+            (report.histograms, report.statuses, report.latency)
+        );
+        let mut value: serde_json::Value = serde_json::from_str(&json).unwrap();
+        for (name, text) in value["histograms"].as_object_mut().unwrap() {
+            assert!(text.as_str().unwrap().starts_with("HISTFAAA"), "{name}");
+            *text = "…".into();
+        }
+        value["timeline"].as_array_mut().unwrap().truncate(1);
+        insta::assert_snapshot!("json", serde_json::to_string_pretty(&value).unwrap());
     }
 }

@@ -39,6 +39,21 @@ impl Target {
         Ok(Self { url: url.to_owned(), addr, host, path })
     }
 
+    /// Path and query.
+    pub fn path(&self) -> &str {
+        self.path.path_and_query().map_or("/", PathAndQuery::as_str)
+    }
+
+    /// The address that its host was resolved to.
+    pub fn address(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// Value of the `host` header.
+    pub(crate) fn host(&self) -> &HeaderValue {
+        &self.host
+    }
+
     /// The URL as it was given.
     pub fn url(&self) -> &str {
         &self.url

@@ -7,7 +7,9 @@
 use bytes::Bytes;
 use serde::Serialize;
 
+use super::Words;
 use super::chat::ChatRequest;
+use crate::random::{Random, mix};
 
 /// Characters of the user's message that an answer repeats.
 const QUOTED_CHARS_MAX: usize = 120;
@@ -35,18 +37,12 @@ struct Usage {
 impl Answer {
     /// Makes the answer to a request. `number` is the request's number since the server's start, `created` is in seconds
     /// since 1970.
-    pub(crate) fn new(
-        request: ChatRequest,
-        say: Option<&str>,
-        chunk: usize,
-        seed: u64,
-        number: u64,
-        created: u64,
-    ) -> Self {
+    pub(crate) fn new(request: ChatRequest, words: &Words, seed: u64, number: u64, created: u64) -> Self {
         let random = mix(seed ^ mix(number));
-        let pieces = pieces(&text(&request.last_user_text, say, random), chunk);
-        let prompt_tokens = request.prompt_chars.div_ceil(4);
-        let completion_tokens = pieces.len() * request.choices as usize;
+        let said = sized(text(&request.last_user_text, words.say.as_deref(), random), words.answer_chars);
+        let pieces = pieces(&said, words.chunk, words.random_pieces.then_some(random));
+        let (prompt_tokens, completion_tokens) =
+            words.usage.unwrap_or((request.prompt_chars.div_ceil(4), pieces.len() * request.choices as usize));
         Self {
             id: format!("chatcmpl-{random:016x}{:016x}", mix(random)),
             model: request.model,
@@ -56,6 +52,34 @@ impl Answer {
             pieces,
             usage: Usage { prompt_tokens, completion_tokens, total_tokens: prompt_tokens + completion_tokens },
         }
+    }
+
+    /// The text of one piece. Empty past the end.
+    pub(crate) fn piece_text(&self, at: usize) -> &str {
+        self.pieces.get(at).map_or("", String::as_str)
+    }
+
+    /// The whole text.
+    pub(crate) fn said(&self) -> String {
+        self.pieces.concat()
+    }
+
+    pub(crate) fn id(&self) -> &str {
+        &self.id
+    }
+
+    pub(crate) fn model(&self) -> &str {
+        &self.model
+    }
+
+    /// Seconds since 1970.
+    pub(crate) fn created(&self) -> u64 {
+        self.created
+    }
+
+    /// Tokens of the prompt and of the answer.
+    pub(crate) fn usage(&self) -> (usize, usize) {
+        (self.usage.prompt_tokens, self.usage.completion_tokens)
     }
 
     /// Pieces of text per choice: what stands for tokens here.
@@ -151,20 +175,34 @@ fn text(user: &str, say: Option<&str>, random: u64) -> String {
     }
 }
 
-fn pieces(text: &str, chunk: usize) -> Vec<String> {
-    let chars: Vec<char> = text.chars().collect();
-    chars.chunks(chunk.max(1)).map(|piece| piece.iter().collect()).collect()
+/// Cuts a text to a length in characters, or repeats it until it has it.
+fn sized(text: String, chars: Option<usize>) -> String {
+    match chars {
+        None => text,
+        // The start is what a short answer loses, since the text to say stands at the end.
+        Some(chars) => {
+            let length = text.chars().count().max(1);
+            let filler: String = text.chars().cycle().take(chars.saturating_sub(length)).collect();
+            let kept: String = text.chars().skip(length.saturating_sub(chars)).collect();
+            filler + &kept
+        }
+    }
 }
 
-/// SplitMix64's finaliser: well-spread numbers from a counter, without a dependency.
-fn mix(mut x: u64) -> u64 {
-    x = x.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    x ^ (x >> 31)
+/// Cuts a text into pieces of `chunk` characters; with a seed, of 1 to `chunk` by chance.
+fn pieces(text: &str, chunk: usize, random: Option<u64>) -> Vec<String> {
+    let chunk = chunk.max(1);
+    let mut random = random.map(Random::new);
+    let (mut pieces, mut rest) = (Vec::new(), text.chars().peekable());
+    while rest.peek().is_some() {
+        let size =
+            random.as_mut().map_or(chunk, |random| 1 + usize::try_from(random.next() % chunk as u64).unwrap_or(0));
+        pieces.push(rest.by_ref().take(size).collect());
+    }
+    pieces
 }
 
-fn json(value: &impl Serialize) -> Bytes {
+pub(super) fn json(value: &impl Serialize) -> Bytes {
     // Writing these plain structs to memory has no way to fail; an empty body would be seen at once.
     Bytes::from(serde_json::to_vec(value).unwrap_or_default())
 }
@@ -265,15 +303,26 @@ mod tests {
         }
     }
 
+    fn words(say: Option<&str>, chunk: usize) -> Words {
+        Words { say: say.map(str::to_owned), chunk, random_pieces: false, answer_chars: None, usage: None }
+    }
+
+    #[test]
+    fn sizes() {
+        assert_eq!(sized("abcdef".to_owned(), Some(2)), "ef");
+        assert_eq!(sized("abc".to_owned(), Some(8)), "abcababc");
+        assert_eq!(sized("abc".to_owned(), None), "abc");
+    }
+
     #[test]
     fn whole_answer() {
-        let answer = Answer::new(request(false, 1), Some("SSN 536-22-8145."), 3, 7, 1, 1_700_000_000);
+        let answer = Answer::new(request(false, 1), &words(Some("SSN 536-22-8145."), 3), 7, 1, 1_700_000_000);
         insta::assert_snapshot!(std::str::from_utf8(&answer.whole()).unwrap());
     }
 
     #[test]
     fn stream_with_usage_and_two_choices() {
-        let answer = Answer::new(request(true, 2), None, 8, 7, 2, 1_700_000_000);
+        let answer = Answer::new(request(true, 2), &words(None, 8), 7, 2, 1_700_000_000);
         let mut events = answer.opening();
         events.extend((0..answer.piece_count()).flat_map(|at| answer.piece(at)));
         events.extend(answer.closing());
@@ -289,8 +338,8 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn pieces_lose_nothing(text in "\\PC{0,60}", chunk in 0_usize..9) {
-            let pieces = pieces(&text, chunk);
+        fn pieces_lose_nothing(text in "\\PC{0,60}", chunk in 0_usize..9, random: Option<u64>) {
+            let pieces = pieces(&text, chunk, random);
             proptest::prop_assert_eq!(pieces.concat(), text);
             proptest::prop_assert!(pieces.iter().all(|p| (1..=chunk.max(1)).contains(&p.chars().count())));
         }

@@ -8,7 +8,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
-use hyper::http::request::Parts;
+
+use crate::wire::Request;
 
 /// The header by which the gateway names a call to its upstream.
 pub const REQUEST_ID_HEADER: &str = "x-sallyport-request-id";
@@ -87,30 +88,25 @@ impl Journal {
     }
 
     /// Notes a head in the file. Called before the body is read.
-    pub(crate) fn note_head(&self, head: &Parts) -> io::Result<()> {
+    pub(crate) fn note_head(&self, head: &Request) -> io::Result<()> {
         let Some(mut file) = self.file.as_deref() else {
             return Ok(());
         };
-        let id = head.headers.get(REQUEST_ID_HEADER).and_then(|value| value.to_str().ok()).unwrap_or("-");
+        let id = head.header(REQUEST_ID_HEADER).unwrap_or("-");
         let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         // One write call on a file opened for appending: lines of several threads do not mix.
         file.write_all(format!("{} {id}\n", since_1970.as_nanos()).as_bytes())
     }
 
     /// Keeps a whole request in memory. Called before the answer is begun.
-    pub(crate) fn note_whole(&self, head: &Parts, body: &Bytes) {
+    pub(crate) fn note_whole(&self, head: &Request, body: &[u8]) {
         let Some(memory) = &self.memory else { return };
-        let headers = head
-            .headers
-            .iter()
-            .map(|(name, value)| (name.to_string(), String::from_utf8_lossy(value.as_bytes()).into_owned()))
-            .collect();
         let entry = Entry {
             received: SystemTime::now(),
-            method: head.method.to_string(),
-            path: head.uri.to_string(),
-            headers,
-            body: body.clone(),
+            method: head.method.clone(),
+            path: head.path.clone(),
+            headers: head.headers.clone(),
+            body: Bytes::copy_from_slice(body),
         };
         let mut memory = lock(memory);
         memory.body_bytes += body.len();
