@@ -57,9 +57,8 @@ impl Screen {
         // The top of the screen, and not another screen: what was measured stays there, whichever way the run ends.
         let area = Rect::new(0, 0, columns.max(1), rows.clamp(1, HEIGHT));
         let options = TerminalOptions { viewport: Viewport::Fixed(area) };
-        let mut terminal = Terminal::with_options(CrosstermBackend::new(io::stderr()), options).map_err(unusable)?;
+        let terminal = Terminal::with_options(CrosstermBackend::new(io::stderr()), options).map_err(unusable)?;
         execute!(io::stderr(), Clear(ClearType::All)).map_err(unusable)?;
-        terminal.clear().map_err(unusable)?;
         Ok(Self {
             terminal,
             title: plan.target.url().to_owned(),
