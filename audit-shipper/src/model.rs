@@ -6,7 +6,7 @@
 
 use std::borrow::Cow;
 use std::sync::OnceLock;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::id::RecordId;
 
@@ -98,6 +98,16 @@ pub struct Said {
     pub by: &'static str,
     /// What.
     pub value: String,
+}
+
+/// How long the policy wants a record's encrypted part kept. Chooses the key that it is encrypted under; see
+/// [`crate::Erasure::Lapsed`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Keep {
+    /// Never less than this.
+    pub at_least: Option<Duration>,
+    /// Never more than this: two hours or more, since the records of an hour share a key.
+    pub at_most: Option<Duration>,
 }
 
 /// The policy that judged. Stands in the leaf.
@@ -206,6 +216,8 @@ pub struct Intent {
     pub parent: Option<RecordId>,
     /// Its body.
     pub body: RequestBody,
+    /// How long all of the call is kept.
+    pub keep: Keep,
 }
 
 /// Token counts as the upstream reported them.
@@ -301,6 +313,8 @@ pub struct Refusal {
     pub approval: Option<RecordId>,
     /// How many refusals this record stands for; 0 counts as 1.
     pub count: u64,
+    /// How long it is kept.
+    pub keep: Keep,
 }
 
 /// Kinds of notes.

@@ -25,5 +25,6 @@ pub mod lifecycle;
 pub mod live;
 pub mod metrics;
 pub mod policy_slot;
+mod recorded_text;
 pub mod shared;
 pub mod tls;

@@ -3,10 +3,11 @@
 use arc_swap::{ArcSwap, ArcSwapOption};
 use policy_compiler::redact::MaskPlan;
 use policy_compiler::{BuiltInDetectors, CompiledPolicy, PolicyTextEngine};
-use policy_lang::{Diagnostics, Effect, Phase, Program, Side, Sources};
+use policy_lang::{Diagnostics, Effect, Phase, Program, RecordBound, Side, Sources};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 /// A policy set that is ready to judge calls.
 #[derive(Debug)]
@@ -71,13 +72,16 @@ impl PolicyError {
     }
 }
 
-/// Loads and compiles a file or a directory. Takes some 40 µs per rule and reads the disk: not for a core.
+/// The shortest time that `retain at most` may set: the records of an hour share a key.
+const RETAIN_AT_MOST_MIN: Duration = Duration::from_hours(2);
+
+/// Loads and compiles a file or a directory; `can_seal` tells whether there are keys to seal to. Takes some 40 µs per rule and reads the disk: not for a core.
 ///
 /// # Errors
 /// Everything that is wrong with the set, and what this gateway cannot enforce of it.
-pub fn prepare(path: &Path) -> Result<Prepared, PolicyError> {
+pub fn prepare(path: &Path, can_seal: bool) -> Result<Prepared, PolicyError> {
     let loaded = policy_lang::load_path(path).map_err(PolicyError::Language)?;
-    let missing = not_enforced(&loaded.program);
+    let missing = not_enforced(&loaded.program, can_seal);
     if !missing.is_empty() {
         return Err(PolicyError::NotEnforced(missing));
     }
@@ -90,17 +94,25 @@ pub fn prepare(path: &Path) -> Result<Prepared, PolicyError> {
 /// What the enforced rules of a set ask for and this gateway does not do yet, as findings for people. Fail closed: such a set is not
 /// taken rather than half obeyed (DESIGN §4).
 #[must_use]
-pub fn not_enforced(program: &Program) -> Vec<String> {
+pub fn not_enforced(program: &Program, can_seal: bool) -> Vec<String> {
     let mut findings = Vec::new();
     for rule in program.rules.iter().filter(|rule| !rule.shadow) {
         let missing = rule.effects.iter().find_map(|effect| match effect {
             Effect::RequireGrant(_) => Some("`require grant`"),
             Effect::LimitRate(_) => Some("`limit requests` and `limit tokens`"),
-            Effect::Retain { .. } => Some("`retain`"),
-            Effect::Seal(_) => Some("`seal`"),
             Effect::Alert { .. } => Some("`alert`"),
             _ => None,
         });
+        let cannot = rule.effects.iter().find_map(|effect| match effect {
+            Effect::Seal(_) if !can_seal => Some(
+                "seals originals, but there are no keys to seal to; set `[evidence] seal_to = [\"age1…\"]` (`age-keygen` makes a key)",
+            ),
+            Effect::Retain { bound: RecordBound::AtMost, time } if *time < RETAIN_AT_MOST_MIN => {
+                Some("retains for at most less than two hours; the records of an hour lapse together, so write `2h` or more")
+            }
+            _ => None,
+        });
+        findings.extend(cannot.map(|why| format!("the rule `{}` {why}", rule.name)));
         let missing = missing.or((rule.phase == Phase::Response).then_some("conditions on `response`"));
         if let Some(what) = missing {
             findings.push(format!(

@@ -8,7 +8,7 @@ use crate::lifecycle::Lifecycle;
 use crate::live::LiveSlot;
 use crate::metrics::Metrics;
 use crate::policy_slot::PolicySlot;
-use audit_shipper::Evidence;
+use audit_shipper::{Evidence, Sealer};
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
@@ -41,6 +41,8 @@ pub struct Shared {
     pub lifecycle: Lifecycle,
     /// The log.
     pub evidence: Arc<Evidence>,
+    /// Seals originals that the policy wants sealed; `None` without `[evidence] seal_to`.
+    pub sealer: Option<Sealer>,
 }
 
 /// What all cores bear together; each counts its own beside.

@@ -151,6 +151,7 @@ pub(super) fn intent() -> Intent {
         approval: None,
         parent: None,
         body: RequestBody::Whole([9; 32]),
+        keep: crate::Keep::default(),
     }
 }
 
@@ -191,6 +192,7 @@ pub(super) fn refusal() -> Refusal {
         fired: vec!["deny-interns".to_owned()],
         approval: None,
         count: 1,
+        keep: crate::Keep::default(),
     }
 }
 

@@ -15,7 +15,7 @@ use crate::live::LiveSlot;
 use crate::metrics::Metrics;
 use crate::policy_slot::{self, PolicySlot, Prepared};
 use crate::shared::{Load, Shared, Source};
-use audit_shipper::{Evidence, EvidenceError, Options};
+use audit_shipper::{Evidence, EvidenceError, Options, Sealer};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use std::net::SocketAddr;
@@ -126,6 +126,7 @@ fn start(
     // The cores take the producers from 0 on; the last one is the control plane's.
     let producer =
         evidence.producer(cores).ok_or_else(|| Failure::bad("the evidence has no queue for the control plane"))?;
+    let sealer = sealer(&config)?;
     let (clock, key) = (Clock::system(), evidence.mac("approval binding key", &[]));
     let (approvals, events) = Approvals::new(clock.clone(), &key);
     let shared = Arc::new(Shared {
@@ -141,6 +142,7 @@ fn start(
         metrics: Metrics::default(),
         lifecycle: Lifecycle::default(),
         evidence,
+        sealer,
     });
     let control =
         ControlPlane::start(Arc::clone(&shared), Own { producer, events, opaque_tokens }).map_err(Failure::bad)?;
@@ -215,6 +217,15 @@ fn cores(config: &Config) -> usize {
     config.listen.cores.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, NonZero::get))
 }
 
+/// What seals originals that the policy wants sealed.
+fn sealer(config: &Config) -> Result<Option<Sealer>, Failure> {
+    let keys = &config.evidence.seal_to;
+    if keys.is_empty() {
+        return Ok(None);
+    }
+    Sealer::new(keys.iter().map(String::as_str)).map(Some).map_err(Failure::bad)
+}
+
 /// One process writes the evidence: a predecessor keeps it until its last call is written down.
 fn open_evidence(config: &Config, cores: usize, waits: bool) -> Result<Evidence, Failure> {
     let patience = if waits { config.listen.limits.drain + PREDECESSOR_ENDS } else { Duration::ZERO };
@@ -252,7 +263,7 @@ fn evidence_options(config: &Config, cores: usize) -> Options {
 /// The first policy set must be good: without one no call could be judged.
 pub(super) fn load_policy(config: &Config) -> Result<Prepared, Failure> {
     let path = config.policy.display();
-    let prepared = policy_slot::prepare(&config.policy)
+    let prepared = policy_slot::prepare(&config.policy, !config.evidence.seal_to.is_empty())
         .map_err(|error| Failure::bad(format!("the policy set {path} cannot be used\n{}", error.render(false))))?;
     if !prepared.warnings.is_empty() {
         eprint!("{}", prepared.warnings.render(false));

@@ -64,7 +64,7 @@ pub(super) fn router(control: Arc<Control>) -> Router {
         .route("/readyz", get(ready))
         .route("/metrics", get(metrics))
         .nest("/api/v1", api.merge(super::evidence::routes()))
-        .merge(super::evidence::log_routes())
+        .merge(super::public_log::routes())
         .merge(login::routes())
         .fallback(|| async { ApiError::new(StatusCode::NOT_FOUND, "not_found", "there is nothing at this path") })
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))

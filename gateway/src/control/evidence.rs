@@ -1,8 +1,8 @@
 //! The evidence over the admin API: what the command line does with the files, beside the running gateway. Everything that
 //! shows, proves, exports or changes evidence is itself written down first.
 //!
-//! Reading what people said is for the role auditor, erasing and holding for the role admin; any verified caller may read the public
-//! part of the log (`/log/…`: leaves' hashes and checkpoints, nothing personal) and report what was done elsewhere (`POST /events`).
+//! Reading what people said is for the role auditor, erasing and holding for the role admin; any verified caller may report what was done
+//! elsewhere (`POST /events`). The public part of the log is [`super::public_log`]'s.
 
 use super::Control;
 use super::access::{Admin, Auditor, Verified};
@@ -47,11 +47,6 @@ pub(super) fn routes() -> Router<Arc<Control>> {
         .route("/evidence/erase", post(erase))
         .route("/evidence/hold", post(hold))
         .route("/events", post(report))
-}
-
-/// C2SP tlog-tiles.
-pub(super) fn log_routes() -> Router<Arc<Control>> {
-    Router::new().route("/log/checkpoint", get(checkpoint)).route("/log/tile/{*path}", get(tile))
 }
 
 /// Indexes segments as they become full.
@@ -307,28 +302,8 @@ async fn report(
     Ok((StatusCode::CREATED, Json(json!({ "record": id.to_string() }))))
 }
 
-async fn checkpoint(State(control): Shared, _: Verified) -> Result<Response, ApiError> {
-    let path = control.shared.evidence.directory().join("checkpoint");
-    let note = blocking(move || Ok(std::fs::read(path).ok())).await?.ok_or_else(not_found)?;
-    Ok(([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], note).into_response())
-}
-
-/// Tiles of hashes; the entries themselves are not public.
-async fn tile(State(control): Shared, _: Verified, Path(path): Path<String>) -> Result<Response, ApiError> {
-    let is_tile = |part: &str| {
-        let number = part.strip_prefix('x').unwrap_or(part);
-        let number = number.strip_suffix(".p").unwrap_or(number);
-        (1..=3).contains(&number.len()) && number.bytes().all(|byte| byte.is_ascii_digit())
-    };
-    if !path.split('/').all(is_tile) {
-        return Err(not_found());
-    }
-    let path = control.shared.evidence.directory().join("tiles").join(path);
-    let bytes = blocking(move || Ok(std::fs::read(path).ok())).await?.ok_or_else(not_found)?;
-    Ok(([(header::CONTENT_TYPE, "application/octet-stream")], bytes).into_response())
-}
-
-fn source(shared: &crate::shared::Shared) -> Source {
+/// Where the evidence is read, and with which keys.
+pub(super) fn source(shared: &crate::shared::Shared) -> Source {
     let config = &shared.config;
     let mut source = Source::new(&config.data);
     source.origin = Some(config.evidence.origin.clone());

@@ -4,7 +4,8 @@
 //! * [`keys`], [`introspection`], [`identity_files`]: what callers are checked against. [`credentials`]: what model servers get.
 //! * [`policy`]: watching and reloading policy files. [`reload`]: the same for the configuration.
 //! * [`journal`]: its own notes in the evidence: policy activations, approvals asked for and decided.
-//! * [`evidence`]: searching, proving, exporting and erasing evidence.
+//! * [`evidence`]: searching, proving, exporting and erasing evidence; [`public_log`] shows what everybody may see of it,
+//!   [`retention`] lets it lapse.
 //!
 //! It ends when the data plane has drained, so that health and approvals are there to the last call.
 
@@ -21,7 +22,9 @@ mod journal;
 mod keys;
 mod login;
 mod policy;
+mod public_log;
 mod reload;
+mod retention;
 mod sessions;
 
 pub(crate) use identity_files::{API_KEYS_FILE, IdentityFileError};
@@ -55,6 +58,14 @@ pub(crate) enum ControlError {
         "cannot listen on the admin address {address}: {cause}; is another gateway running? Choose another with --admin"
     )]
     Listen {
+        /// Which address.
+        address: SocketAddr,
+        /// What the system says.
+        cause: std::io::Error,
+    },
+    /// The public log's port.
+    #[error("cannot listen on the address of the public log {address}: {cause}; choose another as `[evidence] public_log`")]
+    PublicLog {
         /// Which address.
         address: SocketAddr,
         /// What the system says.
@@ -117,11 +128,12 @@ impl ControlPlane {
         let listener = std::net::TcpListener::bind(asked).map_err(failed)?;
         listener.set_nonblocking(true).map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
+        let public_log = shared.config.evidence.public_log.map(bind_public_log).transpose()?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build();
         let runtime = runtime.map_err(ControlError::Thread)?;
         let (ready, is_ready) = std_mpsc::sync_channel(1);
         let thread = std::thread::Builder::new().name("control".to_owned()).spawn(move || {
-            runtime.block_on(run(shared, own, listener, ready));
+            runtime.block_on(run(shared, own, Listeners { admin: listener, public_log }, ready));
             // Whatever still runs belongs to nobody now.
             runtime.shutdown_background();
         });
@@ -141,10 +153,25 @@ impl ControlPlane {
     }
 }
 
+struct Listeners {
+    admin: std::net::TcpListener,
+    public_log: Option<std::net::TcpListener>,
+}
+
+fn bind_public_log(address: SocketAddr) -> Result<std::net::TcpListener, ControlError> {
+    let bind = || {
+        let listener = std::net::TcpListener::bind(address)?;
+        listener.set_nonblocking(true)?;
+        tracing::info!(public_log = %listener.local_addr()?, "everybody may read the public part of the log");
+        Ok(listener)
+    };
+    bind().map_err(|cause| ControlError::PublicLog { address, cause })
+}
+
 async fn run(
     shared: Arc<Shared>,
     own: Own,
-    listener: std::net::TcpListener,
+    listeners: Listeners,
     ready: std_mpsc::SyncSender<Result<(), ControlError>>,
 ) {
     let http = Arc::<Http>::default();
@@ -186,8 +213,12 @@ async fn run(
     tokio::spawn(reload::watch(Arc::clone(&control)));
     tokio::spawn(sweep(Arc::clone(&control)));
     tokio::spawn(evidence::keep_index(Arc::clone(&shared)));
+    tokio::spawn(retention::keep(Arc::clone(&control), evidence::source(&shared)));
+    if let Some(listener) = listeners.public_log {
+        tokio::spawn(public_log::serve(Arc::clone(&control), listener));
+    }
     let approvals = tokio::spawn(journal::record_approvals(Arc::clone(&control), own.events));
-    api::serve(Arc::clone(&control), listener).await;
+    api::serve(Arc::clone(&control), listeners.admin).await;
     approvals.abort();
     control.record_summaries().await;
 }

@@ -39,8 +39,8 @@ impl Control {
     }
 
     async fn prepare(&self) -> Result<Prepared, String> {
-        let path = self.shared.config.policy.clone();
-        let prepared = tokio::task::spawn_blocking(move || policy_slot::prepare(&path)).await;
+        let (path, can_seal) = (self.shared.config.policy.clone(), self.shared.sealer.is_some());
+        let prepared = tokio::task::spawn_blocking(move || policy_slot::prepare(&path, can_seal)).await;
         match prepared {
             Ok(prepared) => prepared.map_err(|error: PolicyError| error.render(false)),
             Err(_) => Err("error: reading the policy set panicked; this is a bug\n".to_owned()),

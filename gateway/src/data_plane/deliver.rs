@@ -15,6 +15,7 @@ use super::exchange::{Admitted, After, Call, answer_error};
 use super::http::{Body, BodyError, Framing, LAST_CHUNK, ResponseHead, Wire, write_chunk};
 use super::record::OpenCall;
 use super::upstream::Lease;
+use crate::recorded_text::without_encoded;
 
 /// Answers that are masked whole are held in memory up to this, in bytes.
 const WHOLE_ANSWER_BYTES_MAX: usize = 64 * 1024 * 1024;
@@ -143,6 +144,10 @@ impl Delivery<'_> {
             if let Err(error) = decoded {
                 return self.cut_stream(&mut copy, cut_error(error), EndedBy::GatewayCut, ending).await;
             }
+            if self.open.seal_answer(&raw).await.is_err() {
+                let error = CallError::no_evidence("the original could not be sealed");
+                return self.cut_stream(&mut copy, error, EndedBy::GatewayCut, ending).await;
+            }
             let mut redacted = redactor.push(&raw, &mut out);
             if !more {
                 redacted = redacted.and_then(|()| redactor.finish(&mut out));
@@ -199,6 +204,9 @@ impl Delivery<'_> {
             Ok(raw) => raw,
             Err(error) => return self.replace(withheld(error), EndedBy::GatewayCut).await,
         };
+        if let Err(error) = self.open.seal_answer(&raw).await {
+            return self.replace(error, EndedBy::GatewayCut).await;
+        }
         let plans = &self.admitted.plans;
         // The text of an error may stand anywhere, so everything is looked at where the policy masks anything.
         let is_error = !(200..300).contains(&self.head.status);
@@ -214,7 +222,7 @@ impl Delivery<'_> {
         if self.call.keeps_payload() {
             let form = json_bytes.map_or(form, |json_bytes| BodyForm::Tensors { json_bytes });
             let copy = match redact::redact_answer_as(operation, &form, &plans.recorded_response, &body) {
-                Ok((copy, _)) => copy.body.into_owned(),
+                Ok((copy, _)) => without_encoded(copy.body.into_owned()),
                 Err(_) => b"[could not be masked, so not recorded]".to_vec(),
             };
             if self.open.record_whole(Role::Response, &copy, &media_type).await.is_err() {
@@ -259,6 +267,11 @@ impl Delivery<'_> {
                     let _ = self.open.close(EndedBy::UpstreamCut).await;
                     return End::Cut;
                 }
+            }
+            if let Err(error) = self.open.seal_answer(&next).await {
+                self.open.failed(&error);
+                let _ = self.open.close(EndedBy::GatewayCut).await;
+                return End::Cut;
             }
             if !newest.is_empty() {
                 frame_after(&mut wire, &newest, coded);
@@ -379,7 +392,7 @@ impl Delivery<'_> {
         let mut out = StreamOutput::default();
         redactor.push(delivered, &mut out).map_err(CallError::no_evidence)?;
         out.ready.append(&mut out.held);
-        self.open.record_stream(&out.ready).await
+        self.open.record_stream(&without_encoded(std::mem::take(&mut out.ready))).await
     }
 
     async fn finish_record(&mut self, copy: &mut Option<StreamRedactor>) -> Result<(), CallError> {
@@ -387,7 +400,7 @@ impl Delivery<'_> {
         let mut out = StreamOutput::default();
         redactor.finish(&mut out).map_err(CallError::no_evidence)?;
         out.ready.append(&mut out.held);
-        self.open.record_stream(&out.ready).await?;
+        self.open.record_stream(&without_encoded(std::mem::take(&mut out.ready))).await?;
         self.open.flush_stream().await
     }
 

@@ -88,6 +88,8 @@ pub(super) struct Admitted {
     pub(super) request_coverage: Vec<ChannelCoverage>,
     pub(super) approval: Option<ApprovalRef>,
     pub(super) raw_digest: Option<[u8; 32]>,
+    /// The original, where the policy wants it sealed.
+    pub(super) sealed_request: Vec<Vec<u8>>,
 }
 
 /// Carries one call from its head to its end.
@@ -114,6 +116,7 @@ async fn let_in(core: &Rc<Core>, client: &mut Wire, call: &mut Call) -> Result<A
     let parked = Parked { raw: body.as_deref(), masked: masked.body.as_deref() };
     let approval = approve(core, client, call, parked).await?;
     let raw_digest = body.as_deref().map(record::sha256);
+    let sealed_request = record::sealed::request(core, call, body.as_deref())?;
     Ok(Admitted {
         plans,
         body: masked.body,
@@ -123,6 +126,7 @@ async fn let_in(core: &Rc<Core>, client: &mut Wire, call: &mut Call) -> Result<A
         request_coverage: masked.coverage,
         approval,
         raw_digest,
+        sealed_request,
     })
 }
 

@@ -5,11 +5,12 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
+pub(super) mod sealed;
+
 use audit_shipper::{
-    Caller, CallerKind, Commit, Coverage, Decision, Declared, EndedBy, EvidenceError, Frame, Intent, MaskHit, Moment,
-    Outcome, PayloadChunk, Permit, PolicyRef, Refusal, RequestBody, RequestInfo, Role, Said, Usage,
+    Caller, CallerKind, Commit, Coverage, Decision, Declared, EndedBy, EvidenceError, Frame, Intent, Keep, MaskHit,
+    Moment, Outcome, PayloadChunk, Permit, PolicyRef, Refusal, RequestBody, RequestInfo, Role, Said, Sealing, Usage,
 };
-use policy_compiler::detect;
 use policy_compiler::dialect::{AnswerInfo, BodyForm, Operation};
 use policy_compiler::redact::{self, Hit};
 use policy_lang::Verdict;
@@ -20,6 +21,7 @@ use super::error::CallError;
 use super::exchange::{Admitted, Call};
 use super::rt;
 use crate::identity;
+use crate::recorded_text::{masked, masked_target, without_encoded};
 
 /// Bytes of a stream that are gathered before a chunk is written.
 const CHUNK_BYTES: usize = 32 * 1024;
@@ -49,6 +51,8 @@ pub(crate) struct OpenCall {
     frames_since_us: u64,
     last_frame_us: u64,
     media_type: String,
+    /// Where the policy wants the original of the answer sealed.
+    sealing: Option<Sealing>,
 }
 
 impl OpenCall {
@@ -57,6 +61,7 @@ impl OpenCall {
     /// # Errors
     /// No permit, or no room for the copy: without evidence no call (DESIGN §4.1).
     pub(super) async fn begin(core: &Rc<Core>, call: &Call, admitted: &Admitted) -> Result<(Self, Commit), CallError> {
+        let sealing = sealed::answer(core, call)?;
         let permit = core.producer.borrow_mut().admit().map_err(|unavailable| {
             let retry_after = unavailable.retry_after_s;
             CallError::no_evidence(unavailable).field("retry-after", retry_after.to_string())
@@ -74,6 +79,7 @@ impl OpenCall {
             frames_since_us: 0,
             last_frame_us: call.started.mono_us,
             media_type: String::new(),
+            sealing,
         };
         open.outcome.request_bytes = admitted.body.as_ref().map_or(0, |body| body.len() as u64);
         let intent = intent(core, call, admitted);
@@ -85,6 +91,7 @@ impl OpenCall {
             let media_type = call.head.fields.text("content-type").unwrap_or_default();
             open.record_whole(Role::Request, &copy, media_type).await?;
         }
+        open.record_sealed(admitted.sealed_request.clone()).await?;
         Ok((open, receipt.commit))
     }
 
@@ -109,8 +116,8 @@ impl OpenCall {
     }
 
     pub(super) fn answered(&mut self, info: &AnswerInfo) {
-        self.outcome.model.clone_from(&info.model);
-        self.outcome.finish_reason.clone_from(&info.finish_reason);
+        self.outcome.model = info.model.as_deref().map(masked);
+        self.outcome.finish_reason = info.finish_reason.as_deref().map(masked);
         if let Some(usage) = &info.usage {
             self.outcome.usage =
                 Usage { input_tokens: Some(usage.prompt), output_tokens: Some(usage.completion), cached_tokens: None };
@@ -130,7 +137,7 @@ impl OpenCall {
     }
 
     pub(super) fn failed(&mut self, error: &CallError) {
-        self.outcome.error = error.in_words();
+        self.outcome.error = masked(&error.in_words());
     }
 
     /// Records a whole body, masked already.
@@ -189,6 +196,7 @@ impl OpenCall {
     /// # Errors
     /// When it will never be; then the end of the answer must not be delivered.
     pub(super) async fn close(&mut self, ended_by: EndedBy) -> Result<(), CallError> {
+        self.end_of_seal().await?;
         let Some(commit) = self.queue_outcome(ended_by) else { return Ok(()) };
         commit.await.map(|_| ()).map_err(CallError::no_evidence)
     }
@@ -271,15 +279,16 @@ pub(super) async fn refusal(core: &Core, call: &Call, error: &CallError) -> Resu
             declared: declared(core, call),
             dialect: call.operation.map_or("", Operation::dialect).to_owned(),
             operation: call.operation.map_or("", Operation::endpoint).to_owned(),
-            model: judged.map(|judged| judged.model.clone()).filter(|model| !model.is_empty()),
+            model: judged.and_then(model),
             policy: judged.map(|_| policy_ref(call)),
             decision,
             status: error.status,
             code: Cow::Borrowed(error.code),
-            reason: error.in_words(),
+            reason: masked(&error.in_words()),
             fired: judged.map(|judged| fired(call, judged)).unwrap_or_default(),
             approval: None,
             count: 1,
+            keep: keep(call),
         },
     )
     .await
@@ -301,7 +310,7 @@ pub(super) async fn malformed(core: &Core, peer: SocketAddr, error: &CallError) 
             decision: Decision::Reject,
             status: error.status,
             code: Cow::Borrowed(error.code),
-            reason: error.in_words(),
+            reason: masked(&error.in_words()),
             count: 1,
             ..Refusal::default()
         },
@@ -372,7 +381,7 @@ fn intent(core: &Core, call: &Call, admitted: &Admitted) -> Intent {
         declared: declared(core, call),
         dialect: call.operation.map_or("opaque", Operation::dialect).to_owned(),
         operation: call.operation.map_or("opaque", Operation::endpoint).to_owned(),
-        model: judged.map(|judged| judged.model.clone()).filter(|model| !model.is_empty()),
+        model: judged.and_then(model),
         upstream: upstream.map(|route| route.config.name.clone()).unwrap_or_default(),
         policy: policy_ref(call),
         decision: if admitted.approval.is_some() { Decision::Approved } else { Decision::Allow },
@@ -388,7 +397,20 @@ fn intent(core: &Core, call: &Call, admitted: &Admitted) -> Intent {
         approval: admitted.approval.as_ref().and_then(|approval| approval.record),
         parent: None,
         body: admitted.raw_digest.map_or(RequestBody::Follows, RequestBody::Whole),
+        keep: keep(call),
     }
+}
+
+/// How long the policy wants what is written of the call kept.
+fn keep(call: &Call) -> Keep {
+    let Some(judged) = &call.judged else { return Keep::default() };
+    let owed = &judged.decision.obligations;
+    Keep { at_least: owed.retain_at_least, at_most: owed.retain_at_most }
+}
+
+/// Text that a caller chose, too.
+fn model(judged: &super::judge::Judged) -> Option<String> {
+    (!judged.model.is_empty()).then(|| masked(&judged.model))
 }
 
 fn fired(call: &Call, judged: &super::judge::Judged) -> Vec<String> {
@@ -430,37 +452,21 @@ fn declared(core: &Core, call: &Call) -> Declared {
     let pseudonym =
         |name: &str| hex::encode(core.shared.evidence.mac("data subject", &[tenant.as_bytes(), name.as_bytes()]));
     Declared {
-        purpose: said(&declared.purpose, &mask_text),
-        basis: said(&declared.basis, &mask_text),
+        purpose: said(&declared.purpose, &masked),
+        basis: said(&declared.basis, &masked),
         data_subject: said(&declared.data_subject, &pseudonym),
     }
 }
 
-/// The path is text that a caller chose, so it is masked like a body before it is stored (DESIGN §4.4).
+/// Path and host are text that a caller chose, so they are masked like a body before they are stored (DESIGN §4.4).
 fn request_info(call: &Call) -> RequestInfo {
     RequestInfo {
         address: call.peer.ip().to_string(),
         method: call.head.method.clone(),
-        host: call.head.host().to_owned(),
-        path: mask_text(&call.head.target),
+        host: masked(call.head.host()),
+        path: masked_target(&call.head.target),
         trace: call.trace.id(),
     }
-}
-
-/// Every built-in detector of tier V over a text that stands in no body.
-fn mask_text(text: &str) -> String {
-    let mut findings = detect::find_validated(text);
-    findings.sort_by_key(|finding| (finding.range.start, std::cmp::Reverse(finding.range.end)));
-    let (mut out, mut at) = (String::with_capacity(text.len()), 0);
-    for finding in findings {
-        if finding.range.start >= at {
-            out.push_str(text.get(at..finding.range.start).unwrap_or_default());
-            out.push_str(&format!("[{}]", finding.detector.to_uppercase()));
-        }
-        at = at.max(finding.range.end);
-    }
-    out.push_str(text.get(at..).unwrap_or_default());
-    out
 }
 
 fn policy_ref(call: &Call) -> PolicyRef {
@@ -515,5 +521,5 @@ pub(super) fn request_copy(call: &Call, admitted: &Admitted) -> Option<Vec<u8>> 
         return None;
     }
     let copy = redact::redact_request_as(operation, &form(call, admitted), &admitted.plans.recorded_request, body);
-    Some(copy.map_or_else(|_| b"[could not be masked, so not recorded]".to_vec(), |copy| copy.body.into_owned()))
+    Some(copy.map_or_else(|_| b"[could not be masked, so not recorded]".to_vec(), |copy| without_encoded(copy.body.into_owned())))
 }
