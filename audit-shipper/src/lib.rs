@@ -48,8 +48,8 @@ pub use error::{EvidenceError, Unavailable};
 pub use evidence::{Durability, Evidence, OnFailure, Options, Status};
 pub use id::RecordId;
 pub use model::{
-    Caller, CallerKind, Coverage, Decision, Declared, Detail, EndedBy, Frame, Intent, Keep, MaskHit, Moment, Note, NoteKind,
-    Outcome, PayloadChunk, PolicyRef, Refusal, RequestBody, RequestInfo, Role, Said, Usage,
+    Caller, CallerKind, Coverage, Decision, Declared, Detail, EndedBy, Frame, Intent, Keep, MaskHit, Moment, Note,
+    NoteKind, Outcome, PayloadChunk, PolicyRef, Refusal, RequestBody, RequestInfo, Role, Said, Usage, ValueDigest,
 };
 pub use producer::{Permit, Producer, Receipt};
 pub use rotation::{Rotation, rotate_key, verifier_keys};

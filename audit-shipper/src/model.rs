@@ -218,7 +218,12 @@ pub struct Intent {
     pub body: RequestBody,
     /// How long all of the call is kept.
     pub keep: Keep,
+    /// Keyed digests of what was masked, where they are kept: see [`crate::Evidence::value_digest`]. Stored encrypted.
+    pub values: Vec<ValueDigest>,
 }
+
+/// A keyed digest of a masked value.
+pub type ValueDigest = [u8; 16];
 
 /// Token counts as the upstream reported them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -278,6 +283,8 @@ pub struct Outcome {
     pub ended_by: EndedBy,
     /// What went wrong, in words. Stored encrypted.
     pub error: String,
+    /// As [`Intent::values`], of the answer.
+    pub values: Vec<ValueDigest>,
 }
 
 /// A call that was not forwarded. Durable before the answer goes out.

@@ -59,6 +59,16 @@ fn percent_decoded(text: &str) -> String {
     String::from_utf8_lossy(&out).into_owned()
 }
 
+/// A recorded copy of a body that is no JSON: its fields, file names and texts, whatever binary stands between them.
+pub(crate) fn masked_bytes(copy: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(copy.len());
+    for chunk in copy.utf8_chunks() {
+        out.extend_from_slice(masked(chunk.valid()).as_bytes());
+        out.extend_from_slice(chunk.invalid());
+    }
+    out
+}
+
 /// A recorded copy of a body, in which whole runs of base64 are labelled that hide what would have been masked.
 pub(crate) fn without_encoded(copy: Vec<u8>) -> Vec<u8> {
     let is_coded = |byte: u8| byte.is_ascii_alphanumeric() || b"+/-_=".contains(&byte);
@@ -114,7 +124,8 @@ mod tests {
             let body = format!(r#"{{"a":"{coded}","b":"plain"}}"#).into_bytes();
             assert_eq!(without_encoded(body), br#"{"a":"[BASE64]","b":"plain"}"#);
         }
-        for harmless in [general_purpose::STANDARD.encode("nothing of the kind at all"), "x".repeat(100), String::new()] {
+        for harmless in [general_purpose::STANDARD.encode("nothing of the kind at all"), "x".repeat(100), String::new()]
+        {
             assert_eq!(without_encoded(harmless.clone().into_bytes()), harmless.into_bytes());
         }
     }

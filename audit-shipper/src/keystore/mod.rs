@@ -91,10 +91,7 @@ pub(crate) enum Selection {
     Of(Person),
     /// Everybody's of the periods that ended before this time (seconds since 1970), but for those that a policy wants kept until
     /// later than now.
-    EndedBefore {
-        ended_s: u64,
-        now_s: u64,
-    },
+    EndedBefore { ended_s: u64, now_s: u64 },
     /// Everybody's whose time has come.
     Lapsed {
         now_s: u64,

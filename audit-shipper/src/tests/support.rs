@@ -152,6 +152,7 @@ pub(super) fn intent() -> Intent {
         parent: None,
         body: RequestBody::Whole([9; 32]),
         keep: crate::Keep::default(),
+        values: Vec::new(),
     }
 }
 
@@ -172,6 +173,7 @@ pub(super) fn outcome() -> Outcome {
         coverage: vec![("content".into(), Coverage::Scanned)],
         ended_by: EndedBy::Complete,
         error: String::new(),
+        values: Vec::new(),
     }
 }
 

@@ -16,8 +16,10 @@ use crate::metrics::Metrics;
 use crate::policy_slot::{self, PolicySlot, Prepared};
 use crate::shared::{Load, Shared, Source};
 use audit_shipper::{Evidence, EvidenceError, Options, Sealer};
+use aws_lc_rs::digest;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
+use std::io::Read as _;
 use std::net::SocketAddr;
 use std::num::NonZero;
 use std::sync::Arc;
@@ -229,13 +231,31 @@ fn sealer(config: &Config) -> Result<Option<Sealer>, Failure> {
 /// One process writes the evidence: a predecessor keeps it until its last call is written down.
 fn open_evidence(config: &Config, cores: usize, waits: bool) -> Result<Evidence, Failure> {
     let patience = if waits { config.listen.limits.drain + PREDECESSOR_ENDS } else { Duration::ZERO };
+    let options = Options { boot_digests: what_starts(config)?, ..evidence_options(config, cores) };
     let since = monotonic_now();
     loop {
-        match Evidence::open(evidence_options(config, cores)) {
+        match Evidence::open(options.clone()) {
             Err(EvidenceError::Locked { .. }) if since.elapsed() < patience => std::thread::sleep(LOCK_PAUSE),
             opened => return opened.map_err(Failure::bad),
         }
     }
+}
+
+/// Which program starts, with which configuration: SHA-256 of its file and of what the configuration note will say.
+fn what_starts(config: &Config) -> Result<Vec<(&'static str, [u8; 32])>, Failure> {
+    let told = |error: std::io::Error| Failure::bad(format!("the program's own file cannot be read: {error}"));
+    let mut program = std::fs::File::open("/proc/self/exe").map_err(told)?;
+    let mut context = digest::Context::new(&digest::SHA256);
+    let mut piece = vec![0; 1 << 20];
+    loop {
+        match program.read(&mut piece).map_err(told)? {
+            0 => break,
+            read => context.update(piece.get(..read).unwrap_or_default()),
+        }
+    }
+    let text = config::redacted(config).to_string();
+    let digests = [("binary", context.finish()), ("config", digest::digest(&digest::SHA256, text.as_bytes()))];
+    Ok(digests.map(|(name, digest)| (name, digest.as_ref().try_into().unwrap_or_default())).to_vec())
 }
 
 fn evidence_options(config: &Config, cores: usize) -> Options {

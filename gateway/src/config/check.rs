@@ -145,7 +145,11 @@ fn evidence(file: Option<EvidenceFile>, base: &Path, findings: &mut Findings<'_>
     if let Some(at) = &file.seal_to
         && let Err(error) = Sealer::new(at.as_ref().iter().map(String::as_str))
     {
-        findings.at(at.span().start, error.to_string(), "write public keys such as [\"age1…\"]; `age-keygen` makes a key");
+        findings.at(
+            at.span().start,
+            error.to_string(),
+            "write public keys such as [\"age1…\"]; `age-keygen` makes a key",
+        );
     }
     Some(EvidenceConfig {
         origin,

@@ -22,7 +22,6 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use std::io::Write;
 use std::sync::Arc;
-use std::time::Duration;
 use tokio::sync::mpsc;
 
 /// Most rows of one answer.
@@ -31,8 +30,6 @@ const ROWS_DEFAULT: usize = 50;
 /// Bytes gathered before a piece of a long answer is sent, and pieces under way.
 const PIECE_BYTES: usize = 64 << 10;
 const PIECES: usize = 4;
-/// How often full segments are indexed.
-const INDEX_EVERY: Duration = Duration::from_secs(15);
 /// Details of an event reported from elsewhere.
 const EVENT_DETAILS_MAX: usize = 32;
 
@@ -49,21 +46,12 @@ pub(super) fn routes() -> Router<Arc<Control>> {
         .route("/events", post(report))
 }
 
-/// Indexes segments as they become full.
-pub(super) async fn keep_index(shared: Arc<crate::shared::Shared>) {
-    let mut every = tokio::time::interval(INDEX_EVERY);
-    loop {
-        every.tick().await;
-        let source = source(&shared);
-        match tokio::task::spawn_blocking(move || read::update_index(&source)).await {
-            Ok(Ok(0)) => {}
-            Ok(Ok(rows)) => tracing::debug!(rows, "the search index has grown"),
-            Ok(Err(error)) => {
-                tracing::warn!(%error, "the search index was not brought up to date; searches read the log")
-            }
-            Err(error) => tracing::warn!(%error, "the search index was not brought up to date; searches read the log"),
-        }
-    }
+/// Indexes what is written, on a thread of its own that yields to all others (DECISIONS 7), until the data plane has drained.
+pub(super) fn keep_index(shared: &Arc<crate::shared::Shared>) -> std::io::Result<std::thread::JoinHandle<()>> {
+    let (source, shared) = (source(shared), Arc::clone(shared));
+    let text = shared.config.evidence.index_text;
+    let index = move || read::keep_index(&source, text, || shared.lifecycle.is_drained());
+    std::thread::Builder::new().name("evidence-index".to_owned()).spawn(index)
 }
 
 #[derive(Debug, Deserialize)]
@@ -227,7 +215,7 @@ async fn erase(
     let source = source(&control.shared);
     let keys = blocking(move || {
         let keys = evidence.carry_out(&plan)?;
-        read::drop_index(&source).map(|()| keys)
+        read::drop_index(&source).map(|_| keys)
     })
     .await?;
     Ok(Json(json!({ "keys_destroyed": keys })))

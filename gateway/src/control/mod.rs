@@ -64,7 +64,9 @@ pub(crate) enum ControlError {
         cause: std::io::Error,
     },
     /// The public log's port.
-    #[error("cannot listen on the address of the public log {address}: {cause}; choose another as `[evidence] public_log`")]
+    #[error(
+        "cannot listen on the address of the public log {address}: {cause}; choose another as `[evidence] public_log`"
+    )]
     PublicLog {
         /// Which address.
         address: SocketAddr,
@@ -212,7 +214,10 @@ async fn run(
     tokio::spawn(policy::watch(Arc::clone(&control)));
     tokio::spawn(reload::watch(Arc::clone(&control)));
     tokio::spawn(sweep(Arc::clone(&control)));
-    tokio::spawn(evidence::keep_index(Arc::clone(&shared)));
+    let index = evidence::keep_index(&shared);
+    if let Err(error) = &index {
+        tracing::warn!(%error, "nothing will be indexed; searches read the log");
+    }
     tokio::spawn(retention::keep(Arc::clone(&control), evidence::source(&shared)));
     if let Some(listener) = listeners.public_log {
         tokio::spawn(public_log::serve(Arc::clone(&control), listener));
@@ -221,6 +226,9 @@ async fn run(
     api::serve(Arc::clone(&control), listeners.admin).await;
     approvals.abort();
     control.record_summaries().await;
+    if let Ok(index) = index {
+        let _ = tokio::task::spawn_blocking(move || index.join()).await;
+    }
 }
 
 /// Asks once for everything that callers and model servers need from elsewhere, and has it kept fresh from then on.

@@ -23,15 +23,16 @@ pub(super) fn routes() -> Router<Arc<Control>> {
 
 /// Serves everybody until the data plane has drained.
 pub(super) async fn serve(control: Arc<Control>, listener: std::net::TcpListener) {
-    let public = Public { directory: control.shared.evidence.directory().to_owned(), reads: Arc::new(Semaphore::new(READS_MAX)) };
+    let public = Public {
+        directory: control.shared.evidence.directory().to_owned(),
+        reads: Arc::new(Semaphore::new(READS_MAX)),
+    };
     let router = Router::new()
         .route("/log/checkpoint", get(public_checkpoint))
         .route("/log/tile/{*path}", get(public_tile))
         .fallback(|| async { not_found() })
         .with_state(public);
-    let served = async {
-        axum::serve(tokio::net::TcpListener::from_std(listener)?, router).await
-    };
+    let served = async { axum::serve(tokio::net::TcpListener::from_std(listener)?, router).await };
     tokio::select! {
         served = served => {
             if let Err(error) = served {

@@ -37,7 +37,7 @@ impl Control {
         let (evidence, source) = (Arc::clone(&shared.evidence), source.clone());
         let done = tokio::task::spawn_blocking(move || {
             let keys = evidence.carry_out(&plan)?;
-            read::drop_index(&source).map(|()| keys)
+            read::drop_index(&source).map(|_| keys)
         });
         done.await.unwrap_or_else(|error| Err(EvidenceError::Malformed(format!("it panicked: {error}"))))
     }

@@ -13,7 +13,7 @@ use super::core::Core;
 use super::error::CallError;
 use super::exchange::{Admitted, After, Call, answer_error};
 use super::http::{Body, BodyError, Framing, LAST_CHUNK, ResponseHead, Wire, write_chunk};
-use super::record::OpenCall;
+use super::record::{OpenCall, last_pass};
 use super::upstream::Lease;
 use crate::recorded_text::without_encoded;
 
@@ -144,7 +144,7 @@ impl Delivery<'_> {
             if let Err(error) = decoded {
                 return self.cut_stream(&mut copy, cut_error(error), EndedBy::GatewayCut, ending).await;
             }
-            if self.open.seal_answer(&raw).await.is_err() {
+            if self.open.take_original(&raw).await.is_err() {
                 let error = CallError::no_evidence("the original could not be sealed");
                 return self.cut_stream(&mut copy, error, EndedBy::GatewayCut, ending).await;
             }
@@ -204,7 +204,7 @@ impl Delivery<'_> {
             Ok(raw) => raw,
             Err(error) => return self.replace(withheld(error), EndedBy::GatewayCut).await,
         };
-        if let Err(error) = self.open.seal_answer(&raw).await {
+        if let Err(error) = self.open.take_original(&raw).await {
             return self.replace(error, EndedBy::GatewayCut).await;
         }
         let plans = &self.admitted.plans;
@@ -222,7 +222,7 @@ impl Delivery<'_> {
         if self.call.keeps_payload() {
             let form = json_bytes.map_or(form, |json_bytes| BodyForm::Tensors { json_bytes });
             let copy = match redact::redact_answer_as(operation, &form, &plans.recorded_response, &body) {
-                Ok((copy, _)) => without_encoded(copy.body.into_owned()),
+                Ok((copy, _)) => last_pass(&form, copy.body.into_owned()),
                 Err(_) => b"[could not be masked, so not recorded]".to_vec(),
             };
             if self.open.record_whole(Role::Response, &copy, &media_type).await.is_err() {
@@ -268,7 +268,7 @@ impl Delivery<'_> {
                     return End::Cut;
                 }
             }
-            if let Err(error) = self.open.seal_answer(&next).await {
+            if let Err(error) = self.open.take_original(&next).await {
                 self.open.failed(&error);
                 let _ = self.open.close(EndedBy::GatewayCut).await;
                 return End::Cut;

@@ -13,7 +13,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use audit_shipper::Moment;
+use audit_shipper::{Moment, ValueDigest};
 use futures_lite::future::zip;
 use policy_compiler::dialect::{self, BodyForm, ErrorKind, ErrorShape, Operation};
 use policy_compiler::redact::{ChannelCoverage, Hit};
@@ -90,6 +90,8 @@ pub(super) struct Admitted {
     pub(super) raw_digest: Option<[u8; 32]>,
     /// The original, where the policy wants it sealed.
     pub(super) sealed_request: Vec<Vec<u8>>,
+    /// Digests of what it says that is masked, where they are kept.
+    pub(super) values: Vec<ValueDigest>,
 }
 
 /// Carries one call from its head to its end.
@@ -127,6 +129,7 @@ async fn let_in(core: &Rc<Core>, client: &mut Wire, call: &mut Call) -> Result<A
         approval,
         raw_digest,
         sealed_request,
+        values: body.as_deref().map_or_else(Vec::new, |body| record::values_of(core, body)),
     })
 }
 

@@ -6,6 +6,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 pub(super) mod sealed;
+mod values;
 
 use audit_shipper::{
     Caller, CallerKind, Commit, Coverage, Decision, Declared, EndedBy, EvidenceError, Frame, Intent, Keep, MaskHit,
@@ -21,7 +22,7 @@ use super::error::CallError;
 use super::exchange::{Admitted, Call};
 use super::rt;
 use crate::identity;
-use crate::recorded_text::{masked, masked_target, without_encoded};
+use crate::recorded_text::{masked, masked_bytes, masked_target, without_encoded};
 
 /// Bytes of a stream that are gathered before a chunk is written.
 const CHUNK_BYTES: usize = 32 * 1024;
@@ -53,6 +54,8 @@ pub(crate) struct OpenCall {
     media_type: String,
     /// Where the policy wants the original of the answer sealed.
     sealing: Option<Sealing>,
+    /// The beginning of the answer in the clear, where digests of masked values are kept.
+    answer: Vec<u8>,
 }
 
 impl OpenCall {
@@ -80,6 +83,7 @@ impl OpenCall {
             last_frame_us: call.started.mono_us,
             media_type: String::new(),
             sealing,
+            answer: Vec::new(),
         };
         open.outcome.request_bytes = admitted.body.as_ref().map_or(0, |body| body.len() as u64);
         let intent = intent(core, call, admitted);
@@ -215,6 +219,7 @@ impl OpenCall {
     fn queue_outcome(&mut self, ended_by: EndedBy) -> Option<Commit> {
         let permit = self.permit.take()?;
         let mut outcome = std::mem::take(&mut self.outcome);
+        outcome.values = self.answered_values();
         outcome.at = Moment::now();
         outcome.duration_us = outcome.at.mono_us.saturating_sub(self.began.mono_us);
         outcome.ended_by = ended_by;
@@ -363,6 +368,8 @@ pub(super) async fn sum_up_now(core: &Core, all: bool) {
     }
 }
 
+pub(super) use values::of_body as values_of;
+
 /// SHA-256 of a body.
 pub(super) fn sha256(bytes: &[u8]) -> [u8; 32] {
     Sha256::digest(bytes).into()
@@ -398,6 +405,7 @@ fn intent(core: &Core, call: &Call, admitted: &Admitted) -> Intent {
         parent: None,
         body: admitted.raw_digest.map_or(RequestBody::Follows, RequestBody::Whole),
         keep: keep(call),
+        values: admitted.values.clone(),
     }
 }
 
@@ -514,12 +522,24 @@ fn form(call: &Call, admitted: &Admitted) -> BodyForm {
     }
 }
 
+/// What plans do not look at: file names of a form, base64.
+pub(super) fn last_pass(form: &BodyForm, copy: Vec<u8>) -> Vec<u8> {
+    match form {
+        BodyForm::Json | BodyForm::Lines => without_encoded(copy),
+        // Tensors stay what they are; forms and texts are text as far as they can be read.
+        BodyForm::Tensors { .. } => copy,
+        BodyForm::Form { .. } | BodyForm::Text | BodyForm::Opaque => without_encoded(masked_bytes(&copy)),
+    }
+}
+
 /// Whether the recorded copy of the request is to be written, and from what.
 pub(super) fn request_copy(call: &Call, admitted: &Admitted) -> Option<Vec<u8>> {
     let (operation, body) = (call.operation?, admitted.body.as_deref()?);
     if !call.keeps_payload() || body.is_empty() {
         return None;
     }
-    let copy = redact::redact_request_as(operation, &form(call, admitted), &admitted.plans.recorded_request, body);
-    Some(copy.map_or_else(|_| b"[could not be masked, so not recorded]".to_vec(), |copy| without_encoded(copy.body.into_owned())))
+    let form = form(call, admitted);
+    let copy = redact::redact_request_as(operation, &form, &admitted.plans.recorded_request, body);
+    let copy = copy.map_or_else(|_| b"[could not be masked, so not recorded]".to_vec(), |copy| copy.body.into_owned());
+    Some(last_pass(&form, copy))
 }

@@ -25,7 +25,8 @@ fn start(house: &House, faults: &Faults) -> Running {
 
 /// Status of the answer and the id of its call, if it came whole.
 fn call(gateway: &Running, token: &str) -> Option<(u16, String)> {
-    let answer = Client::try_connect(gateway.address)?.try_answer_to(&chat_request(token, &chat_body("m", "hi", true)))?;
+    let answer =
+        Client::try_connect(gateway.address)?.try_answer_to(&chat_request(token, &chat_body("m", "hi", true)))?;
     Some((answer.status, answer.field("x-sallyport-request-id").unwrap_or_default()))
 }
 

@@ -8,6 +8,7 @@ mod crash;
 mod dialects;
 mod evidence;
 mod faults;
+mod finding;
 mod fleet;
 mod identity;
 mod issuer;

@@ -32,7 +32,7 @@ rule deny { when model == "denied-model" deny "Not this one." }
 rule people { when model == "asked-model" require approval from group("ml-apps") by 1 within 15m valid 1h }
 "#;
 const MASKS: &str = r#"
-rule mask { mask request text with detect(us_ssn, email, credit_card) as label mask response text with detect(us_ssn, email) as last4 }
+rule mask { mask request text with detect(us_ssn, email, credit_card) as label mask response text with detect(us_ssn, email) as label mask response text with detect(credit_card) as last4 }
 "#;
 
 #[test]
@@ -93,7 +93,10 @@ fn plant_and_look(policy: &str) {
     let rows = places.last().unwrap().1.clone();
     let every = rows.lines().filter_map(|row| row.split("\"id\":\"").nth(1)?.split('"').next());
     places.extend(every.map(|id| (format!("show {id}"), audit(&data, &["show", id]))));
-    assert!(ids.iter().filter(|id| rows.contains(id.as_str())).count() > 20, "what was planted is not in the evidence at all");
+    assert!(
+        ids.iter().filter(|id| rows.contains(id.as_str())).count() > 20,
+        "what was planted is not in the evidence at all"
+    );
     for secret in PLANTED.iter().copied().chain([CREDENTIAL, CLIENT_TOKEN]) {
         assert_eq!(any_file_contains(&data, secret.as_bytes()), None, "{secret}");
         for (place, text) in &places {
@@ -104,7 +107,8 @@ fn plant_and_look(policy: &str) {
         }
     }
     for (place, text) in &places {
-        for run in text.split(|c: char| !c.is_ascii_alphanumeric() && !"+/-_".contains(c)).filter(|run| run.len() >= 16) {
+        for run in text.split(|c: char| !c.is_ascii_alphanumeric() && !"+/-_".contains(c)).filter(|run| run.len() >= 16)
+        {
             let whole = &run[..run.len() - usize::from(run.len() % 4 == 1)];
             let decoded = STANDARD.decode(whole).or_else(|_| URL_SAFE_NO_PAD.decode(whole)).unwrap_or_default();
             let decoded = String::from_utf8_lossy(&decoded);
@@ -148,13 +152,16 @@ fn by_callers(gateway: &Running, token: &str, all: &str) -> Vec<String> {
         let mut client = Client::connect(gateway.address);
         let length = body.len();
         let _ = client.try_send(
-            &[format!("{head}\r\nHost: gw\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n").as_bytes(), body].concat(),
+            &[format!("{head}\r\nHost: gw\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n").as_bytes(), body]
+                .concat(),
         );
         if let Some(answer) = client.try_answer() {
             ids.push(answer.field("x-sallyport-request-id").unwrap_or_else(|| panic!("{what}: {}", answer.head)));
         }
     };
-    let chat = format!("POST /v1/chat/completions HTTP/1.1\r\nAuthorization: Bearer {token}\r\nContent-Type: application/json");
+    let chat = format!(
+        "POST /v1/chat/completions HTTP/1.1\r\nAuthorization: Bearer {token}\r\nContent-Type: application/json"
+    );
     for mut body in bodies {
         if body.get("model").is_none() {
             body["model"] = json!("m");
@@ -162,7 +169,15 @@ fn by_callers(gateway: &Running, token: &str, all: &str) -> Vec<String> {
         send("a body", &chat, body.to_string().as_bytes());
     }
     let plain = json!({ "model": "m", "messages": message(json!("hi")) }).to_string();
-    for field in ["X-Customer", "User-Agent", "x-sallyport-data-subject", "x-sallyport-purpose", "traceparent", "Cookie", "Content-Encoding"] {
+    for field in [
+        "X-Customer",
+        "User-Agent",
+        "x-sallyport-data-subject",
+        "x-sallyport-purpose",
+        "traceparent",
+        "Cookie",
+        "Content-Encoding",
+    ] {
         send(field, &format!("{chat}\r\n{field}: {all}"), plain.as_bytes());
     }
     let coded: String = all.bytes().map(|byte| format!("%{byte:02X}")).collect();
@@ -178,16 +193,32 @@ fn by_callers(gateway: &Running, token: &str, all: &str) -> Vec<String> {
     send("host", &format!("{}\r\nX-Forwarded-Host: {all}", chat), plain.as_bytes());
     send("no JSON", &chat, format!("{{\"model\":\"m\",\"messages\":{all}").as_bytes());
     send("no JSON", &chat, all.as_bytes());
-    send("a form", &chat.replace("application/json", "application/x-www-form-urlencoded"), format!("a={coded}").as_bytes());
+    send(
+        "a form",
+        &chat.replace("application/json", "application/x-www-form-urlencoded"),
+        format!("a={coded}").as_bytes(),
+    );
     let multipart = format!(
         "--b\r\nContent-Disposition: form-data; name=\"model\"\r\n\r\nm\r\n--b\r\nContent-Disposition: form-data; name=\"file\"; \
          filename=\"{all}.mp3\"\r\nContent-Type: audio/mpeg\r\n\r\n{all}\r\n--b--\r\n"
     );
-    let transcribe = chat.replace("chat/completions", "audio/transcriptions").replace("application/json", "multipart/form-data; boundary=b");
+    let transcribe = chat
+        .replace("chat/completions", "audio/transcriptions")
+        .replace("application/json", "multipart/form-data; boundary=b");
     send("multipart", &transcribe, multipart.as_bytes());
-    send("batch", &chat.replace("chat/completions", "batches"), json!({ "input_file_id": all, "endpoint": all }).to_string().as_bytes());
-    send("messages", &chat.replace("chat/completions", "messages"), json!({ "model": "m", "max_tokens": 9, "system": all,
-        "messages": [{ "role": "user", "content": [{ "type": "tool_result", "tool_use_id": "t", "content": all }] }] }).to_string().as_bytes());
+    send(
+        "batch",
+        &chat.replace("chat/completions", "batches"),
+        json!({ "input_file_id": all, "endpoint": all }).to_string().as_bytes(),
+    );
+    send(
+        "messages",
+        &chat.replace("chat/completions", "messages"),
+        json!({ "model": "m", "max_tokens": 9, "system": all,
+        "messages": [{ "role": "user", "content": [{ "type": "tool_result", "tool_use_id": "t", "content": all }] }] })
+        .to_string()
+        .as_bytes(),
+    );
     ids
 }
 
@@ -261,5 +292,6 @@ fn sallyport_finds(text: &str) -> String {
 
 fn around<'t>(text: &'t str, part: &str) -> &'t str {
     let at = text.find(part).unwrap_or(0);
-    &text[text.floor_char_boundary(at.saturating_sub(200))..text.ceil_char_boundary((at + part.len() + 100).min(text.len()))]
+    &text[text.floor_char_boundary(at.saturating_sub(200))
+        ..text.ceil_char_boundary((at + part.len() + 100).min(text.len()))]
 }

@@ -16,11 +16,7 @@ const MEDIA_TYPE: &str = "application/age";
 ///
 /// # Errors
 /// 403: an obligation that cannot be carried out denies (POLICY-LANGUAGE §4).
-pub(in crate::data_plane) fn request(
-    core: &Core,
-    call: &Call,
-    body: Option<&[u8]>,
-) -> Result<Vec<Vec<u8>>, CallError> {
+pub(in crate::data_plane) fn request(core: &Core, call: &Call, body: Option<&[u8]>) -> Result<Vec<Vec<u8>>, CallError> {
     if !call.judged.as_ref().is_some_and(|judged| judged.decision.obligations.seal_request) {
         return Ok(Vec::new());
     }
@@ -60,7 +56,8 @@ impl OpenCall {
     ///
     /// # Errors
     /// When the evidence is not to be written any more.
-    pub(in crate::data_plane) async fn seal_answer(&mut self, original: &[u8]) -> Result<(), CallError> {
+    pub(in crate::data_plane) async fn take_original(&mut self, original: &[u8]) -> Result<(), CallError> {
+        self.gather_values(original);
         let Some(sealing) = &mut self.sealing else { return Ok(()) };
         sealing.push(original).map_err(CallError::no_evidence)?;
         let pieces = sealing.ready();

@@ -16,7 +16,8 @@ impl Faults {
     /// Builds the library and orders nothing yet.
     pub fn build(directory: &Path) -> Self {
         let (library, orders) = (directory.join("faults.so"), directory.join("faults"));
-        let built = Command::new("cc").args(["-shared", "-fPIC", "-O1", "-o"]).arg(&library).arg(SOURCE).output().unwrap();
+        let built =
+            Command::new("cc").args(["-shared", "-fPIC", "-O1", "-o"]).arg(&library).arg(SOURCE).output().unwrap();
         assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
         std::fs::write(&orders, [0; 32]).unwrap();
         Self { library, orders }
