@@ -140,7 +140,7 @@ pub fn update_index(source: &Source, text: Option<bool>) -> Result<u64, Evidence
     for segment in place.resume.segment..=newest {
         let bound = Bound { last_segment: segment, before };
         let mut walk = Walk::from(&place, &log, &keys)?;
-        let mut shards = Shards { directory: directory.clone(), writers: BTreeMap::new() };
+        let mut shards = Shards { directory: directory.clone(), writers: BTreeMap::new(), newest: BTreeMap::new() };
         let (mut ids, mut failed) = (IdList::default(), None);
         walk.go_on(&log, &keys, bound, &mut |record, spot| ids.add(record, spot), &mut |ended| {
             added += 1;
@@ -151,7 +151,12 @@ pub fn update_index(source: &Source, text: Option<bool>) -> Result<u64, Evidence
         if let Some(error) = failed {
             return Err(error);
         }
-        let Some(next) = walk.place() else { return Ok(added) };
+        let Some(mut next) = walk.place() else { return Ok(added) };
+        next.days.clone_from(&place.days);
+        for (day, index) in &shards.newest {
+            let known = next.days.entry(*day).or_default();
+            *known = (*known).max(*index);
+        }
         if next.index() == place.index() && segment == newest {
             return Ok(added);
         }
@@ -266,12 +271,16 @@ fn newest_segment(log: &Log) -> Result<u32, EvidenceError> {
 struct Shards {
     directory: PathBuf,
     writers: BTreeMap<u64, (IndexWriter, Fields)>,
+    /// The largest index that was added to each.
+    newest: BTreeMap<u64, u64>,
 }
 
 impl Shards {
     fn add(&mut self, blind: &Blind, ended: &Ended, words: &BTreeSet<String>) -> Result<(), EvidenceError> {
         let time_us = unix_us(&ended.row);
         let day = time_us / DAY_US;
+        let newest = self.newest.entry(day).or_default();
+        *newest = (*newest).max(ended.first.index);
         if !self.writers.contains_key(&day) {
             let shard = open_shard(&self.directory.join(day.to_string()), true)?;
             let writer = shard.writer_with_num_threads(1, WRITER_BYTES).map_err(index_error)?;
@@ -326,30 +335,39 @@ fn index_error(error: impl std::fmt::Display) -> EvidenceError {
     EvidenceError::Malformed(format!("the search index: {error}; it can be deleted and is made again"))
 }
 
+/// What a page of a search shows.
+pub(super) struct Wanted<'q> {
+    pub(super) query: &'q Query,
+    /// Rows below this index.
+    pub(super) before: u64,
+    pub(super) limit: usize,
+}
+
 /// The newest rows of the indexed part that match and whose index is below `before`, newest first. None if the query asks for
 /// what is not indexed.
 pub(super) fn newest(
     source: &Source,
     log: &Log,
     keys: &Keys,
-    query: &Query,
-    before: u64,
-    limit: usize,
+    place: &Place,
+    &Wanted { query, before, limit }: &Wanted<'_>,
     matches: &dyn Fn(&Row) -> bool,
 ) -> Result<Vec<Row>, EvidenceError> {
     let directory = log.layout.index();
     let blind = Blind::of(source)?;
-    let mut days: Vec<u64> = Vec::new();
-    if let Ok(entries) = std::fs::read_dir(&directory) {
-        days.extend(entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<u64>().ok()));
-    }
+    let mut days: Vec<(u64, u64)> = place.days.iter().map(|(day, newest)| (*newest, *day)).collect();
     days.sort_unstable();
     let until_us = if query.until_us == 0 { u64::MAX } else { query.until_us };
     let mut rows: BTreeMap<u64, Row> = BTreeMap::new();
-    for day in days.into_iter().rev().filter(|day| (query.since_us / DAY_US..=until_us / DAY_US).contains(day)) {
+    let asked_for = query.since_us / DAY_US..=until_us / DAY_US;
+    for (newest, day) in days.into_iter().rev().filter(|(_, day)| asked_for.contains(day)) {
+        // Enough, and none of this day is newer.
+        if rows.keys().rev().nth(limit.saturating_sub(1)).is_some_and(|least| *least > newest) {
+            break;
+        }
         let shard = open_shard(&directory.join(day.to_string()), false)?;
         let searcher = shard.reader().map_err(index_error)?.searcher();
-        let mut before = before;
+        let (mut before, mut found_here) = (before, 0);
         loop {
             let asked = terms(&blind, query, before);
             let top = TopDocs::with_limit(BATCH).order_by_fast_field::<u64>("index", Order::Desc);
@@ -362,17 +380,15 @@ pub(super) fn newest(
                     && matches(&row)
                 {
                     rows.insert(row.index, row);
+                    found_here += 1;
                 }
-                if rows.len() >= limit {
+                if found_here >= limit {
                     break;
                 }
             }
-            if number < BATCH || rows.len() >= limit {
+            if number < BATCH || found_here >= limit {
                 break;
             }
-        }
-        if rows.len() >= limit {
-            break;
         }
     }
     Ok(rows.into_values().rev().collect())

@@ -141,7 +141,8 @@ fn look_up(
         }
     }
     let matches = |row: &Row| matches(row) && (!query.asks_for_text() || call_says(log, keys, query, &row.id));
-    match index::newest(source, log, keys, query, before, limit + 1, &matches) {
+    let wanted = index::Wanted { query, before, limit: limit + 1 };
+    match index::newest(source, log, keys, place, &wanted, &matches) {
         Ok(older) => rows.extend(older),
         Err(error) => {
             tracing::warn!(%error, "searching without the index");

@@ -1,6 +1,6 @@
 //! Going through the log from a place to its end, again and again: what the index, its tail, a start and `--follow` share.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -48,6 +48,9 @@ pub(crate) struct Place {
     /// Whether what was said is indexed up to here.
     #[serde(default)]
     pub(crate) text: bool,
+    /// Of each day that has a shard: the largest index in it. Clocks go back at times, so days alone give no order.
+    #[serde(default)]
+    pub(super) days: BTreeMap<u64, u64>,
 }
 
 impl Place {
@@ -90,11 +93,12 @@ impl Walk {
         Ok(Self { resume: place.resume.clone(), open, text: place.text })
     }
 
-    /// Where it is; none if too much is open to be stored.
+    /// Where it is, without days; none if too much is open to be stored.
     pub(super) fn place(&self) -> Option<Place> {
         let spots: usize = self.open.values().map(|(_, open)| 1 + open.payload.len()).sum();
         let open = || self.open.values().map(|(_, open)| open.clone()).collect();
-        (spots <= MAX_STORED_SPOTS).then(|| Place { resume: self.resume.clone(), open: open(), text: self.text })
+        let days = BTreeMap::new();
+        (spots <= MAX_STORED_SPOTS).then(|| Place { resume: self.resume.clone(), open: open(), text: self.text, days })
     }
 
     /// The calls that are open here.

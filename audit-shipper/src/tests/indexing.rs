@@ -175,7 +175,7 @@ fn a_start_goes_on_where_the_index_ends_and_knows_what_was_before() {
         let (verdict, report) = bench.verify();
         assert_eq!(verdict, Verdict::Sound, "{report}");
         assert!(read_size(bench) > size);
-        assert!(bench.show(id).contains("aborted"), "{}", bench.show(id));
+        assert!(bench.show(id).contains("ABORTED"), "{}", bench.show(id));
         let abort = found(bench, &format!("id:{id}"), None);
         assert_eq!(abort[0]["ended_by"], "aborted");
     }

@@ -14,8 +14,8 @@ use policy_compiler::dialect::{BodyForm, Operation, Request};
 use policy_compiler::{BuiltInDetectors, DetectorScan, PolicyTextEngine};
 use policy_lang::schema::{BoolField, IntField, StrField};
 use policy_lang::{
-    Atom, BodyView, DeclaredPurpose, Facts, Nothing, Phase, Program, SourceKind, TextEngine, TextTest, Unread, Verdict,
-    interpret,
+    Atom, BodyView, Condition, DeclaredPurpose, Facts, Nothing, Phase, Program, SourceKind, StrSet, TextEngine,
+    TextTest, Truth, Unread, Verdict, interpret,
 };
 use std::collections::BTreeSet;
 use std::io::Write;
@@ -97,7 +97,7 @@ impl Tally {
 }
 
 struct Judge {
-    program: Program,
+    program: Arc<Program>,
     zone: TimeZone,
 }
 
@@ -169,13 +169,13 @@ impl Judge {
         facts.ints[IntField::Date as usize] = Some(moment.date);
         facts.ints[IntField::RequestSize as usize] = call.request_bytes.and_then(|bytes| i64::try_from(bytes).ok());
         facts.ints[IntField::TokensRequested as usize] = body.request.and_then(|request| request.tokens_requested());
-        facts.ints[IntField::ImageCount as usize] = body.request.map_or(Some(0), |request| Some(request.image_count()));
+        facts.ints[IntField::ImageCount as usize] = Some(body.request.map_or(0, |request| request.image_count()));
         facts.bools[BoolField::Stream as usize] = body.request.map(|request| request.stream()).or(Some(false));
         let unknown = self.unknown(call, &facts, body, &detectors, &engine);
         decide(&self.program, &facts, &unknown)
     }
 
-    /// The conditions of which nobody can say how they came out, each with whether it may be an error.
+    /// The conditions whose outcome does not follow from what was recorded.
     fn unknown(
         &self,
         call: &Judged,
@@ -183,41 +183,67 @@ impl Judge {
         body: &Body<'_, '_>,
         detectors: &Recorded,
         engine: &PolicyTextEngine,
-    ) -> Vec<(usize, bool, String)> {
+    ) -> Vec<Unknown> {
         let texts = body.view.texts().unwrap_or_default();
         let masked = !call.detectors.is_empty() || texts.iter().any(|text| detectors.is_labelled(text));
+        let holds = |test: &TextTest| texts.iter().any(|text| engine.test(test, text) == Some(true));
         let mut unknown = Vec::new();
-        for (number, atom) in self.program.atoms.iter().enumerate() {
-            let why = match atom {
-                Atom::HasScope(_) => Some(("its scopes were not recorded", false)),
-                Atom::Claim { .. } | Atom::ClaimPresent(_) => Some(("its claims were not recorded", true)),
-                Atom::EnvIn { .. } => Some(("`env` was not recorded", true)),
-                Atom::HeaderPresent(_) | Atom::HeaderIn { .. } => Some(("its headers were not recorded", false)),
-                Atom::Int { field, .. }
-                    if facts.ints.get(*field as usize) == Some(&None) && *field != IntField::Risk =>
+        for number in self.atoms() {
+            let Some(atom) = self.program.atoms.get(number) else { continue };
+            let (ways, why) = match atom {
+                Atom::HasScope(_) => (EITHER, "its scopes were not recorded"),
+                Atom::Claim { .. } | Atom::ClaimPresent(_) => (OR_ERROR, "its claims were not recorded"),
+                Atom::EnvIn { .. } => (OR_ERROR, "`env` was not recorded"),
+                Atom::HeaderPresent(_) | Atom::HeaderIn { .. } => (EITHER, "its headers were not recorded"),
+                Atom::Int { field: IntField::RequestSize, .. }
+                    if facts.ints[IntField::RequestSize as usize].is_none() =>
                 {
-                    Some(("a number that it reads was not recorded", true))
+                    (OR_ERROR, "the size of its request was not recorded")
                 }
-                _ if !body.recorded && reads_body(atom) => Some(("its request was not recorded", true)),
-                Atom::Text(TextTest::Finds(_)) => None,
-                // A hit by this name is recorded; without one, what was masked may have been one.
-                Atom::Text(test @ TextTest::FindsCustom(custom)) => {
-                    let found = call.detectors.iter().any(|name| *name == custom.name)
-                        || texts.iter().any(|text| engine.test(test, text) == Some(true));
-                    (masked && !found).then_some(("its text touches what was masked", false))
+                _ if !body.recorded && reads_body(atom) => (OR_ERROR, "its request was not recorded"),
+                Atom::Text(TextTest::FindsCustom(custom)) if call.detectors.contains(&custom.name) => (TRUE_ONLY, ""),
+                Atom::Text(test @ (TextTest::FindsCustom(_) | TextTest::Matches(_) | TextTest::Contains(_)))
+                    if masked && !holds(test) =>
+                {
+                    (EITHER, "its text touches what was masked")
                 }
-                Atom::Text(test) => {
-                    let found = texts.iter().any(|text| engine.test(test, text) == Some(true));
-                    (masked && !found).then_some(("its text touches what was masked", false))
-                }
-                Atom::Json { .. } | Atom::ToolIn(_) if masked => Some(("what it reads may have been masked", true)),
-                _ => None,
+                Atom::Json { .. } | Atom::ToolIn(_) if masked => (OR_ERROR, "what it reads may have been masked"),
+                _ => continue,
             };
-            unknown.extend(why.map(|(why, may_err)| (number, may_err, why.to_owned())));
+            unknown.push(Unknown { atom: number, ways, why });
         }
         unknown
     }
+
+    /// The conditions that rules before the answer ask for.
+    fn atoms(&self) -> BTreeSet<usize> {
+        let mut atoms = BTreeSet::new();
+        let rules = self.program.rules.iter().filter(|rule| rule.phase != Phase::Response);
+        let mut conditions: Vec<&Condition> = rules.map(|rule| &rule.condition).collect();
+        while let Some(condition) = conditions.pop() {
+            match condition {
+                Condition::Const(_) => {}
+                Condition::Atom(atom) => {
+                    atoms.insert(atom.0 as usize);
+                }
+                Condition::Not(inner) => conditions.push(inner),
+                Condition::All(inner) | Condition::Any(inner) => conditions.extend(inner),
+            }
+        }
+        atoms
+    }
 }
+
+/// A condition of which nobody can say how it came out.
+struct Unknown {
+    atom: usize,
+    ways: &'static [Truth],
+    why: &'static str,
+}
+
+const EITHER: &[Truth] = &[Truth::False, Truth::True];
+const OR_ERROR: &[Truth] = &[Truth::False, Truth::True, Truth::Error];
+const TRUE_ONLY: &[Truth] = &[Truth::True];
 
 fn reads_body(atom: &Atom) -> bool {
     matches!(
@@ -227,31 +253,26 @@ fn reads_body(atom: &Atom) -> bool {
 }
 
 /// Tries out every way in which the unknown conditions may have come out.
-fn decide(
-    program: &Program,
-    facts: &Facts<'_>,
-    unknown: &[(usize, bool, String)],
-) -> Result<(&'static str, Vec<String>), String> {
-    let values = |may_err: bool| if may_err { 3 } else { 2 };
-    let cases = unknown.iter().try_fold(1_usize, |cases, (_, may_err, _)| cases.checked_mul(values(*may_err)));
+fn decide(program: &Program, facts: &Facts<'_>, unknown: &[Unknown]) -> Result<(&'static str, Vec<String>), String> {
     let reasons = || {
-        let reasons: BTreeSet<&str> = unknown.iter().map(|(_, _, why)| why.as_str()).collect();
+        let reasons: BTreeSet<&str> = unknown.iter().map(|unknown| unknown.why).filter(|why| !why.is_empty()).collect();
         reasons.into_iter().collect::<Vec<_>>().join("; ")
     };
+    let cases = unknown.iter().try_fold(1_usize, |cases, unknown| cases.checked_mul(unknown.ways.len()));
     let Some(cases) = cases.filter(|cases| *cases <= CASES_MAX) else { return Err(reasons()) };
     let mut verdict = None;
     for case in 0..cases {
         let mut program = program.clone();
         let mut rest = case;
-        for (number, may_err, _) in unknown {
-            let value = rest % values(*may_err);
-            rest /= values(*may_err);
-            if let Some(atom) = program.atoms.get_mut(*number) {
-                *atom = match value {
-                    0 => Atom::InGroup(FALSE.to_owned()),
-                    1 => Atom::InGroup(TRUE.to_owned()),
+        for Unknown { atom, ways, .. } in unknown {
+            let way = ways.get(rest % ways.len()).copied().unwrap_or(Truth::Error);
+            rest /= ways.len();
+            if let Some(atom) = program.atoms.get_mut(*atom) {
+                *atom = match way {
+                    Truth::False => Atom::InGroup(FALSE.to_owned()),
+                    Truth::True => Atom::InGroup(TRUE.to_owned()),
                     // Nothing says what it is, so reading it is an error.
-                    _ => Atom::EnvIn { name: FALSE.to_owned(), set: policy_lang::StrSet::default() },
+                    Truth::Error => Atom::EnvIn { name: FALSE.to_owned(), set: StrSet::default() },
                 };
             }
         }
