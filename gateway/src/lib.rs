@@ -27,4 +27,5 @@ pub mod metrics;
 pub mod policy_slot;
 mod recorded_text;
 pub mod shared;
+pub mod telemetry;
 pub mod tls;

@@ -15,6 +15,7 @@ use crate::live::LiveSlot;
 use crate::metrics::Metrics;
 use crate::policy_slot::{self, PolicySlot, Prepared};
 use crate::shared::{Load, Shared, Source};
+use crate::telemetry::Telemetry;
 use audit_shipper::{Evidence, EvidenceError, Options, Sealer};
 use aws_lc_rs::digest;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
@@ -131,6 +132,7 @@ fn start(
     let sealer = sealer(&config)?;
     let (clock, key) = (Clock::system(), evidence.mac("approval binding key", &[]));
     let (approvals, events) = Approvals::new(clock.clone(), &key);
+    let telemetry = Telemetry::new(&config.telemetry);
     let shared = Arc::new(Shared {
         config,
         live,
@@ -142,6 +144,7 @@ fn start(
         identification,
         approvals,
         metrics: Metrics::default(),
+        telemetry,
         lifecycle: Lifecycle::default(),
         evidence,
         sealer,

@@ -21,8 +21,10 @@ use super::core::Core;
 use super::error::CallError;
 use super::exchange::{Admitted, Call};
 use super::rt;
+use super::telling;
 use crate::identity;
 use crate::recorded_text::{masked, masked_bytes, masked_target, without_encoded};
+use crate::telemetry::{Finished, Marks, Phase};
 
 /// Bytes of a stream that are gathered before a chunk is written.
 const CHUNK_BYTES: usize = 32 * 1024;
@@ -56,6 +58,9 @@ pub(crate) struct OpenCall {
     sealing: Option<Sealing>,
     /// The beginning of the answer in the clear, where digests of masked values are kept.
     answer: Vec<u8>,
+    marks: Rc<Marks>,
+    /// What is told of the call at its end, if anybody wants to hear it.
+    told: Option<Box<Finished>>,
 }
 
 impl OpenCall {
@@ -69,9 +74,10 @@ impl OpenCall {
             let retry_after = unavailable.retry_after_s;
             CallError::no_evidence(unavailable).field("retry-after", retry_after.to_string())
         })?;
+        let id = permit.id();
         let mut open = Self {
             core: Rc::clone(core),
-            id: permit.id(),
+            id,
             permit: Some(permit),
             written: false,
             began: call.started,
@@ -84,6 +90,8 @@ impl OpenCall {
             media_type: String::new(),
             sealing,
             answer: Vec::new(),
+            marks: Rc::clone(&call.marks),
+            told: telling::begun(core, call, id),
         };
         open.outcome.request_bytes = admitted.body.as_ref().map_or(0, |body| body.len() as u64);
         let intent = intent(core, call, admitted);
@@ -113,6 +121,7 @@ impl OpenCall {
     }
 
     pub(super) fn answer_began(&mut self, status: u16, endpoint: &str, media_type: String) {
+        self.marks.reached(Phase::FirstByte);
         self.outcome.status = status;
         endpoint.clone_into(&mut self.outcome.endpoint);
         self.outcome.ttfb_us = Some(Moment::now().mono_us.saturating_sub(self.began.mono_us));
@@ -141,6 +150,9 @@ impl OpenCall {
     }
 
     pub(super) fn failed(&mut self, error: &CallError) {
+        if let Some(told) = &mut self.told {
+            told.code = error.code;
+        }
         self.outcome.error = masked(&error.in_words());
     }
 
@@ -225,6 +237,7 @@ impl OpenCall {
         outcome.ended_by = ended_by;
         outcome.request_body = self.streamed.take().map(|hash| hash.finalize().into());
         self.core.shared.metrics.completed(outcome.status);
+        telling::over(&self.core, &self.marks, self.told.take(), &outcome);
         Some(self.core.producer.borrow_mut().outcome(permit, &outcome).commit)
     }
 
