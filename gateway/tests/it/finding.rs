@@ -58,9 +58,9 @@ fn calls_are_found_by_words_and_by_values_and_judged_again() {
         rows["exchanges"].as_array().unwrap().iter().map(|row| row["id"].as_str().unwrap().to_owned()).collect()
     };
     // At once, whatever the index covers.
-    assert_eq!(found("text:wombat"), [plain.clone(), both.clone()]);
-    assert_eq!(found("text:\"the quokka\" model:n"), [other.clone()]);
-    assert_eq!(found("kind:refusal"), [denied.clone()]);
+    assert_eq!(found("text:wombat"), [plain.as_str(), both.as_str()]);
+    assert_eq!(found("text:\"the quokka\" model:n"), [other.as_str()]);
+    assert_eq!(found("kind:refusal"), [denied.as_str()]);
     let status: Value = serde_json::from_slice(&gateway.get("/api/v1/evidence/status", &token).body).unwrap();
     let written = status["durable"].as_u64().unwrap();
     let data = house.path("data");
