@@ -50,10 +50,11 @@ impl Control {
 
     async fn prepare(&self) -> Result<Prepared, String> {
         let (path, parsed) = (self.shared.config.policy.clone(), Arc::clone(&self.parsed));
+        let can_seal = self.shared.sealer.is_some();
         let prepared = tokio::task::spawn_blocking(move || {
             // Whatever a panic left of it, a cache is only a cache: it is looked up by the whole text.
             let mut cache = parsed.lock().unwrap_or_else(PoisonError::into_inner);
-            policy_slot::prepare_cached(&path, &mut cache)
+            policy_slot::prepare_cached(&path, &mut cache, can_seal)
         });
         let prepared = prepared.await;
         match prepared {
