@@ -138,7 +138,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("x.policy");
         std::fs::write(&path, text).unwrap();
-        PolicySlot::new(prepare(&path).unwrap()).current()
+        PolicySlot::new(prepare(&path, false).unwrap()).current()
     }
 
     #[test]
