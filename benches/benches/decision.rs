@@ -20,7 +20,7 @@ fn decisions(criterion: &mut Criterion) {
         let program = Arc::new(program(rules));
         let native = compile(Arc::clone(&program));
         assert_eq!(native.engine(), &Engine::Native);
-        let options = CompileOptions { interpreter_only: true };
+        let options = CompileOptions { interpreter_only: true, ..CompileOptions::default() };
         let interpreter = compile_with(program, options);
         let callers: Vec<Caller> = (0..CALLS).map(|number| Caller::new(number, rules)).collect();
         for (engine, policy) in [("native", native), ("interpreter", interpreter)] {
