@@ -22,7 +22,7 @@ use super::plans::Plans;
 use super::rt;
 use super::upstream::Choice;
 use crate::config::CertificateTrust;
-use crate::identity::{IDENTIFY_WITHIN, Identity, IdentityError, STATED_BYTES_MAX, presented};
+use crate::identity::{IDENTIFY_WITHIN, IdentityError, KnownCaller, STATED_BYTES_MAX, presented};
 
 /// Unknown routes are refused: only an allow-list protects a model server's own unauthenticated routes (DIALECTS). Path and host
 /// choose the upstream, then the model where several are left; what is served there is for the upstream's own dialect to say.
@@ -137,7 +137,7 @@ async fn identify_afresh(
     origin: &Origin,
     credential: Result<&str, IdentityError>,
     now_unix_s: u64,
-) -> Result<Rc<Identity>, CallError> {
+) -> Result<Rc<KnownCaller>, CallError> {
     let shared = &core.shared;
     let (peer, now_ms) = (origin.peer.ip(), shared.clock.unix_ms());
     if let Err(wait_s) = shared.identification.failures.check(peer, now_ms) {
@@ -152,12 +152,12 @@ async fn identify_afresh(
         // A token comes before a certificate: it says more of who calls.
         let token = match (credential, certificate) {
             (Err(IdentityError::Missing), Some(der)) if *trust != CertificateTrust::default() => {
-                return shared.verifier.certified(der, trust, now_unix_s).map(Rc::new);
+                return shared.verifier.certified(der, trust, now_unix_s).map(KnownCaller::new);
             }
             (credential, _) => credential?,
         };
         let identity = shared.identification.identify(&shared.verifier, token, now_unix_s).await?;
-        let identity = Rc::new(identity);
+        let identity = KnownCaller::new(identity);
         core.tokens.borrow_mut().remember(token, &identity, generation, now_unix_s);
         Ok(identity)
     };
@@ -186,8 +186,7 @@ pub(super) async fn read_request(
 ) -> Result<Option<Vec<u8>>, CallError> {
     let live = Rc::clone(&call.live);
     let limits = &live.config.listen.limits;
-    let wanted = call.by_model || call.policy.compiled.needs().request_body;
-    if call.operation.is_none() || !wanted {
+    if call.operation.is_none() || !(call.by_model || judge::needs_body(&question(core, call, None)?)) {
         return match (call.head.framing, limits.body_bytes) {
             (Framing::Length(length), Some(max)) if length > max => Err(too_large(max)),
             _ => Ok(None),
@@ -260,10 +259,23 @@ pub(super) fn decide(core: &Core, call: &mut Call, body: Option<&[u8]>) -> Resul
     if let (Some(operation), Some(_)) = (call.operation, body) {
         call.form = form_of(call, operation)?;
     }
+    let judged = judge::judge(&question(core, call, body)?)?;
+    let verdict = judged.decision.verdict.clone();
+    call.judged = Some(judged);
+    match verdict {
+        Verdict::Deny(denial) => {
+            Err(CallError::new(ErrorKind::Forbidden, "denied_by_policy", denial.text).status(denial.status))
+        }
+        Verdict::Forward | Verdict::Pending(_) => Ok(()),
+    }
+}
+
+/// The call as the policy sees it.
+fn question<'a>(core: &'a Core, call: &'a Call, body: Option<&'a [u8]>) -> Result<Question<'a>, CallError> {
     let (Some(caller), Some(route)) = (&call.caller, call.route()) else {
         return Err(CallError::new(ErrorKind::Internal, "internal", "The call has no caller or no route."));
     };
-    let judged = judge::judge(&Question {
+    Ok(Question {
         policy: &call.policy,
         operation: call.operation,
         form: &call.form,
@@ -275,15 +287,7 @@ pub(super) fn decide(core: &Core, call: &mut Call, body: Option<&[u8]>) -> Resul
         declared: call.declared(),
         moment: core.shared.clock.moment(&core.shared.config.facts.zone),
         env: &core.shared.config.facts.env,
-    })?;
-    let verdict = judged.decision.verdict.clone();
-    call.judged = Some(judged);
-    match verdict {
-        Verdict::Deny(denial) => {
-            Err(CallError::new(ErrorKind::Forbidden, "denied_by_policy", denial.text).status(denial.status))
-        }
-        Verdict::Forward | Verdict::Pending(_) => Ok(()),
-    }
+    })
 }
 
 /// The upstream is a fact of the policy, so it is chosen before the policy judges. Each dialect that may be meant reads its own

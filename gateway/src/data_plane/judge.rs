@@ -1,5 +1,6 @@
 //! From a call to a decision: facts in their slots, then native code.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
@@ -13,7 +14,7 @@ use policy_lang::{
 use super::error::CallError;
 use super::http::{Fields, RequestHead};
 use crate::clock::Moment;
-use crate::identity::{CallerKind, Declared, Identity, StatedBy};
+use crate::identity::{CallerKind, Declared, KnownCaller, StatedBy};
 use crate::policy_slot::ActivePolicy;
 
 /// What is judged.
@@ -25,7 +26,7 @@ pub(crate) struct Question<'a> {
     pub(crate) form: &'a BodyForm,
     pub(crate) head: &'a RequestHead,
     pub(crate) peer: IpAddr,
-    pub(crate) caller: &'a Identity,
+    pub(crate) caller: &'a KnownCaller,
     pub(crate) upstream: &'a str,
     /// The whole body, when the policy reads bodies.
     pub(crate) body: Option<&'a [u8]>,
@@ -93,6 +94,19 @@ pub(crate) fn could_pass(question: &Question<'_>, model: &str) -> bool {
     !denied && (has(&decision.fired, allows) || has(&decision.errors, allows))
 }
 
+/// Whether the policy looks into the body of this call, as far as its head and its caller tell.
+pub(crate) fn needs_body(question: &Question<'_>) -> bool {
+    let compiled = &question.policy.compiled;
+    if !compiled.needs().request_body {
+        return false;
+    }
+    let model = question.operation.and_then(|operation| dialect::model_in_path(operation, question.head.path()));
+    let model = model.as_deref().unwrap_or_default();
+    with_facts(question, &Unread, Asked::default(), model, None, |facts| {
+        compiled.needs_for(&question.caller.facts(compiled, facts), facts).request_body
+    })
+}
+
 fn read<'b>(operation: Operation, form: &BodyForm, body: &'b [u8]) -> Result<Request<'b>, CallError> {
     Request::parse(operation, form, body)
         .map_err(|error| CallError::new(ErrorKind::BadRequest, "invalid_body", error.to_string()))
@@ -133,6 +147,37 @@ fn without_body(decision: Decision, model: &str) -> Judged {
 }
 
 fn decide(question: &Question<'_>, body: &dyn BodyView, asked: Asked, model: &str, stream: Option<bool>) -> Decision {
+    let compiled = &question.policy.compiled;
+    with_facts(question, body, asked, model, stream, |facts| {
+        if sample_is_due()
+            && let Some(divergence) = compiled.check_sample(facts)
+        {
+            tracing::error!(%divergence, "the compiled policy is wrong; please report this and run with the interpreter");
+        }
+        compiled.decide_for(&question.caller.facts(compiled, facts), facts)
+    })
+}
+
+/// One decision in so many is checked against the interpreter.
+const SAMPLED_ONE_IN: u32 = 10_000;
+
+fn sample_is_due() -> bool {
+    thread_local! {
+        static DECISIONS: Cell<u32> = const { Cell::new(0) };
+    }
+    let number = DECISIONS.get() + 1;
+    DECISIONS.set(number % SAMPLED_ONE_IN);
+    number == SAMPLED_ONE_IN
+}
+
+fn with_facts<T>(
+    question: &Question<'_>,
+    body: &dyn BodyView,
+    asked: Asked,
+    model: &str,
+    stream: Option<bool>,
+    use_them: impl FnOnce(&Facts<'_>) -> T,
+) -> T {
     let mut strings = [""; StrField::ALL.len()];
     let mut set = |field: StrField, value| {
         if let Some(slot) = strings.get_mut(field as usize) {
@@ -163,7 +208,7 @@ fn decide(question: &Question<'_>, body: &dyn BodyView, asked: Asked, model: &st
     ints[IntField::ImageCount as usize] = asked.images;
     let mut bools = [None; BoolField::ALL.len()];
     bools[BoolField::Stream as usize] = stream;
-    question.policy.compiled.decide(&Facts {
+    use_them(&Facts {
         strings,
         ints,
         bools,

@@ -14,12 +14,17 @@ fn rule(claim: &str, values: &[&str]) -> ClaimRule {
     ClaimRule { claim: claim.to_owned(), values: names(values) }
 }
 
-fn identify(cache: &mut TokenCache, verifier: &Verifier, token: &str, now: u64) -> Result<Rc<Identity>, IdentityError> {
+fn identify(
+    cache: &mut TokenCache,
+    verifier: &Verifier,
+    token: &str,
+    now: u64,
+) -> Result<Rc<KnownCaller>, IdentityError> {
     if let Some(identity) = cache.get(verifier, token, now) {
         return Ok(identity);
     }
     let generation = verifier.generation();
-    let identity = Rc::new(verifier.verify(token, now)?);
+    let identity = KnownCaller::new(verifier.verify(token, now)?);
     cache.remember(token, &identity, generation, now);
     Ok(identity)
 }
@@ -286,7 +291,7 @@ fn what_changed_while_a_token_was_checked_is_not_missed() {
     let token = idp.token(&claims());
     assert!(cache.get(&verifier, &token, NOW).is_none());
     let generation = verifier.generation();
-    let identity = Rc::new(verifier.verify(&token, NOW).unwrap());
+    let identity = KnownCaller::new(verifier.verify(&token, NOW).unwrap());
     verifier.install(0, KeySet::default(), NOW);
     assert!(cache.get(&verifier, "another", NOW).is_none());
     cache.remember(&token, &identity, generation, NOW);
@@ -296,7 +301,7 @@ fn what_changed_while_a_token_was_checked_is_not_missed() {
 #[test]
 fn the_cache_is_bounded() {
     let verifier = Verifier::new(&[], &IdentitySettings::default());
-    let identity = |expires| Rc::new(Identity { expires_at_unix_s: expires, ..Identity::new("x", ISSUER) });
+    let identity = |expires| KnownCaller::new(Identity { expires_at_unix_s: expires, ..Identity::new("x", ISSUER) });
     let mut cache = TokenCache::new();
     assert!(cache.get(&verifier, "none", NOW).is_none());
     let short = identity(NOW + 1);

@@ -75,15 +75,11 @@ impl Call {
             groups: names(random.some(&NAMES, 2)),
             scopes: names(random.some(&NAMES, 2)),
             ip: (!random.one_in(8)).then(|| random.pick(&ADDRESSES).parse().unwrap()),
-            headers: HEADERS
-                .iter()
-                .filter(|_| random.one_in(2))
-                .map(|name| (*name, TEXTS[random.below(TEXTS.len())]))
-                .collect(),
+            headers: random.some(&HEADERS, 2).into_iter().map(|name| (name, random.pick(&TEXTS))).collect(),
             texts: (!random.one_in(10)).then(|| random.some(&PROMPTS, 2).into_iter().map(Cow::Borrowed).collect()),
             values: (0..random.below(5)).map(|_| (random.pick(&KEYS), value(random))).collect(),
             tools: random.some(&TEXTS, 4),
-            claims: KEYS.iter().filter(|_| random.one_in(2)).map(|key| (*key, claim(random))).collect(),
+            claims: random.some(&KEYS, 2).into_iter().map(|key| (key, claim(random))).collect(),
             purpose: random.one_in(2).then_some("ab"),
         }
     }

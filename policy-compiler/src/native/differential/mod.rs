@@ -12,7 +12,7 @@ use super::replay::compare;
 use crate::planted::{Bug, with};
 use calls::Call;
 use policy_lang::schema::{BoolField, IntField, StrField};
-use policy_lang::{Facts, Program, Unread, Verdict, interpret};
+use policy_lang::{Effect, Facts, Program, RecordBound, RecordLevel, Rule, Unread, Verdict, interpret};
 use programs::{ATOM_KINDS, EFFECT_KINDS, Random, kinds, program};
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -92,7 +92,11 @@ fn a_body_that_is_not_needed_changes_nothing() {
     let mut spared = 0;
     for seed in 1..=200 {
         let mut random = Random(seed);
-        let program = Arc::new(program(&mut random));
+        let mut program = program(&mut random);
+        // Where every payload is recorded, every body is read.
+        let effects = vec![Effect::Record { bound: RecordBound::AtMost, level: RecordLevel::Metadata }];
+        program.rules.push(Rule { name: "zz".to_owned(), effects, ..Rule::default() });
+        let program = Arc::new(program);
         for layout in LAYOUTS {
             let policy = compile_with(Arc::clone(&program), CompileOptions { layout, ..CompileOptions::default() });
             for _ in 0..20 {

@@ -66,6 +66,10 @@ pub(super) fn program(random: &mut Random) -> Program {
         let open = random.below(rules.len());
         rules[open] = Rule { effects: vec![Effect::Allow], ..Rule::default() };
     }
+    if random.one_in(4) {
+        let effects = vec![Effect::Allow, approval(1)];
+        rules.push(Rule { condition: condition(random, atoms.len(), 1), effects, ..Rule::default() });
+    }
     for (number, rule) in rules.iter_mut().enumerate() {
         rule.name = format!("rule.{number:04}");
     }
@@ -186,6 +190,12 @@ fn atom(random: &mut Random) -> Atom {
     }
 }
 
+fn approval(by: u32) -> Effect {
+    let minute = Duration::from_secs(60);
+    let groups = vec!["leads".to_owned()];
+    Effect::RequireApproval(ApprovalRequirement { groups, by, within: minute, valid: minute })
+}
+
 pub(super) const EFFECT_KINDS: usize = 14;
 
 /// In the response phase only what the language allows there.
@@ -195,12 +205,7 @@ fn effect(random: &mut Random, phase: Phase) -> Effect {
     let bound = random.pick(&[RecordBound::AtLeast, RecordBound::AtMost]);
     let groups = vec!["leads".to_owned()];
     match random.below(EFFECT_KINDS + 4) {
-        0 | 14 | 15 if phase == Phase::Request => Effect::RequireApproval(ApprovalRequirement {
-            groups,
-            by: 1 + random.below(2) as u32,
-            within: minute,
-            valid: minute,
-        }),
+        0 | 14 | 15 if phase == Phase::Request => approval(1 + random.below(2) as u32),
         1 if phase == Phase::Request => Effect::RequirePurpose(PurposeRequirement {
             purposes: StrSet { literals: vec!["ab".to_owned()], globs: Vec::new() },
             bases: None,

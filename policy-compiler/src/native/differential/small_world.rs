@@ -27,7 +27,8 @@ fn calls() -> Vec<Call> {
     for groups in [vec![], vec!["g1"], vec!["g2"], vec!["g1", "g2"]] {
         for model in ["m1", "m2", "m3", ""] {
             for size in [Some(0), Some(1), Some(2), None] {
-                let mut call = Call { groups: groups.iter().map(ToString::to_string).collect(), ..Call::default() };
+                let mut call = Call::default();
+                call.groups = groups.iter().map(ToString::to_string).collect();
                 call.strings[StrField::Model as usize] = model.to_owned();
                 call.ints[IntField::RequestSize as usize] = size;
                 calls.push(call);
