@@ -1,5 +1,8 @@
 //! The one binary. Everything is in the library; see [`sallyport::cli`].
 
+#[path = "data_plane/rt/ring_flags.rs"]
+mod ring_flags;
+
 use std::process::ExitCode;
 
 #[global_allocator]

@@ -89,6 +89,11 @@ fn stream_until_killed(address: SocketAddr, token: &str, ended: &Mutex<BTreeSet<
     while !stop.load(Ordering::Relaxed) {
         let Some(mut client) = Client::try_connect(address) else { return };
         while let Some(answer) = client.try_answer_to(&chat_request(token, &chat_body("m", "hello", true))) {
+            // A disk that others keep busy may not make room in time: then no call passes, which is what this is about.
+            if answer.status == 503 && answer.text().contains("evidence_unavailable") {
+                std::thread::sleep(Duration::from_millis(20));
+                continue;
+            }
             assert_eq!(answer.status, 200, "{}", answer.text());
             assert!(stream_text(&answer.text()).contains("[US_SSN]"), "{}", answer.text());
             ended.lock().unwrap().insert(answer.request_id());

@@ -69,6 +69,10 @@ impl RequestHead {
         let is_http10 = request.version == Some(0);
         let method = request.method.unwrap_or_default().to_owned();
         let fields = Fields::new(head, request.headers);
+        if fields.all("content-type").nth(1).is_some() {
+            // What a body is must not depend on who reads the head.
+            return Err(HeadError::Malformed("there is more than one Content-Type field"));
+        }
         let host = check_host(&fields, is_http10)?;
         let target = origin_form(request.path.unwrap_or_default(), &method, host)?;
         let framing = request_framing(&fields, is_http10)?;
@@ -144,6 +148,10 @@ fn origin_form(target: &str, method: &str, host: &str) -> Result<String, HeadErr
     }
     if target.contains('#') {
         return Err(HeadError::Malformed("the target has a fragment"));
+    }
+    // RFC 3986 has no other characters; a server behind us may read them as it likes.
+    if !target.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err(HeadError::Malformed("the target has characters that must be percent-encoded"));
     }
     if target.starts_with('/') {
         return Ok(target.to_owned());
@@ -227,6 +235,8 @@ mod tests {
             "GET / HTTP/1.0\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n",
             "CONNECT a:1 HTTP/1.1\r\nHost: a:1\r\n\r\n",
             "GET  / HTTP/1.1\r\nHost: a\r\n\r\n",
+            "GET /\u{e9} HTTP/1.1\r\nHost: a\r\n\r\n",
+            "GET / HTTP/1.1\r\nHost: a\r\nContent-Type: a/b\r\nContent-Type: a/c\r\n\r\n",
         ];
         for case in cases {
             match RequestHead::parse(case.as_bytes(), LIMITS) {
