@@ -1,6 +1,5 @@
 //! From a call to a decision: facts in their slots, then native code.
 
-use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
@@ -149,25 +148,8 @@ fn without_body(decision: Decision, model: &str) -> Judged {
 fn decide(question: &Question<'_>, body: &dyn BodyView, asked: Asked, model: &str, stream: Option<bool>) -> Decision {
     let compiled = &question.policy.compiled;
     with_facts(question, body, asked, model, stream, |facts| {
-        if sample_is_due()
-            && let Some(divergence) = compiled.check_sample(facts)
-        {
-            tracing::error!(%divergence, "the compiled policy is wrong; please report this and run with the interpreter");
-        }
         compiled.decide_for(&question.caller.facts(compiled, facts), facts)
     })
-}
-
-/// One decision in so many is checked against the interpreter.
-const SAMPLED_ONE_IN: u32 = 10_000;
-
-fn sample_is_due() -> bool {
-    thread_local! {
-        static DECISIONS: Cell<u32> = const { Cell::new(0) };
-    }
-    let number = DECISIONS.get() + 1;
-    DECISIONS.set(number % SAMPLED_ONE_IN);
-    number == SAMPLED_ONE_IN
 }
 
 fn with_facts<T>(

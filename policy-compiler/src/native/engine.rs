@@ -8,7 +8,7 @@ use super::plan::{Plan, Slots};
 use crate::index::{Index, Slotted, bits, risk_points};
 use crate::planted::planted;
 use policy_lang::schema::IntField;
-use policy_lang::{Facts, Phase, Program, RuleId, Truth};
+use policy_lang::{Decision, Facts, Hit, Phase, Program, RuleId, Truth, conclude_hits};
 use std::cell::Cell;
 use std::sync::atomic::AtomicBool;
 
@@ -34,6 +34,8 @@ pub(super) struct NativeCode {
     /// Without an index, by rule: it adds to `request.risk`.
     risk: Vec<u64>,
     adds_risk: bool,
+    /// By rule: it only allows, so nothing else of it needs to be looked at.
+    only_allows: Vec<u64>,
 }
 
 /// Buffers that are used again by the next call on this thread.
@@ -82,13 +84,17 @@ impl NativeCode {
         let words = jobs(&plan, &slotted);
         let code = Code::new(&plan, &words, form, cancelled)?;
         let mut risk = vec![0; program.rules.len().div_ceil(64)];
+        let mut only_allows = risk.clone();
         for (number, rule) in program.rules.iter().enumerate() {
             if risk_points(rule) > 0 {
                 crate::index::set(&mut risk, number);
             }
+            if rule.only_allows() {
+                crate::index::set(&mut only_allows, number);
+            }
         }
         let adds_risk = risk.iter().any(|word| *word != 0);
-        Ok(Self { caller: CallerPlan::new(&plan), plan, index, code, risk, adds_risk })
+        Ok(Self { caller: CallerPlan::new(&plan), plan, index, code, risk, adds_risk, only_allows })
     }
 
     /// What this makes of a caller; `policy` is the generation of the policy that asks.
@@ -145,6 +151,26 @@ impl NativeCode {
             scratch.hits.sort_unstable_by_key(|(rule, _)| *rule);
         }
         sum
+    }
+
+    /// The decision that follows from the hits.
+    #[inline]
+    pub(super) fn conclude(
+        &self,
+        program: &Program,
+        hits: &[(RuleId, Truth)],
+        facts: &Facts<'_>,
+        risk: i64,
+    ) -> Decision {
+        let hits = hits.iter().map(|(rule, truth)| {
+            let word = self.only_allows.get(rule.0 as usize / 64).copied().unwrap_or_default();
+            let only_allows = word >> (rule.0 % 64) & 1 == 1;
+            match truth {
+                Truth::True if only_allows => Hit::Allows(*rule),
+                truth => Hit::Rule(*rule, *truth),
+            }
+        });
+        conclude_hits(program, hits, facts, Some(risk))
     }
 
     /// Calls `hit` for each rule that is true or an error, of those that add risk or of all.

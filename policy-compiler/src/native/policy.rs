@@ -6,8 +6,7 @@ use super::identity::IdentityFacts;
 use super::needs::BodyRules;
 use super::replay::{Divergence, compare, replay};
 use policy_lang::{
-    Decision, Facts, Needs, Phase, Program, Trace, Truth, conclude_hits, interpret, interpret_response, trace,
-    with_risk,
+    Decision, Facts, Needs, Phase, Program, Trace, Truth, interpret, interpret_response, trace, with_risk,
 };
 use std::any::Any;
 use std::fmt;
@@ -182,7 +181,7 @@ pub(super) fn judged_by(native: &NativeCode, program: &Program, facts: &Facts<'_
                 *slot = *truth;
             }
         }
-        (Trace { truths }, conclude_hits(program, buffers.hits.iter().copied(), facts, Some(risk)))
+        (Trace { truths }, native.conclude(program, buffers.hits, facts, risk))
     })
 }
 
@@ -250,7 +249,7 @@ impl CompiledPolicy {
                 }
             };
             let risk = native.judge(&self.program, facts, caller, &mut buffers);
-            conclude_hits(&self.program, buffers.hits.iter().copied(), facts, Some(risk))
+            native.conclude(&self.program, buffers.hits, facts, risk)
         })
     }
 
