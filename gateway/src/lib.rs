@@ -26,4 +26,5 @@ pub mod live;
 pub mod metrics;
 pub mod policy_slot;
 pub mod shared;
+pub mod telemetry;
 pub mod tls;

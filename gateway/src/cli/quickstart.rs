@@ -4,7 +4,7 @@ use super::serve::{self, Addresses};
 use super::{DEFAULT_DATA, Failure};
 use crate::config::{
     Admin, ApprovalsConfig, Config, Endpoint, EvidenceConfig, IdentitySettings, Limits, Listen, PolicyFacts,
-    RoleGroups, Upstream,
+    RoleGroups, TelemetryConfig, Upstream,
 };
 use crate::dev_issuer::DevIssuer;
 use load_tests::mock_model::{self, MockHandle, MockOptions};
@@ -92,6 +92,7 @@ fn config(args: &Args, mock: Option<&MockHandle>) -> Result<Config, Failure> {
         facts: PolicyFacts::default(),
         evidence: EvidenceConfig::default(),
         approvals: ApprovalsConfig::default(),
+        telemetry: TelemetryConfig::default(),
         files: Vec::new(),
     })
 }

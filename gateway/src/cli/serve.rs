@@ -15,6 +15,7 @@ use crate::live::LiveSlot;
 use crate::metrics::Metrics;
 use crate::policy_slot::{self, PolicySlot, Prepared};
 use crate::shared::{Load, Shared, Source};
+use crate::telemetry::Telemetry;
 use audit_shipper::{Evidence, EvidenceError, Options};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -128,6 +129,7 @@ fn start(
         evidence.producer(cores).ok_or_else(|| Failure::bad("the evidence has no queue for the control plane"))?;
     let (clock, key) = (Clock::system(), evidence.mac("approval binding key", &[]));
     let (approvals, events) = Approvals::new(clock.clone(), &key);
+    let telemetry = Telemetry::new(&config.telemetry);
     let shared = Arc::new(Shared {
         config,
         live,
@@ -139,6 +141,7 @@ fn start(
         identification,
         approvals,
         metrics: Metrics::default(),
+        telemetry,
         lifecycle: Lifecycle::default(),
         evidence,
     });

@@ -4,6 +4,7 @@ use super::check_identity;
 use super::error::Findings;
 use super::file::{At, EvidenceFile, File};
 use super::listen::{SizeFile, listen};
+use super::telemetry::telemetry;
 use super::upstream::upstream;
 use super::{
     ApprovalsConfig, CertificateTrust, Config, Durability, EvidenceConfig, Issuer, OnFailure, PolicyFacts, Upstream,
@@ -34,6 +35,7 @@ pub(super) fn check(file: File, base: &Path, findings: &mut Findings<'_>) -> Opt
     }
     let upstreams: Vec<_> = file.upstream.into_iter().map(|at| upstream(at, base, findings)).collect();
     let evidence = evidence(file.evidence, base, findings);
+    let telemetry = telemetry(file.telemetry, base, findings);
     let mut approvals = ApprovalsConfig::default();
     if let Some(hold) = file.approvals.and_then(|approvals| approvals.hold) {
         duration(Some(hold), &mut approvals.hold, findings);
@@ -56,6 +58,7 @@ pub(super) fn check(file: File, base: &Path, findings: &mut Findings<'_>) -> Opt
         facts: PolicyFacts { zone: zone?, env: file.policy.env.unwrap_or_default() },
         evidence: evidence?,
         approvals,
+        telemetry: telemetry?,
         files: Vec::new(),
     })
 }

@@ -6,6 +6,7 @@ use super::file_identity::{AdminFile, IdentityFile, IssuerFile};
 use super::listen::ListenFile;
 pub(super) use super::table::At;
 use super::table::table;
+use super::telemetry::TelemetryFile;
 use super::upstream::UpstreamFile;
 use super::{Config, ConfigErrors};
 use std::collections::BTreeMap;
@@ -151,6 +152,8 @@ table! {
         evidence: Option<EvidenceFile> = "table", "every default";
         /// Calls that wait for people.
         approvals: Option<ApprovalsFile> = "table", "every default";
+        /// What is told of calls besides the evidence.
+        telemetry: Option<TelemetryFile> = "table", "nothing";
     }
 }
 
@@ -192,7 +195,7 @@ table! {
 
 /// Every table, in the order of the documentation.
 #[cfg(test)]
-pub(super) const TABLES: [super::table::Table; 28] = [
+pub(super) const TABLES: [super::table::Table; 29] = [
     File::TABLE,
     ListenFile::TABLE,
     super::listen::ListenTlsFile::TABLE,
@@ -221,4 +224,5 @@ pub(super) const TABLES: [super::table::Table; 28] = [
     PolicyFile::TABLE,
     EvidenceFile::TABLE,
     ApprovalsFile::TABLE,
+    TelemetryFile::TABLE,
 ];

@@ -15,6 +15,7 @@ mod redacted;
 mod redacted_identity;
 mod secret;
 mod table;
+mod telemetry;
 mod units;
 mod upstream;
 
@@ -28,6 +29,7 @@ pub use identity::{
 pub use listen::{Limits, Listen, ListenTls};
 pub use redacted::redacted;
 pub use secret::Secret;
+pub use telemetry::{AccessLog, TelemetryConfig};
 pub use units::{parse_duration, parse_size};
 pub use upstream::{Ejection, Endpoint, Health, Match, Retries, Timeouts, Upstream, UpstreamLimits, UpstreamTls};
 
@@ -60,6 +62,8 @@ pub struct Config {
     pub evidence: EvidenceConfig,
     /// Calls that wait for people.
     pub approvals: ApprovalsConfig,
+    /// What is told of calls besides the evidence.
+    pub telemetry: TelemetryConfig,
     /// Every file that it was read from: a change in one of them is a reason to read all again.
     pub files: Vec<PathBuf>,
 }
@@ -98,6 +102,7 @@ impl Config {
         keep(&mut self.policy, &old.policy, "policy.path", &mut differ);
         keep(&mut self.facts, &old.facts, "policy.zone and policy.env", &mut differ);
         keep(&mut self.evidence, &old.evidence, "evidence", &mut differ);
+        keep(&mut self.telemetry, &old.telemetry, "telemetry", &mut differ);
         differ
     }
 }

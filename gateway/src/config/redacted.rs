@@ -1,6 +1,6 @@
 //! The configuration as it may be shown: everything but secrets.
 
-use super::{Config, Durability, Limits, ListenTls, OnFailure, Upstream, redacted_identity};
+use super::{AccessLog, Config, Durability, Limits, ListenTls, OnFailure, Upstream, redacted_identity};
 use crate::tls::MinVersion;
 use crate::tls::server::ClientCertificates;
 use serde_json::{Value, json};
@@ -36,6 +36,15 @@ pub fn redacted(config: &Config) -> Value {
             },
         },
         "approvals": { "hold": seconds(config.approvals.hold) },
+        "telemetry": {
+            "access_log": config.telemetry.access_log.as_ref().map(|target| match target {
+                AccessLog::Stdout => "stdout".to_owned(),
+                AccessLog::Stderr => "stderr".to_owned(),
+                AccessLog::File(path) => path.display().to_string(),
+            }),
+            "traces": config.telemetry.traces,
+            "traces_sample": config.telemetry.traces_sample,
+        },
     })
 }
 

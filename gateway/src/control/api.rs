@@ -113,6 +113,7 @@ async fn metrics(State(control): Shared, _: Viewer) -> Response {
         approvals_pending: shared.approvals.pending(),
         draining: shared.lifecycle.is_draining(),
     });
+    page.push_str(&shared.telemetry.page());
     page.push_str(&crate::metrics::fleet_page(&shared.live.current().fleet));
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], page).into_response()
 }

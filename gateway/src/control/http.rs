@@ -48,6 +48,12 @@ impl Http {
         read(url, client(&self.reading, within_the_host())?.get(url).header(ACCEPT, "application/json")).await
     }
 
+    /// Posts JSON; what comes back is not looked at.
+    pub(super) async fn post_json(&self, url: &str, body: String) -> Result<(), HttpError> {
+        let request = client(&self.posting, redirect::Policy::none())?.post(url);
+        read(url, request.header(CONTENT_TYPE, "application/json").body(body)).await.map(drop)
+    }
+
     /// Posts a form; `basic` is the id and secret of a client (RFC 6749 §2.3.1).
     pub(super) async fn post_form(
         &self,

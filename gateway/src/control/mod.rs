@@ -29,6 +29,7 @@ pub(crate) use identity_files::{API_KEYS_FILE, IdentityFileError};
 use crate::approvals::Event;
 use crate::identity::OpaqueToken;
 use crate::shared::Shared;
+use crate::telemetry::{Post, Shipper};
 use audit_shipper::{EvidenceError, Producer};
 use cookies::Cookies;
 use http::Http;
@@ -42,6 +43,8 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 use tokio::sync::{Mutex, mpsc};
 
+/// At the end, the last lines and traces may take so long.
+const TELEMETRY_AT_END: Duration = Duration::from_secs(2);
 /// How often lapsed requests for approval are swept.
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
 /// How long the start waits for the first answer of the issuers; the cores start without it after that.
@@ -187,8 +190,11 @@ async fn run(
     tokio::spawn(sweep(Arc::clone(&control)));
     tokio::spawn(evidence::keep_index(Arc::clone(&shared)));
     let approvals = tokio::spawn(journal::record_approvals(Arc::clone(&control), own.events));
+    let telemetry = tokio::spawn(Shipper::new(Arc::clone(&control.shared), Collector(Arc::clone(&control.http))).run());
     api::serve(Arc::clone(&control), listener).await;
     approvals.abort();
+    // It ends by itself when the data plane has drained; a collector that is slow then does not keep us.
+    let _ = tokio::time::timeout(TELEMETRY_AT_END, telemetry).await;
     control.record_summaries().await;
 }
 
@@ -204,6 +210,15 @@ async fn first_round(control: &Control) {
     rounds.spawn(credentials::keep_fresh(slots, shared.clock.clone(), Arc::clone(http)));
     // Dropped early, the tasks that it started go on: they are spawned on their own.
     while rounds.join_next().await.is_some() {}
+}
+
+/// Traces go out by the control plane's own client.
+struct Collector(Arc<Http>);
+
+impl Post for Collector {
+    async fn post_json(&self, url: &str, body: String) -> Result<(), String> {
+        self.0.post_json(url, body).await.map_err(|error| error.to_string())
+    }
 }
 
 async fn sweep(control: Arc<Control>) {

@@ -32,11 +32,13 @@ use super::judge::Judged;
 use super::models;
 use super::plans::Plans;
 use super::record::{self, OpenCall};
+use super::telling;
 use super::trace::TraceContext;
 use super::upstream::{CheckoutError, Lease, Route};
 use crate::approvals::ApprovalRef;
 use crate::identity::{Declared, KnownCaller};
 use crate::policy_slot::ActivePolicy;
+use crate::telemetry::{Marks, Phase};
 
 /// What becomes of the caller's connection.
 pub(super) enum After {
@@ -60,6 +62,8 @@ pub(super) struct Call {
     pub(super) live: Rc<Held>,
     pub(super) policy: Arc<ActivePolicy>,
     pub(super) trace: TraceContext,
+    /// When it reached which point; also its record looks at it.
+    pub(super) marks: Rc<Marks>,
     pub(super) started: Moment,
     pub(super) operation: Option<Operation>,
     /// How the request's body is read.
@@ -107,12 +111,17 @@ pub(super) async fn run(core: &Rc<Core>, client: &mut Wire, origin: &Origin, hea
 async fn let_in(core: &Rc<Core>, client: &mut Wire, call: &mut Call) -> Result<Admitted, CallError> {
     admit::find_route(call)?;
     admit::identify(core, call).await?;
+    call.marks.reached(Phase::Identified);
     let body = admit::read_request(core, client, call).await?;
+    call.marks.reached(Phase::Read);
     admit::decide(core, call, body.as_deref())?;
+    call.marks.reached(Phase::Decided);
     let plans = admit::make_plans(core, call)?;
     let masked = admit::mask_request(call, &plans, body.as_deref())?;
+    call.marks.reached(Phase::Masked);
     let parked = Parked { raw: body.as_deref(), masked: masked.body.as_deref() };
     let approval = approve(core, client, call, parked).await?;
+    call.marks.reached(Phase::Approved);
     let raw_digest = body.as_deref().map(record::sha256);
     Ok(Admitted {
         plans,
@@ -137,7 +146,8 @@ async fn pass(core: &Rc<Core>, client: &mut Wire, call: &mut Call, admitted: Adm
         Err(error) => return refuse(core, client, call, error).await,
     };
     let connect = core.pool.checkout(&route, &core.watchdog, &core.shared.metrics);
-    let (durable, connected) = zip(intent, connect).await;
+    let durable = reaching(&call.marks, Phase::Intent, intent);
+    let (durable, connected) = zip(durable, reaching(&call.marks, Phase::Connected, connect)).await;
     if let Err(error) = durable {
         // The caller hears what the log could not; nothing was sent.
         return answer_error(core, client, call, &CallError::no_evidence(error), "").await;
@@ -153,6 +163,13 @@ async fn pass(core: &Rc<Core>, client: &mut Wire, call: &mut Call, admitted: Adm
             }
         }
     }
+}
+
+/// Notes when a step of a call is done.
+async fn reaching<T>(marks: &Marks, phase: Phase, step: impl Future<Output = T>) -> T {
+    let done = step.await;
+    marks.reached(phase);
+    done
 }
 
 /// Sends the request and waits for the head of the answer. A resting connection that turns out to be closed is replaced once,
@@ -231,7 +248,8 @@ impl Call {
     fn new(core: &Core, origin: &Origin, head: RequestHead) -> Self {
         Self {
             body: Body::new(head.framing),
-            trace: TraceContext::of(&head),
+            trace: TraceContext::of(&head, core.shared.telemetry.sample()),
+            marks: Rc::new(Marks::begin()),
             policy: core.policy(),
             started: Moment::now(),
             operation: None,
@@ -303,10 +321,12 @@ impl Call {
 pub(super) async fn refuse(core: &Core, client: &mut Wire, call: &Call, error: CallError) -> After {
     core.shared.metrics.refused(error.status);
     count_limit(core, &error);
-    match record::refusal(core, call, &error).await {
-        Ok(request_id) => answer_error(core, client, call, &error, &request_id).await,
-        Err(no_evidence) => answer_error(core, client, call, &no_evidence, "").await,
-    }
+    let (error, request_id) = match record::refusal(core, call, &error).await {
+        Ok(request_id) => (error, request_id),
+        Err(no_evidence) => (no_evidence, String::new()),
+    };
+    telling::refused(core, call, &error, &request_id);
+    answer_error(core, client, call, &error, &request_id).await
 }
 
 /// A head that could not be read is a refusal too, by an unknown caller.

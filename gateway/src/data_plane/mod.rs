@@ -24,6 +24,7 @@ pub mod preflight;
 mod record;
 mod rt;
 mod sockets;
+mod telling;
 mod trace;
 pub(crate) mod upstream;
 

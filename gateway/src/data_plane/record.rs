@@ -19,7 +19,9 @@ use super::core::Core;
 use super::error::CallError;
 use super::exchange::{Admitted, Call};
 use super::rt;
+use super::telling;
 use crate::identity;
+use crate::telemetry::{Finished, Marks, Phase};
 
 /// Bytes of a stream that are gathered before a chunk is written.
 const CHUNK_BYTES: usize = 32 * 1024;
@@ -49,6 +51,9 @@ pub(crate) struct OpenCall {
     frames_since_us: u64,
     last_frame_us: u64,
     media_type: String,
+    marks: Rc<Marks>,
+    /// What is told of the call at its end, if anybody wants to hear it.
+    told: Option<Box<Finished>>,
 }
 
 impl OpenCall {
@@ -61,9 +66,10 @@ impl OpenCall {
             let retry_after = unavailable.retry_after_s;
             CallError::no_evidence(unavailable).field("retry-after", retry_after.to_string())
         })?;
+        let id = permit.id();
         let mut open = Self {
             core: Rc::clone(core),
-            id: permit.id(),
+            id,
             permit: Some(permit),
             written: false,
             began: call.started,
@@ -74,6 +80,8 @@ impl OpenCall {
             frames_since_us: 0,
             last_frame_us: call.started.mono_us,
             media_type: String::new(),
+            marks: Rc::clone(&call.marks),
+            told: telling::begun(core, call, id),
         };
         open.outcome.request_bytes = admitted.body.as_ref().map_or(0, |body| body.len() as u64);
         let intent = intent(core, call, admitted);
@@ -102,6 +110,7 @@ impl OpenCall {
     }
 
     pub(super) fn answer_began(&mut self, status: u16, endpoint: &str, media_type: String) {
+        self.marks.reached(Phase::FirstByte);
         self.outcome.status = status;
         endpoint.clone_into(&mut self.outcome.endpoint);
         self.outcome.ttfb_us = Some(Moment::now().mono_us.saturating_sub(self.began.mono_us));
@@ -130,6 +139,9 @@ impl OpenCall {
     }
 
     pub(super) fn failed(&mut self, error: &CallError) {
+        if let Some(told) = &mut self.told {
+            told.code = error.code;
+        }
         self.outcome.error = error.in_words();
     }
 
@@ -212,6 +224,7 @@ impl OpenCall {
         outcome.ended_by = ended_by;
         outcome.request_body = self.streamed.take().map(|hash| hash.finalize().into());
         self.core.shared.metrics.completed(outcome.status);
+        telling::over(&self.core, &self.marks, self.told.take(), &outcome);
         Some(self.core.producer.borrow_mut().outcome(permit, &outcome).commit)
     }
 
@@ -448,7 +461,7 @@ fn request_info(call: &Call) -> RequestInfo {
 }
 
 /// Every built-in detector of tier V over a text that stands in no body.
-fn mask_text(text: &str) -> String {
+pub(super) fn mask_text(text: &str) -> String {
     let mut findings = detect::find_validated(text);
     findings.sort_by_key(|finding| (finding.range.start, std::cmp::Reverse(finding.range.end)));
     let (mut out, mut at) = (String::with_capacity(text.len()), 0);
