@@ -76,3 +76,65 @@ impl AddressClasses {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn networks_are_intervals_to_their_last_address() {
+        let nets: Vec<IpNet> =
+            ["10.0.0.0/8", "10.1.0.0/16", "255.0.0.0/8", "::/0", "ffff::/16"].map(|net| net.parse().unwrap()).to_vec();
+        let mut classes = AddressClasses::default();
+        assert!(classes.is_empty());
+        nets.iter().for_each(|net| classes.add(net));
+        classes.finish();
+        for address in [
+            "9.255.255.255",
+            "10.0.0.0",
+            "10.0.255.255",
+            "10.1.0.0",
+            "10.1.255.255",
+            "10.2.0.0",
+            "11.0.0.0",
+            "255.0.0.0",
+            "255.255.255.255",
+            "::",
+            "::1",
+            "ffff::",
+            "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff",
+            "::ffff:10.1.2.3",
+        ] {
+            let ip: IpAddr = address.parse().unwrap();
+            let class = classes.class(ip);
+            assert!((class as usize) < classes.count());
+            for net in &nets {
+                assert_eq!(
+                    classes.inside(net).contains(&class),
+                    net.contains(&ip.to_canonical()),
+                    "{address} in {net}"
+                );
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_networks(nets in prop::collection::vec((any::<u32>(), 0..=32_u8), 1..8), ip: u32) {
+            let net = |(bits, length): &(u32, u8)| {
+                IpNet::new(IpAddr::V4((*bits).into()), *length).unwrap().trunc()
+            };
+            let nets: Vec<IpNet> = nets.iter().map(net).collect();
+            let mut classes = AddressClasses::default();
+            nets.iter().for_each(|net| classes.add(net));
+            classes.finish();
+            let ip = IpAddr::V4(ip.into());
+            for net in &nets {
+                prop_assert_eq!(classes.inside(net).contains(&classes.class(ip)), net.contains(&ip));
+            }
+        }
+    }
+}

@@ -240,3 +240,81 @@ fn part(text: &str, length: usize, at_end: bool) -> Option<&[u8]> {
     let bytes = text.as_bytes();
     if at_end { bytes.get(bytes.len().checked_sub(length)?..) } else { bytes.get(..length) }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use proptest::prelude::*;
+    use proptest::sample::subsequence;
+
+    fn classes(sets: &[StrSet]) -> TextClasses {
+        let mut classes = TextClasses::default();
+        let mut globs: Vec<&str> = Vec::new();
+        for set in sets {
+            classes.add(set);
+            globs.extend(set.globs.iter().map(String::as_str));
+        }
+        globs.sort_unstable();
+        globs.dedup();
+        classes.finish(&globs);
+        classes
+    }
+
+    fn set(literals: &[&str], globs: &[&str]) -> StrSet {
+        let owned = |texts: &[&str]| texts.iter().map(ToString::to_string).collect();
+        StrSet { literals: owned(literals), globs: owned(globs) }
+    }
+
+    #[test]
+    fn a_text_is_classed_by_literal_then_by_the_longest_prefix() {
+        let texts = classes(&[set(&["llama-3"], &[]), set(&[], &["llama-*", "ll*"]), set(&[], &["*-instruct"])]);
+        assert_eq!((texts.class_count(), texts.suffix_count()), (4, 2));
+        let literal = texts.class("llama-3");
+        assert_eq!((literal, texts.suffix("llama-3", literal)), (1, 0));
+        assert_eq!((texts.class("llama-4"), texts.class("llave"), texts.class("other"), texts.class("")), (2, 3, 0, 0));
+        assert_eq!((texts.suffix("llama-4-instruct", 2), texts.suffix("other-instruct", 0)), (1, 1));
+        // What the shorter prefix covers the longer one does, and so does the literal that both match.
+        let short = texts.set(&set(&[], &["ll*"]), 100).unwrap();
+        assert_eq!((short.classes, short.asks), (vec![1, 2, 3], false));
+        let long = texts.set(&set(&[], &["llama-*"]), 100).unwrap();
+        assert_eq!(long.classes, [1, 2]);
+        assert_eq!(texts.set(&set(&[], &["ll*"]), 2), None);
+    }
+
+    #[test]
+    fn globs_that_no_class_settles_are_asked_for_except_of_literals() {
+        let texts = classes(&[set(&["abc", "x"], &[]), set(&[], &["a?c"])]);
+        let found = texts.set(&set(&[], &["a?c"]), 100).unwrap();
+        assert_eq!((found.classes, found.asks, found.asks_of_literals), (vec![1], true, false));
+    }
+
+    const LITERALS: [&str; 7] = ["a", "ab", "abc", "ü", "*", "b", "aüb"];
+    const GLOBS: [&str; 10] = ["*", "a*", "ab*", "*b", "*ab", "*üb", "?b", "a*b", "ü", "**"];
+
+    fn sets() -> impl Strategy<Value = StrSet> {
+        (subsequence(LITERALS.to_vec(), 0..5), subsequence(GLOBS.to_vec(), 0..4))
+            .prop_map(|(literals, globs)| set(&literals, &globs))
+    }
+
+    proptest! {
+        /// Classes say what the set itself says, or leave it open.
+        #[test]
+        fn classes_are_as_exact_as_sets(sets in prop::collection::vec(sets(), 1..5), text in "[abcü*]{0,4}") {
+            let texts = classes(&sets);
+            let class = texts.class(&text);
+            let suffix = texts.suffix(&text, class);
+            for set in &sets {
+                let found = texts.set(set, 1_000).unwrap();
+                let hit = found.classes.contains(&class) || found.suffixes.contains(&suffix);
+                let is_literal = class != 0 && class <= texts.literal_max();
+                let open = found.asks && !(is_literal && !found.asks_of_literals);
+                let expected = !text.is_empty() && set.contains(&text);
+                if hit || !open {
+                    prop_assert_eq!(hit, expected, "{:?} in {:?}", text, set);
+                }
+            }
+        }
+    }
+}
