@@ -1,5 +1,5 @@
 //! Decisions over 20 to 10,000 rules, beside cedar-policy, regorus (its virtual machine), cel and wirefilter-engine on rules of the same
-//! meaning: `cargo run --release` prints a table. With `ours` as argument only ours run.
+//! meaning: `cargo run --release` prints a table; with `--no-default-features` nothing of the peers is built and only ours run.
 //!
 //! The median is of batches by the thread's CPU time, so that what else runs on the machine does not count; the tail is of single
 //! decisions by the wall clock, less what reading the clock takes. Contenders take turns; the medians of the rounds are printed.
@@ -7,10 +7,12 @@
 //! The peers get their requests ready-made.
 
 mod ours;
+#[cfg(feature = "peers")]
 mod peers;
 mod set;
 
 use ours::Ours;
+#[cfg(feature = "peers")]
 use peers::{Cedar, Cel, Peer, Regorus, Wirefilter};
 use policy_compiler::{CompileOptions, Layout};
 use set::{CALLS, Call, Kind, calls, rules};
@@ -27,7 +29,6 @@ const TURN: Duration = Duration::from_millis(40);
 const BATCH: usize = 64;
 
 fn main() {
-    let only_ours = std::env::args().any(|argument| argument == "ours");
     println!("| rules | calls | engine | p50 | p99.9 |\n|--:|---|---|--:|--:|");
     for size in SIZES {
         let rules = rules(size);
@@ -38,8 +39,10 @@ fn main() {
             for call in &calls {
                 assert_eq!(policy.is_forwarded(call), kind == Kind::Allow);
             }
+            #[cfg_attr(not(feature = "peers"), allow(unused_mut))]
             let mut contenders: Vec<(&str, Contender<'_>)> = vec![("sallyport", Contender::Ours(&policy, &calls))];
-            if !only_ours {
+            #[cfg(feature = "peers")]
+            {
                 contenders.push(("cedar-policy", Contender::Peer(Box::new(Cedar::new(&rules, &calls)))));
                 contenders.push(("regorus (RVM)", Contender::Peer(Box::new(Regorus::new(&rules, &calls)))));
                 contenders.push(("cel", Contender::Peer(Box::new(Cel::new(&rules, &calls)))));
@@ -70,6 +73,7 @@ fn main() {
 
 enum Contender<'a> {
     Ours(&'a Ours, &'a [Call]),
+    #[cfg(feature = "peers")]
     Peer(Box<dyn Peer + 'a>),
 }
 
@@ -80,6 +84,7 @@ impl Contender<'_> {
             Self::Ours(policy, calls) => {
                 black_box(policy.decide(&calls[number])).verdict == policy_lang::Verdict::Forward
             }
+            #[cfg(feature = "peers")]
             Self::Peer(peer) => peer.judge(number),
         }
     }
