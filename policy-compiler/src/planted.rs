@@ -13,6 +13,8 @@ macro_rules! planted {
         crate::planted::is($crate::planted::Bug::$bug)
     };
 }
+#[cfg(test)]
+pub(crate) use list::{Bug, is, with};
 pub(crate) use planted;
 
 #[cfg(test)]
@@ -86,5 +88,3 @@ mod list {
         result
     }
 }
-#[cfg(test)]
-pub(crate) use list::{Bug, is, with};

@@ -96,6 +96,10 @@ pub(crate) fn could_pass(question: &Question<'_>, model: &str) -> bool {
 /// Whether the policy looks into the body of this call, as far as its head and its caller tell.
 pub(crate) fn needs_body(question: &Question<'_>) -> bool {
     let compiled = &question.policy.compiled;
+    // The lines of a batch are judged as the calls that they will become, so they must be seen.
+    if question.operation.is_some_and(Operation::carries_calls) {
+        return true;
+    }
     if !compiled.needs().request_body {
         return false;
     }

@@ -217,6 +217,12 @@ impl Operation {
         !matches!(self.spec().request, RequestBody::Nothing)
     }
 
+    /// Whether its body may hold calls of other operations: a batch. What a policy says of those shows only in the body.
+    #[must_use]
+    pub fn carries_calls(self) -> bool {
+        self == Self::MessageBatches || matches!(self.spec().request, RequestBody::Upload)
+    }
+
     /// Whether its answers can come in events.
     #[must_use]
     pub fn answers_in_events(self) -> bool {

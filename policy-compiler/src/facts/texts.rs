@@ -309,7 +309,7 @@ mod tests {
                 let found = texts.set(set, 1_000).unwrap();
                 let hit = found.classes.contains(&class) || found.suffixes.contains(&suffix);
                 let is_literal = class != 0 && class <= texts.literal_max();
-                let open = found.asks && !(is_literal && !found.asks_of_literals);
+                let open = found.asks && (!is_literal || found.asks_of_literals);
                 let expected = !text.is_empty() && set.contains(&text);
                 if hit || !open {
                     prop_assert_eq!(hit, expected, "{:?} in {:?}", text, set);
