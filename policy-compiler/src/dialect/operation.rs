@@ -260,3 +260,16 @@ impl Operation {
         tables.into_iter().flatten().any(|table| table.names(member))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Operation;
+
+    #[test]
+    fn batches_carry_calls_and_nothing_else_does() {
+        let carries = |operation: &Operation| operation.carries_calls();
+        assert!([Operation::MessageBatches, Operation::UploadFile].iter().all(carries));
+        // A batch of files names an uploaded one.
+        assert!(![Operation::ChatCompletions, Operation::CreateBatch, Operation::Messages].iter().any(carries));
+    }
+}
