@@ -27,7 +27,8 @@ SILENCE = 10
 class Upstream:
     """Answers 200 to every request that h11 accepts; keeps the requests, and what h11 did not accept."""
 
-    def __init__(self):
+    def __init__(self, body=b"ok"):
+        self.body = body
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.address = self.listener.getsockname()
         self.lock = threading.Lock()
@@ -64,10 +65,10 @@ class Upstream:
                     with self.lock:
                         self.seen.append((request, body))
                         self.total += 1
-                    head = h11.Response(status_code=200, headers=[("content-length", "2"), ("content-type", "text/plain")])
+                    head = h11.Response(status_code=200, headers=[("content-length", str(len(self.body))), ("content-type", "text/plain")])
                     answer = connection.send(head)
                     if request.method != b"HEAD":
-                        answer += connection.send(h11.Data(data=b"ok"))
+                        answer += connection.send(h11.Data(data=self.body))
                     client.sendall(answer + connection.send(h11.EndOfMessage()))
                     if connection.our_state is h11.MUST_CLOSE:
                         return
@@ -89,12 +90,12 @@ class Upstream:
 class House:
     """A running gateway with its upstream."""
 
-    def __init__(self, paths):
+    def __init__(self, paths, answer=b"ok"):
         """`paths` may pass unread; every other path that is no API's is not found."""
         self.directory = tempfile.TemporaryDirectory(prefix="sallyport-conformance-")
         root = Path(self.directory.name)
         self.data = root / "data"
-        self.upstream = Upstream()
+        self.upstream = Upstream(answer)
         certificates(root)
         (root / "all.policy").write_text(POLICY)
         (root / "sallyport.toml").write_text(
@@ -105,13 +106,20 @@ cores = 1
 [listen.limits]
 head_timeout = "2s"
 body_timeout = "2s"
+body_grace = "2s"
 idle_keepalive = "1s"
+stream_idle = "2s"
 [listen.tls]
 cert = "server.pem"
 key = "server.key"
 client_ca = "ca.pem"
+client_certificates = "optional"
 [admin]
 address = "127.0.0.1:0"
+[identity]
+api_keys = "file:data/api-keys.json"
+# The suites come from one address and are refused a lot.
+failures_per_minute = 0
 [identity.certificates]
 common_names = true
 [[upstream]]
@@ -131,6 +139,12 @@ durability = "observe"
         # Broken requests end in a closed connection now and then; that is no attack on us.
         self.tls.options |= ssl.OP_IGNORE_UNEXPECTED_EOF
         self.binary = os.environ["SALLYPORT"]
+        issued = subprocess.run(
+            [self.binary, "keys", "issue", "--subject", "slow", "--data", str(self.data)],
+            capture_output=True, text=True, check=True,
+        )
+        #: For clients that cannot show a certificate.
+        self.api_key = issued.stdout.strip()
         self.process = subprocess.Popen(
             [self.binary, "run", "--config", str(root / "sallyport.toml")], stderr=subprocess.PIPE, text=True
         )
