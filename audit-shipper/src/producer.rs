@@ -168,6 +168,16 @@ impl Producer {
         }
     }
 
+    /// As [`Self::admit`], for a call that was given its id before ([`Self::new_id`]).
+    ///
+    /// # Errors
+    /// As [`Self::admit`].
+    pub fn admit_as(&mut self, id: RecordId) -> Result<Permit, Unavailable> {
+        let mut permit = self.admit()?;
+        permit.id = id;
+        Ok(permit)
+    }
+
     /// An id for a refusal or anything else that has to be named before it is written.
     #[must_use]
     pub fn new_id(&self) -> RecordId {

@@ -2,8 +2,8 @@
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 /// A moment as policies read it, in the configured zone.
@@ -17,6 +17,13 @@ pub struct Moment {
     pub date: i64,
 }
 
+/// The clocks of a test.
+#[derive(Debug)]
+struct Moved {
+    unix_ms: AtomicU64,
+    mono_ms: AtomicU64,
+}
+
 /// A source of wall-clock time; cheap to clone and shared between threads.
 #[derive(Clone, Debug)]
 pub struct Clock(Source);
@@ -24,7 +31,7 @@ pub struct Clock(Source);
 #[derive(Clone, Debug)]
 enum Source {
     System,
-    Manual(Arc<AtomicU64>),
+    Manual(Arc<Moved>),
 }
 
 impl Clock {
@@ -37,7 +44,7 @@ impl Clock {
     /// A clock that stands still until [`Clock::advance_ms`] moves it; for tests.
     #[must_use]
     pub fn manual(unix_ms: u64) -> Self {
-        Self(Source::Manual(Arc::new(AtomicU64::new(unix_ms))))
+        Self(Source::Manual(Arc::new(Moved { unix_ms: AtomicU64::new(unix_ms), mono_ms: AtomicU64::new(0) })))
     }
 
     /// Milliseconds since 1970-01-01 UTC; 0 if the machine's clock stands before that.
@@ -45,7 +52,21 @@ impl Clock {
     pub fn unix_ms(&self) -> u64 {
         match &self.0 {
             Source::System => system_unix_ms(),
-            Source::Manual(ms) => ms.load(Ordering::SeqCst),
+            Source::Manual(moved) => moved.unix_ms.load(Ordering::SeqCst),
+        }
+    }
+
+    /// Milliseconds of the monotonic clock, which no adjustment of the wall clock moves. Only differences within one process
+    /// mean something.
+    #[must_use]
+    pub fn mono_ms(&self) -> u64 {
+        static START: OnceLock<Instant> = OnceLock::new();
+        match &self.0 {
+            Source::System => {
+                let since = START.get_or_init(monotonic_now).elapsed();
+                u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+            }
+            Source::Manual(moved) => moved.mono_ms.load(Ordering::SeqCst),
         }
     }
 
@@ -71,8 +92,16 @@ impl Clock {
 
     /// Moves a manual clock forward; does nothing to the machine's clock.
     pub fn advance_ms(&self, by_ms: u64) {
-        if let Source::Manual(ms) = &self.0 {
-            ms.fetch_add(by_ms, Ordering::SeqCst);
+        if let Source::Manual(moved) = &self.0 {
+            moved.unix_ms.fetch_add(by_ms, Ordering::SeqCst);
+            moved.mono_ms.fetch_add(by_ms, Ordering::SeqCst);
+        }
+    }
+
+    /// Sets the wall clock of a manual clock, as someone may set the machine's; time itself does not pass.
+    pub fn set_unix_ms(&self, unix_ms: u64) {
+        if let Source::Manual(moved) = &self.0 {
+            moved.unix_ms.store(unix_ms, Ordering::SeqCst);
         }
     }
 }

@@ -4,12 +4,18 @@
 
 mod events;
 mod fleet;
+mod notices;
+mod totals;
 
 pub use events::{Event, Events};
 pub(crate) use fleet::fleet_page;
+pub(crate) use notices::severity_name;
+pub use notices::{AlertKind, Delivery, Notices, Suppressed, Way};
+pub use totals::Totals;
 
 use policy_lang::catalogue;
 use std::fmt::Write as _;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
 
 const STATUS_CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
@@ -33,6 +39,8 @@ pub struct Metrics {
     key_refreshes_bad: AtomicU64,
     /// What happens to connections, limits, upstreams and the configuration.
     pub events: Events,
+    /// Messages to people, and alerts.
+    pub notices: Arc<Notices>,
 }
 
 /// Figures that others hold at the moment of rendering.
@@ -44,8 +52,16 @@ pub struct Gauges {
     pub evidence_healthy: bool,
     /// Requests for approval that wait.
     pub approvals_pending: usize,
+    /// Grants in force.
+    pub grants_in_force: usize,
     /// Whether draining has begun.
     pub draining: bool,
+    /// Accounts of rate limits that are in debt.
+    pub limit_accounts: usize,
+    /// Those that were forgotten before they were full again.
+    pub limit_accounts_forgotten: u64,
+    /// Calls that native code and interpreter judged alike, and those that they did not.
+    pub judged_twice: (u64, u64),
 }
 
 /// A counter for each detector, by its place in the catalogue, and a last one for what is not in it.
@@ -170,8 +186,34 @@ impl Metrics {
             "Requests for approval that wait for people.",
             gauges.approvals_pending,
         );
+        page.single(
+            "sallyport_grants_in_force",
+            "gauge",
+            "People who have access for a time because someone agreed.",
+            gauges.grants_in_force,
+        );
+        page.single(
+            "sallyport_limit_accounts",
+            "gauge",
+            "Accounts of rate limits that are not full.",
+            gauges.limit_accounts,
+        );
+        page.single(
+            "sallyport_limit_accounts_forgotten_total",
+            "counter",
+            "Accounts of rate limits that had to make room before they were full again.",
+            gauges.limit_accounts_forgotten,
+        );
+        page.family(
+            "sallyport_policy_judged_twice_total",
+            "counter",
+            "Calls that native code and interpreter judged, by whether they agreed.",
+        );
+        page.sample("{result=\"same\"}", gauges.judged_twice.0);
+        page.sample("{result=\"different\"}", gauges.judged_twice.1);
         page.single("sallyport_draining", "gauge", "1 once draining has begun.", u8::from(gauges.draining));
         self.events.render(&mut page);
+        self.notices.render(&mut page);
         page.text
     }
 }

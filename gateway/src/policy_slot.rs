@@ -2,11 +2,11 @@
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use policy_compiler::redact::MaskPlan;
-use policy_compiler::{BuiltInDetectors, CompiledPolicy, PolicyTextEngine};
-use policy_lang::{Diagnostics, Effect, Phase, Program, Side, Sources};
+use policy_compiler::{BuiltInDetectors, CompiledPolicy, IdentityFacts, PolicyTextEngine};
+use policy_lang::{Cache, Decision, Diagnostics, Effect, Facts, Phase, Program, Side, Sources, interpret};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// A policy set that is ready to judge calls.
 #[derive(Debug)]
@@ -76,7 +76,15 @@ impl PolicyError {
 /// # Errors
 /// Everything that is wrong with the set, and what this gateway cannot enforce of it.
 pub fn prepare(path: &Path) -> Result<Prepared, PolicyError> {
-    let loaded = policy_lang::load_path(path).map_err(PolicyError::Language)?;
+    prepare_cached(path, &mut Cache::default())
+}
+
+/// [`prepare`] for a set that was prepared with the same cache before: what has not changed is not parsed again.
+///
+/// # Errors
+/// As [`prepare`].
+pub fn prepare_cached(path: &Path, cache: &mut Cache) -> Result<Prepared, PolicyError> {
+    let loaded = policy_lang::load_path_cached(path, cache).map_err(PolicyError::Language)?;
     let missing = not_enforced(&loaded.program);
     if !missing.is_empty() {
         return Err(PolicyError::NotEnforced(missing));
@@ -94,11 +102,8 @@ pub fn not_enforced(program: &Program) -> Vec<String> {
     let mut findings = Vec::new();
     for rule in program.rules.iter().filter(|rule| !rule.shadow) {
         let missing = rule.effects.iter().find_map(|effect| match effect {
-            Effect::RequireGrant(_) => Some("`require grant`"),
-            Effect::LimitRate(_) => Some("`limit requests` and `limit tokens`"),
             Effect::Retain { .. } => Some("`retain`"),
             Effect::Seal(_) => Some("`seal`"),
-            Effect::Alert { .. } => Some("`alert`"),
             _ => None,
         });
         let missing = missing.or((rule.phase == Phase::Response).then_some("conditions on `response`"));
@@ -136,12 +141,34 @@ pub struct ActivePolicy {
     pub text_engine: PolicyTextEngine,
     /// Its files.
     pub sources: Sources,
+    /// Native code was seen to judge wrongly.
+    distrusted: AtomicBool,
 }
 
 impl ActivePolicy {
     fn new(generation: u64, prepared: Prepared) -> Self {
         let Prepared { compiled, text_engine, sources, warnings: _ } = prepared;
-        Self { generation, compiled, text_engine, sources }
+        Self { generation, compiled, text_engine, sources, distrusted: AtomicBool::new(false) }
+    }
+
+    /// Judges one call of a caller of whom this set's compiled form made `caller`.
+    #[must_use]
+    pub fn decide_for(&self, caller: &IdentityFacts, facts: &Facts<'_>) -> Decision {
+        match self.is_distrusted() {
+            true => interpret(self.compiled.program(), facts),
+            false => self.compiled.decide_for(caller, facts),
+        }
+    }
+
+    /// From now on the interpreter judges.
+    pub fn distrust_native_code(&self) {
+        self.distrusted.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether native code was seen to judge wrongly.
+    #[must_use]
+    pub fn is_distrusted(&self) -> bool {
+        self.distrusted.load(Ordering::Relaxed)
     }
 
     /// SHA-256 of names and texts of its files, hex.

@@ -1,13 +1,16 @@
 //! What all cores and the control plane see. Read-mostly: each part is an atomic, an `ArcSwap` or a short-held map.
 
+use crate::alerts::Alerts;
 use crate::approvals::Approvals;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::identity::{Identification, Verifier};
 use crate::lifecycle::Lifecycle;
+use crate::limits::Limits;
 use crate::live::LiveSlot;
 use crate::metrics::Metrics;
 use crate::policy_slot::PolicySlot;
+use crate::second_opinion::SecondOpinion;
 use crate::telemetry::Telemetry;
 use audit_shipper::Evidence;
 use std::sync::Arc;
@@ -30,12 +33,18 @@ pub struct Shared {
     pub clock: Clock,
     /// The active policy set.
     pub policy: PolicySlot,
+    /// Checks native code now and then.
+    pub second_opinion: SecondOpinion,
+    /// What rate limits let through.
+    pub limits: Arc<Limits>,
     /// Who a token stands for.
     pub verifier: Arc<Verifier>,
     /// How callers that no core remembers are identified.
     pub identification: Identification,
     /// Calls that wait for people.
     pub approvals: Approvals,
+    /// What cores have to say that people may be alerted of.
+    pub alerts: Alerts,
     /// Counters.
     pub metrics: Metrics,
     /// What is told of calls besides the evidence.

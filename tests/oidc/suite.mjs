@@ -1,51 +1,17 @@
 // The gateway in front of a certified OpenID provider: service accounts, opaque tokens, key rotation under traffic, a provider
 // that stops and starts, and people who sign in to the console. Everything listens on loopback.
 import assert from 'node:assert/strict';
-import { execFileSync, spawn } from 'node:child_process';
+import { execFileSync } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { Browser, freePort, running, start, stop, until } from './harness.mjs';
 
 const here = dirname(fileURLToPath(import.meta.url));
 const { SALLYPORT, SALLYPORT_LOAD } = process.env;
 const directory = mkdtempSync(join(tmpdir(), 'sallyport-oidc-'));
-const running = [];
-
-function freePort() {
-  return new Promise((resolve) => {
-    const probe = createServer().listen(0, '127.0.0.1', () => {
-      const { port } = probe.address();
-      probe.close(() => resolve(port));
-    });
-  });
-}
-
-function start(name, program, args, env = {}) {
-  const child = spawn(program, args, { stdio: ['pipe', 'pipe', 'pipe'], env: { ...process.env, ...env } });
-  const own = { name, child, output: '' };
-  child.stdout.on('data', (data) => (own.output += data));
-  child.stderr.on('data', (data) => (own.output += data));
-  running.push(own);
-  return own;
-}
-
-async function until(what, holds, seconds = 30) {
-  for (const end = Date.now() + seconds * 1000; Date.now() < end; await sleep(50)) {
-    if (await holds()) return;
-  }
-  throw new Error(`never: ${what}`);
-}
-
-async function stop(own) {
-  running.splice(running.indexOf(own), 1);
-  if (own.child.exitCode !== null) return;
-  const ended = new Promise((resolve) => own.child.once('exit', resolve));
-  own.child.kill('SIGTERM');
-  await ended;
-}
 
 const [providerPort, modelPort, gatewayPort, adminPort] = [await freePort(), await freePort(), await freePort(), await freePort()];
 const issuer = `http://127.0.0.1:${providerPort}`;
@@ -187,44 +153,16 @@ async function providerStopsAndStarts(provider) {
   return again;
 }
 
-// A browser: follows redirects itself and keeps cookies by host and port.
-class Browser {
-  cookies = new Map();
-
-  async go(url, form) {
-    for (let hops = 0; hops < 20; hops += 1) {
-      const { host } = new URL(url);
-      const jar = this.cookies.get(host) ?? new Map();
-      this.cookies.set(host, jar);
-      const answer = await fetch(url, {
-        redirect: 'manual',
-        method: form ? 'POST' : 'GET',
-        body: form && new URLSearchParams(form),
-        headers: { cookie: [...jar].map(([name, value]) => `${name}=${value}`).join('; ') },
-      });
-      for (const line of answer.headers.getSetCookie()) {
-        const [, name, value] = /^([^=]+)=([^;]*)/.exec(line);
-        if (/max-age=0/i.test(line) || value === '') jar.delete(name);
-        else jar.set(name, value);
-      }
-      const text = await answer.text();
-      const next = answer.headers.get('location');
-      if (!next) return { url, status: answer.status, text };
-      [url, form] = [new URL(next, url).href, undefined];
-    }
-    throw new Error('too many redirects');
-  }
-}
-
 async function peopleSignIn() {
   const browser = new Browser();
-  let page = await browser.go(`${admin}/login`);
+  // A page without a session leads to the issuer, and afterwards back to that page.
+  let page = await browser.go(`${admin}/approvals`);
   for (const form of [{ prompt: 'login', login: 'grace', password: 'x' }, { prompt: 'consent' }]) {
     const [, action] = /action="([^"]+)"/.exec(page.text);
     page = await browser.go(new URL(action, page.url).href, form);
   }
   assert.equal(page.status, 200, page.text);
-  assert.ok(page.text.includes('You are signed in'), page.text);
+  assert.ok(page.text.includes('You are signed in') && page.text.includes('url=/approvals'), page.text);
   const callback = page.url;
   const home = await browser.go(`${admin}/`);
   assert.ok(home.text.includes('grace') && home.text.includes('approver'), home.text);

@@ -40,15 +40,15 @@ pub fn show(source: &Source, id: RecordId, out: &mut dyn Write) -> Result<bool, 
 }
 
 /// The records that belong together.
-struct Story {
-    first: Record,
-    end: Option<Record>,
-    payload: Vec<Record>,
-    notes: Vec<Record>,
+pub(super) struct Story {
+    pub(super) first: Record,
+    pub(super) end: Option<Record>,
+    pub(super) payload: Vec<Record>,
+    pub(super) notes: Vec<Record>,
 }
 
 impl Story {
-    fn read(log: &Log, id: &str) -> Result<Option<Self>, EvidenceError> {
+    pub(super) fn read(log: &Log, id: &str) -> Result<Option<Self>, EvidenceError> {
         let Some(named) = ids::records_of(log, id)?.into_iter().find(|record| record.id() == id) else {
             return Ok(None);
         };

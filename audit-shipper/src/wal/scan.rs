@@ -89,6 +89,19 @@ impl Default for Resume {
     }
 }
 
+impl Resume {
+    /// At the beginning of a segment, whose first block is taken as it stands.
+    pub(crate) fn at_segment(first: &BlockHeader) -> Self {
+        let expected = Expected {
+            epoch: first.epoch,
+            sequence: first.sequence,
+            index: first.first_index,
+            previous: first.previous,
+        };
+        Self { segment: first.segment, offset: 0, expected }
+    }
+}
+
 /// What the next block must continue.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Expected {

@@ -3,8 +3,8 @@
 use super::serve::{self, Addresses};
 use super::{DEFAULT_DATA, Failure};
 use crate::config::{
-    Admin, ApprovalsConfig, Config, Endpoint, EvidenceConfig, IdentitySettings, Limits, Listen, PolicyFacts,
-    RoleGroups, TelemetryConfig, Upstream,
+    Admin, AlertsConfig, ApprovalsConfig, Config, Endpoint, EvidenceConfig, IdentitySettings, Limits, Listen,
+    PolicyFacts, RateLimits, RoleGroups, Sampling, TelemetryConfig, Upstream,
 };
 use crate::dev_issuer::DevIssuer;
 use load_tests::mock_model::{self, MockHandle, MockOptions};
@@ -90,8 +90,11 @@ fn config(args: &Args, mock: Option<&MockHandle>) -> Result<Config, Failure> {
         upstreams: vec![Upstream::single(name, endpoint).map_err(Failure::bad)?],
         policy: args.policy.clone().unwrap_or_else(|| args.data.join("policies")),
         facts: PolicyFacts::default(),
+        limits: RateLimits::default(),
+        sampling: Sampling::default(),
         evidence: EvidenceConfig::default(),
         approvals: ApprovalsConfig::default(),
+        alerts: AlertsConfig::default(),
         telemetry: TelemetryConfig::default(),
         files: Vec::new(),
     })
@@ -148,6 +151,7 @@ fn greeting(args: &Args, policy: &Path, addresses: Addresses, program: &str) -> 
 
   gateway   http://{gateway}   point your OpenAI SDK's base URL at http://{gateway}/v1
   admin     http://{admin_address}
+  console   http://{admin_address}/   (sign in as grace, in the groups that stand there)
   model     {model}
   policy    {policy}   (edit it: changes count at once)
   evidence  {evidence}
@@ -161,6 +165,7 @@ fn greeting(args: &Args, policy: &Path, addresses: Addresses, program: &str) -> 
 3. One that waits for a person, and (in a second terminal) the person who approves it:
    {pending}
    {program} approvals approve --next --reason \"fine by me\"{admin} --token \"$({program} token --user grace --group ml-leads{elsewhere})\"
+   or in the browser: http://{admin_address}/approvals
 4. What was written down about all of them, and the proof that nobody changed it:
    {program} audit search{elsewhere} && {program} audit verify{elsewhere}
 

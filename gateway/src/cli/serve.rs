@@ -2,6 +2,7 @@
 //! evidence is open, the policy is loaded and both are written down; nothing is closed before the last call is.
 
 use super::Failure;
+use crate::alerts::Alerts;
 use crate::approvals::Approvals;
 use crate::clock::{Clock, monotonic_now};
 use crate::config::{self, Config};
@@ -11,9 +12,11 @@ use crate::dev_issuer::DevIssuer;
 use crate::identity::{Identification, Verifier};
 use crate::lifecycle::take_over::{self, Offer};
 use crate::lifecycle::{Lifecycle, notify};
+use crate::limits::Limits;
 use crate::live::LiveSlot;
 use crate::metrics::Metrics;
 use crate::policy_slot::{self, PolicySlot, Prepared};
+use crate::second_opinion::SecondOpinion;
 use crate::shared::{Load, Shared, Source};
 use crate::telemetry::Telemetry;
 use audit_shipper::{Evidence, EvidenceError, Options};
@@ -129,8 +132,13 @@ fn start(
         evidence.producer(cores).ok_or_else(|| Failure::bad("the evidence has no queue for the control plane"))?;
     let (clock, key) = (Clock::system(), evidence.mac("approval binding key", &[]));
     let (approvals, events) = Approvals::new(clock.clone(), &key);
+    let metrics = Metrics::default();
+    let alerts = Alerts::new(Arc::clone(&metrics.notices));
+    let sampling = config.sampling;
     let telemetry = Telemetry::new(&config.telemetry);
     let shared = Arc::new(Shared {
+        second_opinion: SecondOpinion::new(sampling.every, sampling.on_divergence),
+        limits: Arc::new(Limits::new(config.limits.accounts)),
         config,
         live,
         source: how.source,
@@ -140,7 +148,8 @@ fn start(
         verifier,
         identification,
         approvals,
-        metrics: Metrics::default(),
+        alerts,
+        metrics,
         telemetry,
         lifecycle: Lifecycle::default(),
         evidence,

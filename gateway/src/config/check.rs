@@ -3,12 +3,14 @@
 use super::check_identity;
 use super::error::Findings;
 use super::file::{At, EvidenceFile, File};
+use super::limits;
 use super::listen::{SizeFile, listen};
+use super::notify;
 use super::telemetry::telemetry;
 use super::upstream::upstream;
 use super::{
-    ApprovalsConfig, CertificateTrust, Config, Durability, EvidenceConfig, Issuer, OnFailure, PolicyFacts, Upstream,
-    parse_duration, parse_size,
+    CertificateTrust, Config, Durability, EvidenceConfig, Issuer, OnFailure, PolicyFacts, Upstream, parse_duration,
+    parse_size,
 };
 use jiff::tz::TimeZone;
 use std::collections::HashSet;
@@ -21,7 +23,7 @@ use std::time::Duration;
 pub(super) const DEFAULT_ORIGIN: &str = "sallyport.local";
 
 /// Checks everything. `None` only if something was found.
-pub(super) fn check(file: File, base: &Path, findings: &mut Findings<'_>) -> Option<Config> {
+pub(super) fn check(mut file: File, base: &Path, findings: &mut Findings<'_>) -> Option<Config> {
     let listen = listen(file.listen, base, findings);
     let admin = check_identity::admin(file.admin, base, findings);
     let issuers: Vec<_> =
@@ -35,11 +37,19 @@ pub(super) fn check(file: File, base: &Path, findings: &mut Findings<'_>) -> Opt
     }
     let upstreams: Vec<_> = file.upstream.into_iter().map(|at| upstream(at, base, findings)).collect();
     let evidence = evidence(file.evidence, base, findings);
-    let telemetry = telemetry(file.telemetry, base, findings);
-    let mut approvals = ApprovalsConfig::default();
-    if let Some(hold) = file.approvals.and_then(|approvals| approvals.hold) {
-        duration(Some(hold), &mut approvals.hold, findings);
+    let approvals = super::approvals::approvals(file.approvals, base, findings);
+    if !approvals.notify.is_empty()
+        && admin.as_ref().is_some_and(|admin| admin.url.is_none() && !admin.address.ip().is_loopback())
+    {
+        findings.whole(
+            "messages about approvals carry links, but nothing says where people find the console",
+            "set `url` in [admin] to its address as browsers see it",
+        );
     }
+    let alerts = notify::alerts(file.alerts, base, findings);
+    let telemetry = telemetry(file.telemetry, base, findings);
+    let limits = limits::limits(file.limits, findings);
+    let sampling = limits::sampling(&mut file.policy, findings);
     let zone = match &file.policy.zone {
         None => Some(TimeZone::UTC),
         Some(at) => zone(at, findings),
@@ -56,8 +66,11 @@ pub(super) fn check(file: File, base: &Path, findings: &mut Findings<'_>) -> Opt
         upstreams,
         policy: base.join(file.policy.path),
         facts: PolicyFacts { zone: zone?, env: file.policy.env.unwrap_or_default() },
+        limits,
+        sampling: sampling?,
         evidence: evidence?,
         approvals,
+        alerts,
         telemetry: telemetry?,
         files: Vec::new(),
     })

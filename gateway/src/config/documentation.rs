@@ -92,5 +92,7 @@ fn defaults_are_what_the_page_says() {
     assert_eq!(upstream("[upstream.retries]", "upstream.retries").retries, default.retries);
     let bare = parse(Path::new("sallyport.toml"), &format!("{BASE}\nhealth = {{ path = \"/h\" }}")).unwrap();
     let said = upstream("[upstream.health]\npath = \"/h\"", "upstream.health").health;
+    let alerts = with_defaults(BASE, "[alerts]", "[alerts]").alerts;
+    assert_eq!(alerts, AlertsConfig { watch: Some(WatchConfig::default()), ..AlertsConfig::default() });
     assert_eq!(bare.upstreams.first().unwrap().health, said);
 }

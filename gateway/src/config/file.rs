@@ -3,7 +3,9 @@
 use super::check;
 use super::error::Findings;
 use super::file_identity::{AdminFile, IdentityFile, IssuerFile};
+use super::limits::RateLimitsFile;
 use super::listen::ListenFile;
+use super::notify::AlertsFile;
 pub(super) use super::table::At;
 use super::table::table;
 use super::telemetry::TelemetryFile;
@@ -148,10 +150,14 @@ table! {
         upstream: Vec<At<UpstreamFile>> = "list of tables", "required";
         /// What is allowed.
         policy: PolicyFile = "table", "required";
+        /// How rate limits of policies are counted.
+        limits: Option<RateLimitsFile> = "table", "every default";
         /// The log.
         evidence: Option<EvidenceFile> = "table", "every default";
         /// Calls that wait for people.
-        approvals: Option<ApprovalsFile> = "table", "every default";
+        approvals: Option<super::approvals::ApprovalsFile> = "table", "every default";
+        /// When people are alerted, and how.
+        alerts: Option<AlertsFile> = "table", "callers are not watched, nobody is told";
         /// What is told of calls besides the evidence.
         telemetry: Option<TelemetryFile> = "table", "nothing";
     }
@@ -166,6 +172,10 @@ table! {
         zone: Option<At<String>> = "zone", "UTC";
         /// What policies see as `env.NAME`. Read at start-up only.
         env: Option<BTreeMap<String, String>> = "table of texts", "–";
+        /// One call in so many on each core is judged by the interpreter, too, to check native code; 0 is none. Read at start-up only.
+        check_one_in: Option<At<i64>> = "number", "1024";
+        /// What happens when the two differ, besides an alert: `interpret` lets the interpreter judge every further call of that policy set, `warn` goes on. Read at start-up only.
+        on_divergence: Option<At<String>> = "word", "interpret";
     }
 }
 
@@ -185,17 +195,9 @@ table! {
     }
 }
 
-table! {
-    /// Calls that wait for people.
-    ApprovalsFile = "[approvals]" {
-        /// A waiting call is kept open so long; then it gets a 409 and may be sent again.
-        hold: Option<At<String>> = "duration", "200s";
-    }
-}
-
 /// Every table, in the order of the documentation.
 #[cfg(test)]
-pub(super) const TABLES: [super::table::Table; 29] = [
+pub(super) const TABLES: [super::table::Table; 34] = [
     File::TABLE,
     ListenFile::TABLE,
     super::listen::ListenTlsFile::TABLE,
@@ -222,7 +224,12 @@ pub(super) const TABLES: [super::table::Table; 29] = [
     super::upstream::EjectionFile::TABLE,
     super::upstream::RetriesFile::TABLE,
     PolicyFile::TABLE,
+    RateLimitsFile::TABLE,
     EvidenceFile::TABLE,
-    ApprovalsFile::TABLE,
+    super::approvals::ApprovalsFile::TABLE,
+    super::notify::SlackAppFile::TABLE,
+    super::notify::SlackUserFile::TABLE,
+    AlertsFile::TABLE,
+    super::notify::NotifyFile::TABLE,
     TelemetryFile::TABLE,
 ];

@@ -3,6 +3,7 @@
 //! [`load`] reads a file; [`Config`] is what the rest of the gateway sees. Unknown keys are errors, and every error names
 //! the file, the line and the fix. Secrets are never literals in the file: `env:NAME` or `file:PATH`.
 
+mod approvals;
 mod check;
 mod check_identity;
 mod dialect;
@@ -10,7 +11,9 @@ mod error;
 mod file;
 mod file_identity;
 mod identity;
+mod limits;
 mod listen;
+mod notify;
 mod redacted;
 mod redacted_identity;
 mod secret;
@@ -19,6 +22,7 @@ mod telemetry;
 mod units;
 mod upstream;
 
+pub use approvals::ApprovalsConfig;
 pub use dialect::Dialect;
 pub use error::{ConfigError, ConfigErrors};
 pub use file::{load, parse};
@@ -26,7 +30,10 @@ pub use identity::{
     CertificateGroups, CertificateTrust, ClaimRule, ClientCredentials, Credential, CredentialSource, IdentitySettings,
     IntrospectionSettings, Issuer, JwksSource, KindOfCallers, Login, RoleGroups,
 };
+pub use limits::{RateLimits, Sampling};
 pub use listen::{Limits, Listen, ListenTls};
+pub(crate) use notify::MODEL_PATTERN_BYTES_MAX;
+pub use notify::{AlertsConfig, Channel, NotifyTarget, SlackApp, WatchConfig, WebhookKey};
 pub use redacted::redacted;
 pub use secret::Secret;
 pub use telemetry::{AccessLog, TelemetryConfig};
@@ -58,10 +65,16 @@ pub struct Config {
     pub policy: PathBuf,
     /// What policies may know of the place where the gateway runs.
     pub facts: PolicyFacts,
+    /// How rate limits of policies are counted.
+    pub limits: RateLimits,
+    /// How often native code is checked.
+    pub sampling: Sampling,
     /// The log.
     pub evidence: EvidenceConfig,
     /// Calls that wait for people.
     pub approvals: ApprovalsConfig,
+    /// When people are alerted, and how.
+    pub alerts: AlertsConfig,
     /// What is told of calls besides the evidence.
     pub telemetry: TelemetryConfig,
     /// Every file that it was read from: a change in one of them is a reason to read all again.
@@ -101,6 +114,8 @@ impl Config {
         keep(&mut self.identity, &old.identity, "identity", &mut differ);
         keep(&mut self.policy, &old.policy, "policy.path", &mut differ);
         keep(&mut self.facts, &old.facts, "policy.zone and policy.env", &mut differ);
+        keep(&mut self.limits, &old.limits, "limits", &mut differ);
+        keep(&mut self.sampling, &old.sampling, "policy.check_one_in and policy.on_divergence", &mut differ);
         keep(&mut self.evidence, &old.evidence, "evidence", &mut differ);
         keep(&mut self.telemetry, &old.telemetry, "telemetry", &mut differ);
         differ
@@ -184,19 +199,6 @@ pub enum Durability {
     Crash,
     /// Nothing is promised; losses are counted in the log.
     Observe,
-}
-
-/// Calls that wait for people.
-#[derive(Clone, Debug)]
-pub struct ApprovalsConfig {
-    /// How long a call is kept open while it waits; after that it gets a 409 and may be sent again.
-    pub hold: Duration,
-}
-
-impl Default for ApprovalsConfig {
-    fn default() -> Self {
-        Self { hold: Duration::from_secs(200) }
-    }
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! The configuration as it may be shown: everything but secrets.
 
-use super::{AccessLog, Config, Durability, Limits, ListenTls, OnFailure, Upstream, redacted_identity};
+use super::{AccessLog, Config, Durability, Limits, ListenTls, OnFailure, Upstream, notify, redacted_identity};
+use crate::second_opinion::OnDivergence;
 use crate::tls::MinVersion;
 use crate::tls::server::ClientCertificates;
 use serde_json::{Value, json};
@@ -22,7 +23,12 @@ pub fn redacted(config: &Config) -> Value {
         "issuer": issuers,
         "identity": redacted_identity::identity(&config.identity),
         "upstream": upstreams,
-        "policy": { "path": config.policy, "zone": config.facts.zone.iana_name(), "env": config.facts.env },
+        "policy": { "path": config.policy, "zone": config.facts.zone.iana_name(), "env": config.facts.env,
+            "check_one_in": config.sampling.every, "on_divergence": match config.sampling.on_divergence {
+                OnDivergence::Interpret => "interpret",
+                OnDivergence::Warn => "warn",
+            } },
+        "limits": { "accounts": config.limits.accounts, "answer_tokens": config.limits.answer_tokens },
         "evidence": {
             "origin": config.evidence.origin,
             "durability": match config.evidence.durability {
@@ -35,7 +41,14 @@ pub fn redacted(config: &Config) -> Value {
                 OnFailure::Continue => "continue",
             },
         },
-        "approvals": { "hold": seconds(config.approvals.hold) },
+        "approvals": {
+            "hold": config.approvals.hold.map(seconds),
+            "comment_every": seconds(config.approvals.comment_every),
+            "held_bytes": config.approvals.held_bytes,
+            "notify": notify::redacted_targets(&config.approvals.notify),
+            "slack": config.approvals.slack.as_ref().map(notify::redacted_slack),
+        },
+        "alerts": notify::redacted_alerts(&config.alerts),
         "telemetry": {
             "access_log": config.telemetry.access_log.as_ref().map(|target| match target {
                 AccessLog::Stdout => "stdout".to_owned(),

@@ -31,7 +31,7 @@ fn the_smallest_file_gets_every_default() {
     assert_eq!(config.policy, Path::new("/etc/sallyport/policies/"));
     assert_eq!(config.listen.limits, Limits::default());
     assert_eq!(config.admin.address.to_string(), "127.0.0.1:9900");
-    assert_eq!(config.approvals.hold, Duration::from_secs(200));
+    assert_eq!(config.approvals.hold, Some(Duration::from_secs(200)));
     assert_eq!(config.evidence.durability, Durability::Strict);
     let issuer = config.issuers.first().unwrap();
     assert_eq!(

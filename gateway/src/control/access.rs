@@ -28,7 +28,7 @@ impl Role {
     const ALL: [(Self, &'static str); 4] =
         [(Self::Viewer, "viewer"), (Self::Approver, "approver"), (Self::Auditor, "auditor"), (Self::Admin, "admin")];
 
-    fn name(self) -> &'static str {
+    pub(super) fn name(self) -> &'static str {
         Self::ALL.iter().find(|(role, _)| *role == self).map_or("", |(_, name)| *name)
     }
 
@@ -44,7 +44,7 @@ pub(super) fn roles_of(identity: &Identity, groups: &RoleGroups) -> Vec<&'static
     Role::ALL.iter().filter(|(role, _)| given(identity, groups, *role)).map(|(_, name)| *name).collect()
 }
 
-fn may(identity: &Identity, groups: &RoleGroups, needed: Role) -> bool {
+pub(super) fn may(identity: &Identity, groups: &RoleGroups, needed: Role) -> bool {
     Role::ALL.iter().any(|(role, _)| role.includes(needed) && given(identity, groups, *role))
 }
 
@@ -56,6 +56,11 @@ fn given(identity: &Identity, groups: &RoleGroups, role: Role) -> bool {
         Role::Admin => &groups.admin,
     };
     groups.iter().any(|group| group == "*" || identity.in_group(group))
+}
+
+/// Whether someone may decide on approvals, however they ask.
+pub(super) fn may_approve(identity: &Identity, groups: &RoleGroups) -> bool {
+    may(identity, groups, Role::Approver)
 }
 
 /// Someone who may look.

@@ -3,20 +3,17 @@
 //! the group that is asked.
 
 use super::Control;
-use super::access::{self, Admin, Approver, Auditor, Viewer};
+use super::access::{self, Admin, Auditor, Viewer};
 use super::error::ApiError;
 use super::policy::Reloaded;
-use super::{login, sessions};
-use crate::approvals::{DecideError, Status};
+use super::{approvals, live, login, openapi, overview, pages, policy_view, sessions, upstreams};
 use crate::config;
-use crate::identity::Identity;
 use crate::metrics::Gauges;
-use axum::extract::{DefaultBodyLimit, Path, State};
+use axum::extract::{DefaultBodyLimit, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use serde::Deserialize;
 use serde_json::{Value, json};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -50,10 +47,6 @@ pub(super) async fn serve(control: Arc<Control>, listener: std::net::TcpListener
 /// Every route of the admin port.
 pub(super) fn router(control: Arc<Control>) -> Router {
     let api = Router::new()
-        .route("/approvals", get(list_approvals))
-        .route("/approvals/{id}", get(show_approval))
-        .route("/approvals/{id}/approve", post(approve))
-        .route("/approvals/{id}/deny", post(deny))
         .route("/policy", get(show_policy))
         .route("/policy/reload", post(reload_policy))
         .route("/evidence/status", get(show_evidence))
@@ -63,12 +56,24 @@ pub(super) fn router(control: Arc<Control>) -> Router {
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(ready))
         .route("/metrics", get(metrics))
-        .nest("/api/v1", api.merge(super::evidence::routes()))
+        .nest("/api/v1", api.merge(super::evidence::routes()).merge(approvals::routes()).merge(views()))
+        .merge(pages::routes())
         .merge(super::evidence::log_routes())
         .merge(login::routes())
+        .merge(super::links::routes())
+        .merge(super::slack::routes())
         .fallback(|| async { ApiError::new(StatusCode::NOT_FOUND, "not_found", "there is nothing at this path") })
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .with_state(control)
+}
+
+/// What the console shows, for machines.
+fn views() -> Router<Arc<Control>> {
+    live::routes()
+        .merge(openapi::routes())
+        .merge(overview::routes())
+        .merge(policy_view::routes())
+        .merge(upstreams::routes())
 }
 
 pub(super) type Shared = State<Arc<Control>>;
@@ -111,96 +116,19 @@ async fn metrics(State(control): Shared, _: Viewer) -> Response {
         policy_generation: shared.policy.generation(),
         evidence_healthy: shared.evidence.status().healthy,
         approvals_pending: shared.approvals.pending(),
+        grants_in_force: shared.approvals.granted(),
         draining: shared.lifecycle.is_draining(),
+        limit_accounts: shared.limits.in_debt(),
+        limit_accounts_forgotten: shared.limits.forgotten(),
+        judged_twice: shared.second_opinion.counts(),
     });
     page.push_str(&shared.telemetry.page());
     page.push_str(&crate::metrics::fleet_page(&shared.live.current().fleet));
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], page).into_response()
 }
 
-async fn list_approvals(State(control): Shared, Viewer(caller): Viewer) -> Json<Value> {
-    Json(json!({ "approvals": control.shared.approvals.list(&caller) }))
-}
-
-async fn show_approval(
-    State(control): Shared,
-    Viewer(caller): Viewer,
-    Path(id): Path<String>,
-) -> Result<Response, ApiError> {
-    let view = control.shared.approvals.show(&id, &caller).ok_or(DecideError::NotFound)?;
-    Ok(Json(view).into_response())
-}
-
-/// The body of a decision; it may be left out where no reason is needed.
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct DecisionBody {
-    reason: Option<String>,
-}
-
-async fn approve(
-    State(control): Shared,
-    caller: Approver,
-    Path(id): Path<String>,
-    body: Option<Json<DecisionBody>>,
-) -> Result<Json<Value>, ApiError> {
-    decide(&control, &caller.0, &id, true, body).await
-}
-
-async fn deny(
-    State(control): Shared,
-    caller: Approver,
-    Path(id): Path<String>,
-    body: Option<Json<DecisionBody>>,
-) -> Result<Json<Value>, ApiError> {
-    decide(&control, &caller.0, &id, false, body).await
-}
-
-/// Examined, written down, then taken: a decision that the evidence does not hold does not count.
-async fn decide(
-    control: &Control,
-    approver: &Identity,
-    id: &str,
-    approve: bool,
-    body: Option<Json<DecisionBody>>,
-) -> Result<Json<Value>, ApiError> {
-    let reason = body.and_then(|Json(body)| body.reason);
-    let reason = reason.as_deref();
-    let approvals = &control.shared.approvals;
-    let _one_at_a_time = control.deciding.lock().await;
-    let decided = approvals.examine(id, approver, approve, reason)?;
-    let record = control.record_decision(&decided, approver, approve, reason).await.map_err(|error| {
-        tracing::error!(%error, "a decision could not be written to the evidence");
-        ApiError::new(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "evidence_unavailable",
-            "the decision could not be written to the evidence, so it does not count",
-        )
-    })?;
-    let decided = approvals.decide(id, approver, approve, reason)?;
-    tracing::info!(id, approve, by = approver.subject, status = ?decided.status, "an approval was decided on");
-    Ok(Json(json!({
-        "id": decided.id,
-        "status": decided.status,
-        "subject": decided.subject,
-        "settled": decided.status != Status::Pending,
-        "record": record.to_string(),
-    })))
-}
-
 async fn show_policy(State(control): Shared, _: Viewer) -> Json<Value> {
-    let active = control.shared.policy.current();
-    let program = active.compiled.program();
-    Json(json!({
-        "name": program.name,
-        "version": program.version,
-        "sha256": program.digest,
-        "generation": active.generation,
-        "rules": program.rules.len(),
-        "engine": active.compiled.engine().to_string(),
-        "files": active.sources.files().iter().map(|file| file.name.as_str()).collect::<Vec<_>>(),
-        "last_error": control.shared.policy.last_error().as_deref(),
-    }))
+    Json(policy_view::active(&control))
 }
 
 async fn reload_policy(State(control): Shared, Admin(caller): Admin) -> Response {
@@ -216,19 +144,7 @@ async fn reload_policy(State(control): Shared, Admin(caller): Admin) -> Response
 }
 
 async fn show_evidence(State(control): Shared, _: Viewer) -> Json<Value> {
-    let evidence = &control.shared.evidence;
-    let status = evidence.status();
-    Json(json!({
-        "healthy": status.healthy,
-        "durable": status.durable,
-        "tree_size": status.tree_size,
-        "last_error": status.last_error,
-        "aborted_at_start": status.aborted_at_start,
-        "torn_bytes_at_start": status.torn_bytes_at_start,
-        "lost": status.lost,
-        "direct_io": status.direct_io,
-        "verifier_key": evidence.verifier_key(),
-    }))
+    Json(overview::evidence(&control).await)
 }
 
 async fn show_config(State(control): Shared, _: Auditor) -> Json<Value> {

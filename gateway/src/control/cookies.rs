@@ -18,6 +18,8 @@ pub(super) enum Kind {
     Login,
     /// Someone who has signed in. Never sent along with a request that another site began.
     Session,
+    /// The link in a mail that someone followed before signing in. Comes back with the redirect from the issuer, too.
+    Link,
 }
 
 impl Kind {
@@ -25,12 +27,13 @@ impl Kind {
         match self {
             Self::Login => "sallyport-login",
             Self::Session => "sallyport-session",
+            Self::Link => "sallyport-link",
         }
     }
 
     fn same_site(self) -> SameSite {
         match self {
-            Self::Login => SameSite::Lax,
+            Self::Login | Self::Link => SameSite::Lax,
             Self::Session => SameSite::Strict,
         }
     }

@@ -46,6 +46,7 @@ impl From<DecideError> for ApiError {
         let (status, code) = match error {
             DecideError::NotFound => (StatusCode::NOT_FOUND, "not_found"),
             DecideError::NotPending => (StatusCode::CONFLICT, "not_pending"),
+            DecideError::NotInForce => (StatusCode::CONFLICT, "not_in_force"),
             DecideError::OwnRequest => (StatusCode::FORBIDDEN, "own_request"),
             DecideError::NotInGroup => (StatusCode::FORBIDDEN, "not_in_group"),
             DecideError::AlreadyApproved => (StatusCode::CONFLICT, "already_approved"),

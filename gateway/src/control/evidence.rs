@@ -14,7 +14,7 @@ use audit_shipper::read::{self, ExportFormat, Query, SearchOptions, Source};
 use audit_shipper::{Detail, Erasure, EvidenceError, Note, NoteKind, RecordId};
 use axum::body::{Body, Bytes};
 use axum::extract::{Path, Query as UrlQuery, State};
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
@@ -28,6 +28,8 @@ use tokio::sync::mpsc;
 /// Most rows of one answer.
 const ROWS_MAX: usize = 1000;
 const ROWS_DEFAULT: usize = 50;
+/// Pages of rows that are looked through for calls.
+const CALL_PAGES_MAX: usize = 20;
 /// Bytes gathered before a piece of a long answer is sent, and pieces under way.
 const PIECE_BYTES: usize = 64 << 10;
 const PIECES: usize = 4;
@@ -83,6 +85,9 @@ struct Asked {
     /// For exports.
     #[serde(default)]
     format: String,
+    /// Calls and refusals alone, without the log's notes about itself and its readers.
+    #[serde(default)]
+    calls: bool,
 }
 
 async fn search(
@@ -90,23 +95,79 @@ async fn search(
     Auditor(auditor): Auditor,
     UrlQuery(asked): UrlQuery<Asked>,
 ) -> Result<Json<Value>, ApiError> {
-    let query = Query::parse(&asked.q).map_err(|error| bad_request(&error))?;
-    record_access(&control, &auditor, "searched", None, &asked.q).await?;
-    let limit = asked.limit.unwrap_or(ROWS_DEFAULT).clamp(1, ROWS_MAX);
-    let options = SearchOptions { json: true, limit, before: asked.before };
-    let source = source(&control.shared);
-    let lines = blocking(move || {
-        let mut out = Vec::new();
-        read::search(&source, &query, options, &mut out).map(|_| out)
-    })
-    .await?;
-    let rows: Vec<Value> =
-        lines.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok()).collect();
-    let next = rows.first().filter(|_| rows.len() == limit).and_then(|row| row.get("index").cloned());
-    Ok(Json(json!({ "exchanges": rows, "before": next })))
+    let limit = asked.limit.unwrap_or(ROWS_DEFAULT);
+    find(&control, &auditor, &asked.q, limit, asked.before, asked.calls).await.map(Json)
 }
 
-async fn show(State(control): Shared, Auditor(auditor): Auditor, Path(id): Path<String>) -> Result<Response, ApiError> {
+/// Searches for somebody: written down, then done. The rows, the oldest first, and where the page before them begins.
+pub(super) async fn find(
+    control: &Control,
+    auditor: &Identity,
+    q: &str,
+    limit: usize,
+    before: Option<u64>,
+    calls: bool,
+) -> Result<Value, ApiError> {
+    let query = Query::parse(q).map_err(|error| bad_request(&error))?;
+    record_access(control, auditor, "searched", None, q).await?;
+    let limit = limit.clamp(1, ROWS_MAX);
+    let source = source(&control.shared);
+    let (rows, next) = blocking(move || {
+        if calls { found_calls(&source, &query, limit, before) } else { found(&source, &query, limit, before) }
+    })
+    .await?;
+    Ok(json!({ "exchanges": rows, "before": next }))
+}
+
+/// The newest rows below an index, and the cursor for those before them if there may be more.
+pub(super) fn found(
+    source: &Source,
+    query: &Query,
+    limit: usize,
+    before: Option<u64>,
+) -> Result<(Vec<Value>, Option<u64>), EvidenceError> {
+    let mut lines = Vec::new();
+    read::search(source, query, SearchOptions { json: true, limit, before }, &mut lines)?;
+    let rows: Vec<Value> =
+        lines.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok()).collect();
+    let next = rows.first().filter(|_| rows.len() == limit).and_then(|row| row.get("index")?.as_u64());
+    Ok((rows, next))
+}
+
+/// The same of calls and refusals alone: looks through as many rows as [`ROWS_MAX`] at a time until there are enough.
+fn found_calls(
+    source: &Source,
+    query: &Query,
+    limit: usize,
+    mut before: Option<u64>,
+) -> Result<(Vec<Value>, Option<u64>), EvidenceError> {
+    let is_call = |row: &Value| matches!(row.get("kind").and_then(Value::as_str), Some("call" | "refusal"));
+    let mut calls: Vec<Value> = Vec::new();
+    for _ in 0..CALL_PAGES_MAX {
+        let (rows, next) = found(source, query, ROWS_MAX, before)?;
+        let mut newest_first = rows.into_iter().rev().filter(is_call);
+        calls.extend(newest_first.by_ref().take(limit - calls.len()));
+        let more = newest_first.next().is_some();
+        before = if more { calls.last().and_then(|row| row.get("index")?.as_u64()) } else { next };
+        if calls.len() == limit || before.is_none() {
+            break;
+        }
+    }
+    calls.reverse();
+    Ok((calls, before))
+}
+
+/// As text for people, or as JSON if that is asked for.
+async fn show(
+    State(control): Shared,
+    Auditor(auditor): Auditor,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    let accepts = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    if accepts.contains("application/json") {
+        return story(&control, &auditor, &id).await.map(|story| Json(story).into_response());
+    }
     let id = record_id(&id)?;
     record_access(&control, &auditor, "shown", Some(id), "").await?;
     let source = source(&control.shared);
@@ -121,14 +182,33 @@ async fn show(State(control): Shared, Auditor(auditor): Auditor, Path(id): Path<
     Ok(([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], page).into_response())
 }
 
-async fn prove(State(control): Shared, _: Verified, Path(id): Path<String>) -> Result<Json<Value>, ApiError> {
-    let id = record_id(&id)?;
+/// Everything about one call, for somebody: written down, then read.
+pub(super) async fn story(control: &Control, auditor: &Identity, id: &str) -> Result<Value, ApiError> {
+    let id = record_id(id)?;
+    record_access(control, auditor, "shown", Some(id), "").await?;
     let source = source(&control.shared);
-    let proofs = blocking(move || read::prove(&source, id)).await?;
-    if proofs.is_empty() { Err(not_found()) } else { Ok(Json(json!({ "proofs": proofs }))) }
+    blocking(move || read::story(&source, id)).await?.ok_or_else(not_found)
 }
 
-async fn verify(State(control): Shared, _: Auditor) -> Result<Json<Value>, ApiError> {
+async fn prove(State(control): Shared, _: Verified, Path(id): Path<String>) -> Result<Json<Value>, ApiError> {
+    proofs(&control, &id).await.map(Json)
+}
+
+/// The proofs of what an id names, each computed from the leaf's bytes up to the signed root.
+pub(super) async fn proofs(control: &Control, id: &str) -> Result<Value, ApiError> {
+    let id = record_id(id)?;
+    let source = source(&control.shared);
+    let proofs = blocking(move || read::prove(&source, id)).await?;
+    if proofs.is_empty() { Err(not_found()) } else { Ok(json!({ "proofs": proofs })) }
+}
+
+async fn verify(State(control): Shared, Auditor(auditor): Auditor) -> Result<Json<Value>, ApiError> {
+    verified(&control, &auditor).await.map(Json)
+}
+
+/// Verifies the whole log, for somebody.
+pub(super) async fn verified(control: &Control, auditor: &Identity) -> Result<Value, ApiError> {
+    record_access(control, auditor, "verified", None, "").await?;
     let source = source(&control.shared);
     let (verdict, report) = blocking(move || {
         let mut out = Vec::new();
@@ -140,7 +220,7 @@ async fn verify(State(control): Shared, _: Auditor) -> Result<Json<Value>, ApiEr
         read::Verdict::Tampered => "tampered",
         read::Verdict::CannotTell => "cannot_tell",
     };
-    Ok(Json(json!({ "verdict": words, "report": String::from_utf8_lossy(&report) })))
+    Ok(json!({ "verdict": words, "report": String::from_utf8_lossy(&report) }))
 }
 
 async fn export(
@@ -328,7 +408,7 @@ async fn tile(State(control): Shared, _: Verified, Path(path): Path<String>) -> 
     Ok(([(header::CONTENT_TYPE, "application/octet-stream")], bytes).into_response())
 }
 
-fn source(shared: &crate::shared::Shared) -> Source {
+pub(super) fn source(shared: &crate::shared::Shared) -> Source {
     let config = &shared.config;
     let mut source = Source::new(&config.data);
     source.origin = Some(config.evidence.origin.clone());
@@ -337,7 +417,7 @@ fn source(shared: &crate::shared::Shared) -> Source {
     source
 }
 
-async fn record_access(
+pub(super) async fn record_access(
     control: &Control,
     by: &Identity,
     action: &'static str,
@@ -352,7 +432,7 @@ async fn record_access(
 }
 
 /// Files are read on a thread of their own: the control plane has one.
-async fn blocking<T: Send + 'static>(
+pub(super) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, EvidenceError> + Send + 'static,
 ) -> Result<T, ApiError> {
     match tokio::task::spawn_blocking(work).await {
@@ -368,7 +448,7 @@ fn record_id(text: &str) -> Result<RecordId, ApiError> {
     text.parse().map_err(|error| bad_request(&error))
 }
 
-fn bad_request(error: &EvidenceError) -> ApiError {
+pub(super) fn bad_request(error: &EvidenceError) -> ApiError {
     ApiError::new(StatusCode::BAD_REQUEST, "bad_request", error.to_string())
 }
 

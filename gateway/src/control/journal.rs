@@ -2,12 +2,12 @@
 
 use super::Control;
 use super::error::ApiError;
-use crate::approvals::{Ask, Decided, Event};
+use crate::approvals::{Ask, Decided, Event, asked_text};
 use crate::identity::{CallerKind, Identity};
 use crate::policy_slot::{ActivePolicy, Prepared};
 use audit_shipper::{
     Caller, Decision, Detail, EvidenceError, Frame, MAX_CHUNK_BYTES, Moment, Note, NoteKind, PayloadChunk, Producer,
-    RecordId, Refusal, RequestInfo, Role,
+    Receipt, RecordId, Refusal, RequestInfo, Role,
 };
 use policy_lang::Sources;
 use std::net::IpAddr;
@@ -37,7 +37,7 @@ impl Journal {
         note: &Note,
         attachments: Vec<(&'static str, String)>,
     ) -> Result<RecordId, EvidenceError> {
-        let receipt = self.with(|producer| producer.note(note));
+        let receipt = self.queue(note).await;
         receipt.commit.await?;
         for (ordinal, chunk) in (0..).zip(chunks(&attachments)) {
             let mut tries = 0;
@@ -53,6 +53,19 @@ impl Journal {
             attached.commit.await?;
         }
         Ok(receipt.id)
+    }
+
+    /// Queues a note, waiting while the queue is full; its receipt says when it is durable.
+    async fn queue(&self, note: &Note) -> Receipt {
+        let mut tries = 0;
+        loop {
+            let receipt = self.with(|producer| producer.note(note));
+            if !matches!(receipt.commit.peek(), Some(Err(EvidenceError::QueueFull))) || tries == QUEUE_TRIES_MAX {
+                return receipt;
+            }
+            tries += 1;
+            tokio::time::sleep(QUEUE_PAUSE).await;
+        }
     }
 
     /// An id for a record that is to be written later.
@@ -133,25 +146,27 @@ impl Control {
         approve: bool,
         reason: Option<&str>,
     ) -> Result<RecordId, EvidenceError> {
-        let mut note = Note::new(NoteKind::Approval, if approve { "approved" } else { "denied" });
-        note.actor = caller(approver);
-        note.about = decided.id.parse().ok();
-        note.details = vec![("binding".into(), Detail::Digest(decided.binding))];
-        reason.unwrap_or_default().clone_into(&mut note.text);
-        self.journal.note(&note, Vec::new()).await
+        self.record_decided(decided, approver, if approve { "approved" } else { "denied" }, reason).await
     }
 
-    async fn record_asked(&self, id: &str, ask: Ask) -> Result<(), EvidenceError> {
-        let mut note = Note::new(NoteKind::Approval, "asked");
-        note.actor = Caller { subject: ask.subject, issuer: ask.issuer, tenant: ask.tenant, ..Caller::default() };
-        note.about = id.parse().ok();
-        note.details = vec![("binding".into(), Detail::Digest(ask.binding))];
-        note.details.extend(ask.rules.into_iter().map(|rule| ("rule".into(), Detail::Name(rule))));
-        let groups = ask.requirements.into_iter().flat_map(|own| own.groups);
-        note.details.extend(groups.map(|group| ("group".into(), Detail::Name(group))));
-        // In the note itself, not attached: so it lies under the caller's key, and goes when the caller is erased.
-        note.text = format!("{} on {}\n{}", ask.model, ask.endpoint, ask.preview);
-        self.journal.note(&note, Vec::new()).await.map(drop)
+    /// Likewise of any kind.
+    pub(super) async fn record_decided(
+        &self,
+        decided: &Decided,
+        approver: &Identity,
+        action: &'static str,
+        reason: Option<&str>,
+    ) -> Result<RecordId, EvidenceError> {
+        let mut note = Note::new(NoteKind::Approval, action);
+        note.actor = caller(approver);
+        note.about = decided.id.parse().ok();
+        note.details = vec![
+            ("binding".into(), Detail::Digest(decided.binding)),
+            ("groups".into(), Detail::Names(decided.groups.clone())),
+            ("kind".into(), Detail::Name(decided.kind.noun().to_owned())),
+        ];
+        reason.unwrap_or_default().clone_into(&mut note.text);
+        self.journal.note(&note, Vec::new()).await
     }
 }
 
@@ -202,21 +217,53 @@ impl Control {
     }
 }
 
-/// Writes down what happens to requests for approval, in order.
+/// Events about approvals that are written at once, and then awaited together: so that thousands of questions cost one sync.
+const EVENTS_AT_ONCE: usize = 512;
+
+/// Writes down what happens to requests for approval, in order. Of what is durable, [`super::approvals::happened`] is told.
 pub(super) async fn record_approvals(control: Arc<Control>, mut events: mpsc::Receiver<Event>) {
-    while let Some(event) = events.recv().await {
-        let written = match event {
-            Event::Asked(ask, id) => control.record_asked(&id, *ask).await,
-            Event::Expired(id) => {
-                let mut note = Note::new(NoteKind::Approval, "expired");
-                note.about = id.parse().ok();
-                control.journal.note(&note, Vec::new()).await.map(drop)
+    let mut batch = Vec::new();
+    while events.recv_many(&mut batch, EVENTS_AT_ONCE).await > 0 {
+        let mut written = Vec::with_capacity(batch.len());
+        for event in batch.drain(..) {
+            let note = match &event {
+                Event::Asked(ask, id) => asked(id, ask),
+                Event::Expired(id) => {
+                    let mut note = Note::new(NoteKind::Approval, "expired");
+                    note.about = id.parse().ok();
+                    note
+                }
+            };
+            written.push((event, control.journal.queue(&note).await));
+        }
+        for (event, receipt) in written {
+            let index = receipt.commit.await.map(|committed| committed.index);
+            if let Err(error) = &index {
+                tracing::error!(%error, "a request for approval could not be written to the evidence");
             }
-        };
-        if let Err(error) = written {
-            tracing::error!(%error, "a request for approval could not be written to the evidence");
+            super::approvals::recorded(&control, &event, index.ok());
         }
     }
+}
+
+/// A question, with all that a start needs to ask it again. Not attached but in the note itself: so it lies under the caller's
+/// key, and goes when the caller is erased.
+fn asked(id: &str, ask: &Ask) -> Note {
+    let mut note = Note::new(NoteKind::Approval, "asked");
+    let (subject, issuer, tenant) = (ask.subject.clone(), ask.issuer.clone(), ask.tenant.clone());
+    note.actor = Caller { subject, issuer, tenant, ..Caller::default() };
+    note.about = id.parse().ok();
+    let at_unix_ms = note.about.map_or(0, RecordId::unix_ms);
+    let groups = ask.requirements.iter().flat_map(|own| own.groups.iter().cloned());
+    note.details = vec![
+        ("asked_ms".into(), Detail::Number(at_unix_ms)),
+        ("binding".into(), Detail::Digest(ask.binding)),
+        ("groups".into(), Detail::Names(groups.collect())),
+        ("kind".into(), Detail::Name(ask.kind.noun().to_owned())),
+        ("rules".into(), Detail::Names(ask.rules.clone())),
+    ];
+    note.text = asked_text(ask);
+    note
 }
 
 fn chunks(attachments: &[(&'static str, String)]) -> Vec<PayloadChunk> {

@@ -3,26 +3,42 @@
 //! * [`api`]: the admin port, for those whom [`access`] lets in; [`login`] and [`sessions`] for browsers.
 //! * [`keys`], [`introspection`], [`identity_files`]: what callers are checked against. [`credentials`]: what model servers get.
 //! * [`policy`]: watching and reloading policy files. [`reload`]: the same for the configuration.
+//! * [`approvals`]: deciding on requests for approval, and bringing them back at the start.
+//! * [`findings`]: what the cores found out about limits and native code, as notes.
 //! * [`journal`]: its own notes in the evidence: policy activations, approvals asked for and decided.
+//! * [`pages`]: the console; [`overview`], [`policy_view`], [`upstreams`], [`live`]: what it and the admin API show.
+//! * [`notices`], [`alerts`]: telling people. [`links`], [`slack`]: what they answer with.
 //! * [`evidence`]: searching, proving, exporting and erasing evidence.
 //!
 //! It ends when the data plane has drained, so that health and approvals are there to the last call.
 
 mod access;
+mod alerts;
 mod api;
+mod approvals;
 mod cookies;
 mod credentials;
 mod error;
 mod evidence;
+mod findings;
 mod http;
 mod identity_files;
 mod introspection;
 mod journal;
 mod keys;
+mod links;
+mod live;
 mod login;
+mod notices;
+mod openapi;
+mod overview;
+mod pages;
 mod policy;
+mod policy_view;
 mod reload;
 mod sessions;
+mod slack;
+mod upstreams;
 
 pub(crate) use identity_files::{API_KEYS_FILE, IdentityFileError};
 
@@ -36,6 +52,7 @@ use http::Http;
 use identity_files::IdentityFiles;
 use journal::Journal;
 use login::Provider;
+use notices::People;
 use sessions::Sessions;
 use std::net::SocketAddr;
 use std::sync::{Arc, mpsc as std_mpsc};
@@ -69,6 +86,11 @@ pub(crate) enum ControlError {
     /// The policy set that is to be active could not be written down.
     #[error("cannot record the start in the evidence: {0}")]
     Evidence(#[from] EvidenceError),
+    /// The file of used links.
+    #[error(
+        "cannot tell which links in mails were used: {0}; mend or remove the file links-used in the data directory"
+    )]
+    Links(std::io::Error),
     /// The file of API keys or the revocation list.
     #[error("cannot start without knowing who may call: {0}")]
     IdentityFile(#[from] IdentityFileError),
@@ -99,12 +121,18 @@ struct Control {
     journal: Journal,
     /// Held over a reload, so that one runs at a time.
     reloading: Mutex<()>,
+    /// What the policy set was parsed from last.
+    parsed: policy::Parsed,
     /// Held over a decision on an approval: it is examined, written down, then taken.
     deciding: Mutex<()>,
+    /// Figures of the last quarter of an hour, for the console.
+    history: overview::History,
     sessions: Sessions,
     cookies: Cookies,
     /// Where people sign in, if that is configured.
     provider: Option<Provider>,
+    /// Those who are told, and what they were told.
+    people: People,
     http: Arc<Http>,
 }
 
@@ -156,7 +184,15 @@ async fn run(
         (Some(login), Some(url)) => Some(Provider::new(login, url, settings, Arc::clone(&http))),
         _ => None,
     };
+    let people = match People::new(&shared) {
+        Ok(people) => people,
+        Err(error) => {
+            let _ = ready.send(Err(ControlError::Links(error)));
+            return;
+        }
+    };
     let control = Arc::new(Control {
+        people,
         sessions: Sessions::default(),
         cookies: Control::make_cookies(&shared),
         provider,
@@ -164,12 +200,15 @@ async fn run(
         shared: Arc::clone(&shared),
         journal: Journal::new(own.producer),
         reloading: Mutex::default(),
+        parsed: policy::Parsed::default(),
         deciding: Mutex::default(),
+        history: overview::History::default(),
     });
     let mut files = IdentityFiles::new(&control);
     let begun = async {
         control.record_start().await?;
         files.load(&control).await?;
+        approvals::restore(&control).await?;
         Ok(())
     };
     let begun = begun.await;
@@ -188,14 +227,20 @@ async fn run(
     tokio::spawn(policy::watch(Arc::clone(&control)));
     tokio::spawn(reload::watch(Arc::clone(&control)));
     tokio::spawn(sweep(Arc::clone(&control)));
+    tokio::spawn(overview::keep_history(Arc::clone(&control)));
+    tokio::spawn(alerts::watch(Arc::clone(&control)));
+    let notices = tokio::spawn(notices::record_given_up(Arc::clone(&control)));
     tokio::spawn(evidence::keep_index(Arc::clone(&shared)));
-    let approvals = tokio::spawn(journal::record_approvals(Arc::clone(&control), own.events));
+    tokio::spawn(approvals::keep_place(Arc::clone(&control)));
+    let recorder = tokio::spawn(journal::record_approvals(Arc::clone(&control), own.events));
     let telemetry = tokio::spawn(Shipper::new(Arc::clone(&control.shared), Collector(Arc::clone(&control.http))).run());
     api::serve(Arc::clone(&control), listener).await;
-    approvals.abort();
+    recorder.abort();
+    approvals::note_place(&control).await;
     // It ends by itself when the data plane has drained; a collector that is slow then does not keep us.
     let _ = tokio::time::timeout(TELEMETRY_AT_END, telemetry).await;
     control.record_summaries().await;
+    control.end_notices(notices).await;
 }
 
 /// Asks once for everything that callers and model servers need from elsewhere, and has it kept fresh from then on.
@@ -223,9 +268,11 @@ impl Post for Collector {
 
 async fn sweep(control: Arc<Control>) {
     let mut every = tokio::time::interval(SWEEP_EVERY);
+    let mut forgotten = 0;
     loop {
         every.tick().await;
         control.shared.approvals.sweep();
         control.record_summaries().await;
+        control.record_findings(&mut forgotten).await;
     }
 }

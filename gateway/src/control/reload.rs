@@ -68,6 +68,7 @@ impl Control {
             }
             Err(message) => {
                 events.count(Event::ReloadBad);
+                self.shared.alerts.push(crate::alerts::Event::NotTaken(crate::alerts::Files::Config));
                 tracing::error!("the configuration was not taken, the old one stays in force\n{message}");
                 self.shared.lifecycle.note_config_error(Some(message));
             }

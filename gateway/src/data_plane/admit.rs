@@ -16,6 +16,7 @@ use super::error::CallError;
 use super::exchange::{ANSWER_TIME, Call};
 use super::http::{BodyError, Framing, Wire};
 use super::judge::{self, Question};
+use super::limit;
 use super::models;
 use super::pace::Pace;
 use super::plans::Plans;
@@ -186,12 +187,21 @@ pub(super) async fn read_request(
 ) -> Result<Option<Vec<u8>>, CallError> {
     let live = Rc::clone(&call.live);
     let limits = &live.config.listen.limits;
-    if call.operation.is_none() || !(call.by_model || judge::needs_body(&question(core, call, None)?)) {
+    if call.operation.is_none()
+        || !(call.by_model || call.question(core, None).is_none_or(|question| judge::needs_body(&question)))
+    {
         return match (call.head.framing, limits.body_bytes) {
             (Framing::Length(length), Some(max)) if length > max => Err(too_large(max)),
             _ => Ok(None),
         };
     }
+    read_body(core, client, call).await.map(Some)
+}
+
+/// Reads the whole body, whatever the policy looks into.
+pub(super) async fn read_body(core: &Core, client: &mut Wire, call: &mut Call) -> Result<Vec<u8>, CallError> {
+    let live = Rc::clone(&call.live);
+    let limits = &live.config.listen.limits;
     if call.head.expects_continue && !call.body.is_done() && client.unread().is_empty() {
         client.socket.move_within(ANSWER_TIME);
         client.socket.write_all(CONTINUE).await.map_err(|cause| caller_left().because(cause))?;
@@ -205,7 +215,7 @@ pub(super) async fn read_request(
         .await;
     client.socket.never_times_out();
     let body = body.map_err(|error| body_error(&error))?;
-    decode_request(call, body, limits.body_inspected_bytes).map(Some)
+    decode_request(call, body, limits.body_inspected_bytes)
 }
 
 /// What is judged, masked and forwarded is what the coding hides; the upstream gets it without the coding.
@@ -259,7 +269,11 @@ pub(super) fn decide(core: &Core, call: &mut Call, body: Option<&[u8]>) -> Resul
     if let (Some(operation), Some(_)) = (call.operation, body) {
         call.form = form_of(call, operation)?;
     }
-    let judged = judge::judge(&question(core, call, body)?)?;
+    let Some(question) = call.question(core, body) else {
+        return Err(CallError::new(ErrorKind::Internal, "internal", "The call has no caller or no route."));
+    };
+    let second = &core.shared.second_opinion;
+    let judged = judge::judge(&Question { second_opinion: core.is_sampled().then_some(second), ..question })?;
     let verdict = judged.decision.verdict.clone();
     call.judged = Some(judged);
     match verdict {
@@ -268,26 +282,6 @@ pub(super) fn decide(core: &Core, call: &mut Call, body: Option<&[u8]>) -> Resul
         }
         Verdict::Forward | Verdict::Pending(_) => Ok(()),
     }
-}
-
-/// The call as the policy sees it.
-fn question<'a>(core: &'a Core, call: &'a Call, body: Option<&'a [u8]>) -> Result<Question<'a>, CallError> {
-    let (Some(caller), Some(route)) = (&call.caller, call.route()) else {
-        return Err(CallError::new(ErrorKind::Internal, "internal", "The call has no caller or no route."));
-    };
-    Ok(Question {
-        policy: &call.policy,
-        operation: call.operation,
-        form: &call.form,
-        head: &call.head,
-        peer: call.peer.ip(),
-        caller,
-        upstream: &route.config.name,
-        body,
-        declared: call.declared(),
-        moment: core.shared.clock.moment(&core.shared.config.facts.zone),
-        env: &core.shared.config.facts.env,
-    })
 }
 
 /// The upstream is a fact of the policy, so it is chosen before the policy judges. Each dialect that may be meant reads its own
@@ -338,8 +332,7 @@ fn form_of(call: &Call, operation: Operation) -> Result<BodyForm, CallError> {
 /// An obligation that cannot be carried out denies (POLICY-LANGUAGE §4).
 pub(super) fn make_plans(core: &Core, call: &Call) -> Result<Rc<Plans>, CallError> {
     let Some(judged) = &call.judged else { return Err(unmaskable("the call was not judged")) };
-    let program = call.policy.compiled.program();
-    let plans = core.plans.borrow_mut().get(program, &judged.decision.obligations).map_err(unmaskable)?;
+    let plans = core.plans.borrow_mut().get(&call.policy, &judged.decision.obligations).map_err(unmaskable)?;
     if judged.stream
         && let Some(rule) = call.operation.and_then(|operation| plans.response.stream_unmappable(operation))
     {
@@ -385,7 +378,7 @@ pub(super) fn mask_request(call: &Call, plans: &Plans, body: Option<&[u8]>) -> R
     };
     let asks = call.route().is_some_and(|route| route.config.count_tokens);
     // Only where the stream is looked into can the count be taken out of it again.
-    let looks = !plans.response.is_empty() || call.keeps_payload();
+    let looks = !plans.response.is_empty() || call.keeps_payload() || limit::counts_tokens(call);
     if asks
         && looks
         && call.judged.as_ref().is_some_and(|judged| judged.stream)

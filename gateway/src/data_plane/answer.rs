@@ -114,6 +114,23 @@ pub(crate) fn forwarded_head(
     out
 }
 
+/// The head of a stream of events that people still have to let begin.
+pub(crate) fn stream_head(request_id: &str, ending: Ending, approval: &str, close: bool) -> Vec<u8> {
+    let mut out = status_line(200);
+    push_field(&mut out, "content-type", b"text/event-stream");
+    push_field(&mut out, "cache-control", b"no-cache");
+    if ending == Ending::Chunked {
+        push_field(&mut out, "transfer-encoding", b"chunked");
+    }
+    push_field(&mut out, "x-sallyport-request-id", request_id.as_bytes());
+    push_field(&mut out, "x-sallyport-approval-id", approval.as_bytes());
+    if close || ending == Ending::Close {
+        push_field(&mut out, "connection", b"close");
+    }
+    out.extend_from_slice(b"\r\n");
+    out
+}
+
 /// `100 Continue` (RFC 9110 §10.1.1).
 pub(crate) const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 

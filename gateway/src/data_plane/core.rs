@@ -13,6 +13,7 @@ use super::flood::Flood;
 use super::plans::PlanCache;
 use super::rt::Watchdog;
 use super::upstream::Pool;
+use crate::clock::Moment;
 use crate::identity::TokenCache;
 use crate::live::Live;
 use crate::policy_slot::ActivePolicy;
@@ -33,6 +34,10 @@ pub(crate) struct Core {
     handshakes: Cell<usize>,
     in_flight: Cell<usize>,
     leaving: Cell<bool>,
+    /// Calls since native code was checked last.
+    unsampled: Cell<u64>,
+    /// The moment as policies read it, and the minute for which it holds.
+    moment: Cell<Option<(u64, Moment)>>,
 }
 
 impl Core {
@@ -51,6 +56,8 @@ impl Core {
             handshakes: Cell::new(0),
             in_flight: Cell::new(0),
             leaving: Cell::new(false),
+            unsampled: Cell::new(0),
+            moment: Cell::new(None),
             shared,
         })
     }
@@ -60,7 +67,6 @@ impl Core {
         let mut cached = self.policy.borrow_mut();
         if cached.generation != self.shared.policy.generation() {
             *cached = self.shared.policy.current();
-            *self.plans.borrow_mut() = PlanCache::default();
         }
         Arc::clone(&cached)
     }
@@ -74,6 +80,24 @@ impl Core {
             self.pool.tidy(&cached.fleet, self.watchdog.now_ms());
         }
         Rc::clone(&cached)
+    }
+
+    /// The time as policies read it. Zones change their offset on the minute, so it is worked out once in each.
+    pub(crate) fn moment(&self) -> Moment {
+        let minute = self.shared.clock.unix_s() / 60;
+        if let Some((known, moment)) = self.moment.get()
+            && known == minute
+        {
+            return moment;
+        }
+        let moment = self.shared.clock.moment(&self.shared.config.facts.zone);
+        self.moment.set(Some((minute, moment)));
+        moment
+    }
+
+    /// Whether the next decision is judged by the interpreter, too.
+    pub(super) fn is_sampled(&self) -> bool {
+        self.shared.second_opinion.is_due(&self.unsampled)
     }
 
     /// Whether the gateway is on its way down.

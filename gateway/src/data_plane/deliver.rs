@@ -13,6 +13,7 @@ use super::core::Core;
 use super::error::CallError;
 use super::exchange::{Admitted, After, Call, answer_error};
 use super::http::{Body, BodyError, Framing, LAST_CHUNK, ResponseHead, Wire, write_chunk};
+use super::limit;
 use super::record::OpenCall;
 use super::upstream::Lease;
 
@@ -74,9 +75,12 @@ pub(super) async fn deliver(
 
 impl Delivery<'_> {
     async fn run(&mut self) -> End {
+        if let Some(error) = self.call.began.as_ref().and_then(|_| self.breaks_promise()) {
+            return self.replace(error, EndedBy::UpstreamCut).await;
+        }
         let Some(operation) = self.call.operation else { return self.through().await };
         let masks = !self.admitted.plans.response.is_empty();
-        if !masks && !self.call.keeps_payload() {
+        if !masks && !self.call.keeps_payload() && !limit::counts_tokens(self.call) {
             return self.through().await;
         }
         let decoder = match self.decoder() {
@@ -100,6 +104,28 @@ impl Delivery<'_> {
         }
     }
 
+    /// Why the answer is not the stream of events that the caller was told of while the call waited for people.
+    fn breaks_promise(&self) -> Option<CallError> {
+        let looked_into = !self.admitted.plans.response.is_empty() || self.call.keeps_payload();
+        let (status, media_type) = (self.head.status, self.head.media_type());
+        let why = if !(200..300).contains(&status) {
+            format!("The model server answered with the status {status}.")
+        } else if media_type != "text/event-stream" {
+            "The model server did not answer with a stream of events.".to_owned()
+        } else if !looked_into && self.head.fields.first("content-encoding").is_some() {
+            "The model server answered in a content coding that was not asked for.".to_owned()
+        } else {
+            return None;
+        };
+        let kind = if status == 429 { ErrorKind::RateLimited } else { ErrorKind::Upstream };
+        Some(CallError::new(kind, "upstream_failed", why))
+    }
+
+    /// How the body of a stream ends, if its head is not out already.
+    fn stream_ending(&self) -> Ending {
+        self.call.began.as_ref().map_or_else(|| Ending::of_stream(&self.call.head), |began| began.ending)
+    }
+
     /// What takes the answer's content coding off.
     fn decoder(&self) -> Result<Decoder, CodingError> {
         let mut codings = self.head.fields.all("content-encoding");
@@ -119,7 +145,7 @@ impl Delivery<'_> {
             redactor = redactor.without_usage();
         }
         let mut copy = self.recorder(operation, choices).map(|copy| copy.framed(framing));
-        let ending = Ending::of_stream(&self.call.head);
+        let ending = self.stream_ending();
         let rewritten = Rewritten { bytes: true, decoded: !decoder.is_identity(), json_bytes: None };
         if self.send_head(Some(ending), rewritten).await.is_err() {
             return self.caller_left().await;
@@ -237,6 +263,7 @@ impl Delivery<'_> {
     /// Bytes that nobody asked to look into: passed on as they come, the newest piece held back until the OUTCOME is durable.
     async fn through(&mut self) -> End {
         let ending = match self.head.framing {
+            _ if self.call.began.is_some() => Some(self.stream_ending()),
             _ if self.call.head_only() => None,
             Framing::Length(0) if matches!(self.head.status, 204 | 304) => None,
             Framing::Length(length) => Some(Ending::Length(length)),
@@ -349,11 +376,17 @@ impl Delivery<'_> {
     }
 
     async fn send_head(&mut self, ending: Option<Ending>, rewritten: Rewritten) -> std::io::Result<()> {
-        let bytes = self.head_bytes(ending, rewritten);
-        self.send(&bytes).await
+        match self.head_bytes(ending, rewritten) {
+            bytes if bytes.is_empty() => Ok(()),
+            bytes => self.send(&bytes).await,
+        }
     }
 
+    /// Nothing if the head went out while the call waited for people.
     fn head_bytes(&self, ending: Option<Ending>, rewritten: Rewritten) -> Vec<u8> {
+        if self.call.began.is_some() {
+            return Vec::new();
+        }
         answer::forwarded_head(&self.head, &self.open.id(), ending, self.call.says_close(self.core), rewritten)
     }
 

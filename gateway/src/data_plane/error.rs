@@ -1,5 +1,6 @@
 //! What a caller is told when a call does not go its way: one type, mapped in one place to status, body and record.
 
+use audit_shipper::RecordId;
 use policy_compiler::dialect::ErrorKind;
 
 use crate::metrics::Event;
@@ -17,11 +18,21 @@ pub(crate) struct CallError {
     pub(crate) fields: Vec<(&'static str, String)>,
     /// For the record only.
     pub(crate) cause: Option<String>,
+    /// The request for approval that it is about, for the record.
+    pub(crate) approval: Option<Box<RecordId>>,
 }
 
 impl CallError {
     pub(crate) fn new(kind: ErrorKind, code: &'static str, message: impl Into<String>) -> Self {
-        Self { status: kind.status(), kind, code, message: message.into(), fields: Vec::new(), cause: None }
+        Self {
+            status: kind.status(),
+            kind,
+            code,
+            message: message.into(),
+            fields: Vec::new(),
+            cause: None,
+            approval: None,
+        }
     }
 
     pub(crate) fn status(mut self, status: u16) -> Self {
@@ -33,6 +44,12 @@ impl CallError {
     pub(crate) fn field(mut self, name: &'static str, value: impl Into<String>) -> Self {
         self.fields.retain(|(present, _)| *present != name);
         self.fields.push((name, value.into()));
+        self
+    }
+
+    /// Names the request for approval that it is about.
+    pub(crate) fn about(mut self, approval: &str) -> Self {
+        self.approval = approval.parse().ok().map(Box::new);
         self
     }
 
@@ -49,6 +66,9 @@ impl CallError {
             "body_too_large" => Event::BodyLimit,
             "body_timeout" => Event::BodyTimeout,
             "too_busy" => Event::InFlightLimit,
+            "rate_limit_exceeded" => Event::PolicyRequestsLimit,
+            "token_limit_exceeded" => Event::PolicyTokensLimit,
+            "limits_full" => Event::PolicyAccountsLimit,
             "upstream_overloaded" => Event::UpstreamInFlightLimit,
             "upstream_timeout" => Event::FirstByteTimeout,
             "upstream_stalled" => Event::StreamIdleTimeout,

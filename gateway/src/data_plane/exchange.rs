@@ -3,7 +3,7 @@
 //! ```text
 //! head → dialect → caller → body (what the policy needs) → decision ── deny ──→ REFUSAL durable → error in the API's shape
 //!                                                             │ allow + obligations
-//!      → mask request → approval → INTENT durable ‖ connect → forward → answer masked as it comes
+//!      → limits → mask request → approval → INTENT durable ‖ connect → forward → answer masked as it comes
 //!      → its end held until OUTCOME is durable → deliver
 //! ```
 
@@ -21,21 +21,22 @@ use policy_lang::{RecordLevel, RuleId};
 
 use super::admit;
 use super::answer;
-use super::approval::{Parked, approve};
+use super::approval::{self, Began, Hold, Parked, Passes, Step};
 use super::arrival::Origin;
 use super::core::{Core, Held};
 use super::deliver;
 use super::error::CallError;
 use super::forward::{self, Failed};
 use super::http::{Body, RequestHead, ResponseHead, Wire};
-use super::judge::Judged;
+use super::judge::{Judged, Question};
+use super::limit::{self, Charge};
 use super::models;
 use super::plans::Plans;
 use super::record::{self, OpenCall};
 use super::telling;
 use super::trace::TraceContext;
 use super::upstream::{CheckoutError, Lease, Route};
-use crate::approvals::ApprovalRef;
+use super::watch;
 use crate::identity::{Declared, KnownCaller};
 use crate::policy_slot::ActivePolicy;
 use crate::telemetry::{Marks, Phase};
@@ -75,6 +76,8 @@ pub(super) struct Call {
     /// Purpose, basis and data subject, where headers added to what the caller's identity says; see [`Call::declared`].
     pub(super) declared: Option<Declared>,
     pub(super) judged: Option<Judged>,
+    /// Set when the head of the answer went out while the call waited for people.
+    pub(super) began: Option<Began>,
     /// What is left of the request on the wire.
     pub(super) body: Body,
 }
@@ -90,8 +93,11 @@ pub(super) struct Admitted {
     pub(super) strips_usage: bool,
     pub(super) request_hits: Vec<Hit>,
     pub(super) request_coverage: Vec<ChannelCoverage>,
-    pub(super) approval: Option<ApprovalRef>,
+    /// What people agreed to.
+    pub(super) passes: Passes,
     pub(super) raw_digest: Option<[u8; 32]>,
+    /// What rate limits hold of it; taken when the call is written down.
+    pub(super) charge: Charge,
 }
 
 /// Carries one call from its head to its end.
@@ -107,32 +113,56 @@ pub(super) async fn run(core: &Rc<Core>, client: &mut Wire, origin: &Origin, hea
     }
 }
 
-/// Everything that can refuse a call before it is written down as let in.
+/// Everything that can refuse a call before it is written down as let in. Whatever a call waited for, it is judged again by the
+/// policy of the day, and an approval stands only under the same requirements.
 async fn let_in(core: &Rc<Core>, client: &mut Wire, call: &mut Call) -> Result<Admitted, CallError> {
     admit::find_route(call)?;
     admit::identify(core, call).await?;
     call.marks.reached(Phase::Identified);
-    let body = admit::read_request(core, client, call).await?;
+    let mut body = admit::read_request(core, client, call).await?;
     call.marks.reached(Phase::Read);
-    admit::decide(core, call, body.as_deref())?;
-    call.marks.reached(Phase::Decided);
-    let plans = admit::make_plans(core, call)?;
-    let masked = admit::mask_request(call, &plans, body.as_deref())?;
-    call.marks.reached(Phase::Masked);
-    let parked = Parked { raw: body.as_deref(), masked: masked.body.as_deref() };
-    let approval = approve(core, client, call, parked).await?;
-    call.marks.reached(Phase::Approved);
-    let raw_digest = body.as_deref().map(record::sha256);
-    Ok(Admitted {
-        plans,
-        body: masked.body,
-        json_bytes: masked.json_bytes,
-        strips_usage: masked.strips_usage,
-        request_hits: masked.hits,
-        request_coverage: masked.coverage,
-        approval,
-        raw_digest,
-    })
+    let (mut hold, mut charge) = (Hold::default(), None);
+    loop {
+        let decided = admit::decide(core, call, body.as_deref());
+        if decided.is_ok() && body.is_none() && approval::binds_body(call) {
+            body = Some(admit::read_body(core, client, call).await?);
+            continue;
+        }
+        watch::judged(core, call);
+        decided?;
+        let marks = (!hold.has_waited()).then(|| Rc::clone(&call.marks));
+        marks.iter().for_each(|marks| marks.reached(Phase::Decided));
+        // Once, however often the call is judged.
+        if charge.is_none() {
+            charge = Some(limit::charge(core, call, body.as_deref())?);
+        }
+        let plans = admit::make_plans(core, call)?;
+        let masked = admit::mask_request(call, &plans, body.as_deref())?;
+        marks.iter().for_each(|marks| marks.reached(Phase::Masked));
+        let parked = Parked { raw: body.as_deref(), masked: &masked, plans: &plans };
+        let waiter = match hold.next(core, call, &parked)? {
+            Step::Wait(waiter) => waiter,
+            Step::Go(passes) => {
+                call.marks.reached(Phase::Approved);
+                let raw_digest = body.as_deref().map(record::sha256);
+                return Ok(Admitted {
+                    plans,
+                    body: masked.body,
+                    json_bytes: masked.json_bytes,
+                    strips_usage: masked.strips_usage,
+                    request_hits: masked.hits,
+                    request_coverage: masked.coverage,
+                    passes: *passes,
+                    raw_digest,
+                    charge: charge.unwrap_or_default(),
+                });
+            }
+        };
+        // Only what binds the call is kept while it waits.
+        drop((plans, masked));
+        hold.wait(core, client, call, waiter, body.as_ref().map_or(0, Vec::len)).await?;
+        call.policy = core.policy();
+    }
 }
 
 /// INTENT, upstream, answer, OUTCOME.
@@ -149,9 +179,11 @@ async fn pass(core: &Rc<Core>, client: &mut Wire, call: &mut Call, admitted: Adm
     let durable = reaching(&call.marks, Phase::Intent, intent);
     let (durable, connected) = zip(durable, reaching(&call.marks, Phase::Connected, connect)).await;
     if let Err(error) = durable {
+        admitted.passes.unused();
         // The caller hears what the log could not; nothing was sent.
         return answer_error(core, client, call, &CallError::no_evidence(error), "").await;
     }
+    admitted.passes.used();
     match ask(core, client, call, &admitted, &mut open, &route, connected).await {
         Ok((lease, head)) => deliver::deliver(core, client, lease, head, call, &admitted, open).await,
         Err(error) => {
@@ -260,6 +292,7 @@ impl Call {
             caller: None,
             declared: None,
             judged: None,
+            began: None,
             peer: origin.peer,
             origin: origin.clone(),
             said_close: Cell::new(false),
@@ -271,6 +304,25 @@ impl Call {
     /// Purpose, lawful basis and data subject of the call, with who said so.
     pub(super) fn declared(&self) -> Option<&Declared> {
         self.declared.as_ref().or_else(|| self.caller.as_ref().map(|caller| &caller.declared))
+    }
+
+    /// What is judged; `None` before caller and upstream are known.
+    pub(super) fn question<'a>(&'a self, core: &'a Core, body: Option<&'a [u8]>) -> Option<Question<'a>> {
+        let (caller, route) = (self.caller.as_ref()?, self.route()?);
+        Some(Question {
+            policy: &self.policy,
+            operation: self.operation,
+            form: &self.form,
+            head: &self.head,
+            peer: self.peer.ip(),
+            caller,
+            upstream: &route.config.name,
+            body,
+            declared: self.declared(),
+            moment: core.moment(),
+            env: &core.shared.config.facts.env,
+            second_opinion: None,
+        })
     }
 
     /// The upstream that takes the call, once it is known.
@@ -326,6 +378,7 @@ pub(super) async fn refuse(core: &Core, client: &mut Wire, call: &Call, error: C
         Err(no_evidence) => (no_evidence, String::new()),
     };
     telling::refused(core, call, &error, &request_id);
+    watch::failed(core, &error, request_id.parse().ok());
     answer_error(core, client, call, &error, &request_id).await
 }
 
@@ -353,6 +406,9 @@ pub(super) async fn answer_error(
     error: &CallError,
     request_id: &str,
 ) -> After {
+    if let Some(began) = &call.began {
+        return approval::end_with(client, call, began, error).await;
+    }
     let keep_alive = !call.says_close(core);
     let answer = answer::error_answer(call.errors(), error, request_id, !keep_alive, call.head_only());
     client.socket.move_within(ANSWER_TIME);

@@ -11,10 +11,11 @@ use policy_lang::{
 };
 
 use super::error::CallError;
-use super::http::{Fields, RequestHead};
+use super::http::{Fields, Framing, RequestHead};
 use crate::clock::Moment;
 use crate::identity::{CallerKind, Declared, KnownCaller, StatedBy};
 use crate::policy_slot::ActivePolicy;
+use crate::second_opinion::SecondOpinion;
 
 /// What is judged.
 #[derive(Clone, Copy)]
@@ -34,6 +35,8 @@ pub(crate) struct Question<'a> {
     pub(crate) moment: Moment,
     /// `env.<name>` of policies.
     pub(crate) env: &'a BTreeMap<String, String>,
+    /// Judges the call by the interpreter, too.
+    pub(crate) second_opinion: Option<&'a SecondOpinion>,
 }
 
 /// What came out, with what the rest of the call needs to know of the body.
@@ -43,6 +46,23 @@ pub(crate) struct Judged {
     pub(crate) stream: bool,
     /// `n`: how many choices the answer has.
     pub(crate) choices: u32,
+    /// How much the call weighs against rate limits.
+    pub(crate) weight: Weight,
+    /// The rule whose rate limit has no room for the call.
+    pub(crate) limited: Option<RuleId>,
+}
+
+/// How much a call weighs before its answer is known; zeros where no limit asks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Weight {
+    /// The lines of a batch; otherwise one.
+    pub(crate) requests: u64,
+    /// Of every text that the model will read.
+    pub(crate) text_bytes: u64,
+    /// Of all answers, as far as the call bounds them.
+    pub(crate) answer_tokens: u64,
+    /// Answers whose length the call does not bound.
+    pub(crate) answers_unsaid: u64,
 }
 
 /// Judges the call. Each line of a batch is judged as the call that it will become, too.
@@ -52,7 +72,14 @@ pub(crate) struct Judged {
 pub(crate) fn judge(question: &Question<'_>) -> Result<Judged, CallError> {
     let Some(operation) = question.operation else {
         // An opaque route: what it carries is unknown, so rules that read bodies are errors, and restricting ones deny.
-        return Ok(without_body(decide(question, &Unread, Asked::default(), "", None), ""));
+        let mut judged = without_body(decide(question, &Unread, Asked::default(), "", None), "");
+        judged.weight.text_bytes = match question.head.framing {
+            Framing::Length(bytes) => bytes,
+            Framing::Chunked | Framing::UntilClose => 0,
+        };
+        // Nobody will count its tokens, so it has as many as an answer is taken to have.
+        judged.weight.answers_unsaid = 1;
+        return Ok(judged);
     };
     let path_model = dialect::model_in_path(operation, question.head.path());
     let of_path = path_model.as_deref().unwrap_or_default();
@@ -68,7 +95,8 @@ pub(crate) fn judge(question: &Question<'_>) -> Result<Judged, CallError> {
             for line in request.lines() {
                 judge_line(question, line, &mut decision)?;
             }
-            Ok(Judged { decision, model, stream, choices })
+            let weight = weigh(&decision, &request);
+            Ok(Judged { decision, model, stream, choices, weight, limited: None })
         }
         // Some clients send an empty object where nothing is asked for.
         Some(body) if !matches!(body.trim_ascii(), b"" | b"{}") => {
@@ -100,8 +128,8 @@ pub(crate) fn needs_body(question: &Question<'_>) -> bool {
     if question.operation.is_some_and(Operation::carries_calls) {
         return true;
     }
-    if !compiled.needs().request_body {
-        return false;
+    if !compiled.needs().request_body || question.policy.is_distrusted() {
+        return compiled.needs().request_body;
     }
     let model = question.operation.and_then(|operation| dialect::model_in_path(operation, question.head.path()));
     let model = model.as_deref().unwrap_or_default();
@@ -119,7 +147,8 @@ fn read<'b>(operation: Operation, form: &BodyForm, body: &'b [u8]) -> Result<Req
 /// others owe, the file owes.
 fn judge_line(question: &Question<'_>, line: &BatchLine<'_>, whole: &mut Decision) -> Result<(), CallError> {
     let request = read(line.operation, &BodyForm::Json, line.body)?;
-    let question = Question { operation: Some(line.operation), ..*question };
+    // Of a sampled file the first decision is looked at twice, not each of its lines.
+    let question = Question { operation: Some(line.operation), second_opinion: None, ..*question };
     let decision = decide(&question, &request, Asked::of(&request), request.model(), Some(request.stream()));
     match decision.verdict {
         _ if matches!(whole.verdict, Verdict::Deny(_)) => {}
@@ -146,13 +175,49 @@ fn judge_line(question: &Question<'_>, line: &BatchLine<'_>, whole: &mut Decisio
 }
 
 fn without_body(decision: Decision, model: &str) -> Judged {
-    Judged { decision, model: model.to_owned(), stream: false, choices: 1 }
+    let weight = Weight { requests: 1, ..Weight::default() };
+    Judged { decision, model: model.to_owned(), stream: false, choices: 1, weight, limited: None }
+}
+
+/// What the request weighs, or its lines, if any limit wants to know.
+fn weigh(decision: &Decision, request: &Request<'_>) -> Weight {
+    let mut weight = Weight { requests: request.lines().len().max(1) as u64, ..Weight::default() };
+    if decision.obligations.limits.is_empty() {
+        return weight;
+    }
+    weight.add(request);
+    // Each line was read before, when it was judged.
+    let lines = request.lines().iter().filter_map(|line| read(line.operation, &BodyForm::Json, line.body).ok());
+    lines.for_each(|line| weight.add(&line));
+    weight
+}
+
+impl Weight {
+    fn add(&mut self, request: &Request<'_>) {
+        if !request.lines().is_empty() {
+            return;
+        }
+        let texts = request.texts().unwrap_or_default();
+        self.text_bytes = texts.iter().fold(self.text_bytes, |sum, text| sum.saturating_add(text.len() as u64));
+        let choices = u64::from(request.choices());
+        match request.tokens_requested() {
+            Some(tokens) => {
+                let asked = u64::try_from(tokens).unwrap_or(0).saturating_mul(choices);
+                self.answer_tokens = self.answer_tokens.saturating_add(asked);
+            }
+            None => self.answers_unsaid = self.answers_unsaid.saturating_add(choices),
+        }
+    }
 }
 
 fn decide(question: &Question<'_>, body: &dyn BodyView, asked: Asked, model: &str, stream: Option<bool>) -> Decision {
-    let compiled = &question.policy.compiled;
     with_facts(question, body, asked, model, stream, |facts| {
-        compiled.decide_for(&question.caller.facts(compiled, facts), facts)
+        let caller = question.caller.facts(&question.policy.compiled, facts);
+        let decision = question.policy.decide_for(&caller, facts);
+        match question.second_opinion {
+            Some(second) => second.check(question.policy, facts, decision),
+            None => decision,
+        }
     })
 }
 
@@ -164,7 +229,36 @@ fn with_facts<T>(
     stream: Option<bool>,
     use_them: impl FnOnce(&Facts<'_>) -> T,
 ) -> T {
-    let mut strings = [""; StrField::ALL.len()];
+    let strings = strings(question, model);
+    let (purposes, count) = purposes(question.declared);
+    let mut ints = [None; IntField::ALL.len()];
+    ints[IntField::RequestSize as usize] = question.body.and_then(|body| i64::try_from(body.len()).ok());
+    ints[IntField::Hour as usize] = Some(question.moment.hour);
+    ints[IntField::Date as usize] = Some(question.moment.date);
+    ints[IntField::TokensRequested as usize] = asked.tokens;
+    ints[IntField::ImageCount as usize] = asked.images;
+    let mut bools = [None; BoolField::ALL.len()];
+    bools[BoolField::Stream as usize] = stream;
+    use_them(&Facts {
+        strings,
+        ints,
+        bools,
+        groups: &question.caller.groups,
+        scopes: &question.caller.scopes,
+        ip: Some(question.peer),
+        headers: &Headers(&question.head.fields),
+        body,
+        claims: &question.caller.claims,
+        env: &Env(question.env),
+        purposes: purposes.get(..count).unwrap_or_default(),
+        text_engine: &question.policy.text_engine,
+        ..Facts::empty()
+    })
+}
+
+/// The text fields of a call, by slot.
+pub(crate) fn strings<'a>(question: &Question<'a>, model: &'a str) -> [&'a str; StrField::COUNT] {
+    let mut strings = [""; StrField::COUNT];
     let mut set = |field: StrField, value| {
         if let Some(slot) = strings.get_mut(field as usize) {
             *slot = value;
@@ -183,32 +277,9 @@ fn with_facts<T>(
     set(StrField::Dialect, question.operation.map_or("opaque", |operation| operation.dialect()));
     set(StrField::Upstream, question.upstream);
     set(StrField::Weekday, question.moment.weekday);
-    let purposes = purposes(question.declared);
     set(StrField::Purpose, question.declared.and_then(|known| known.purpose.as_ref()).map_or("", |said| &said.value));
     set(StrField::Basis, question.declared.and_then(|known| known.basis.as_ref()).map_or("", |said| &said.value));
-    let mut ints = [None; IntField::ALL.len()];
-    ints[IntField::RequestSize as usize] = question.body.and_then(|body| i64::try_from(body.len()).ok());
-    ints[IntField::Hour as usize] = Some(question.moment.hour);
-    ints[IntField::Date as usize] = Some(question.moment.date);
-    ints[IntField::TokensRequested as usize] = asked.tokens;
-    ints[IntField::ImageCount as usize] = asked.images;
-    let mut bools = [None; BoolField::ALL.len()];
-    bools[BoolField::Stream as usize] = stream;
-    use_them(&Facts {
-        strings,
-        ints,
-        bools,
-        groups: &caller.groups,
-        scopes: &caller.scopes,
-        ip: Some(question.peer),
-        headers: &Headers(&question.head.fields),
-        body,
-        claims: &caller.claims,
-        env: &Env(question.env),
-        purposes: &purposes,
-        text_engine: &question.policy.text_engine,
-        ..Facts::empty()
-    })
+    strings
 }
 
 /// What the body itself says of its size.
@@ -227,8 +298,9 @@ impl Asked {
 }
 
 /// The purpose alone, and with its basis: a basis counts for as much as whoever said the less of the two.
-fn purposes(declared: Option<&Declared>) -> Vec<DeclaredPurpose<'_>> {
-    let Some(Declared { purpose: Some(purpose), basis, .. }) = declared else { return Vec::new() };
+fn purposes(declared: Option<&Declared>) -> ([DeclaredPurpose<'_>; 2], usize) {
+    const NONE: DeclaredPurpose<'_> = DeclaredPurpose { purpose: "", basis: "", source: SourceKind::Header };
+    let Some(Declared { purpose: Some(purpose), basis, .. }) = declared else { return ([NONE; 2], 0) };
     let source = |by: StatedBy| match by {
         StatedBy::Claim => SourceKind::Claim,
         StatedBy::Policy => SourceKind::Policy,
@@ -236,10 +308,10 @@ fn purposes(declared: Option<&Declared>) -> Vec<DeclaredPurpose<'_>> {
     };
     let alone = DeclaredPurpose { purpose: &purpose.value, basis: "", source: source(purpose.by) };
     match basis {
-        None => vec![alone],
+        None => ([alone, NONE], 1),
         Some(basis) => {
             let both = DeclaredPurpose { basis: &basis.value, source: source(purpose.by.max(basis.by)), ..alone };
-            vec![both, alone]
+            ([both, alone], 2)
         }
     }
 }

@@ -17,6 +17,7 @@ mod flood;
 mod forward;
 mod http;
 mod judge;
+mod limit;
 mod models;
 mod pace;
 mod plans;
@@ -27,6 +28,7 @@ mod sockets;
 mod telling;
 mod trace;
 pub(crate) mod upstream;
+mod watch;
 
 use std::net::SocketAddr;
 use std::rc::Rc;

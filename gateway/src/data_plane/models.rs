@@ -147,7 +147,11 @@ async fn ask_one(
 ) -> Result<Listed, CallError> {
     let _counted = route.burden.begin_call(route.config.limits.in_flight).ok_or_else(overloaded)?;
     let (mut open, intent) = OpenCall::begin(core, call, admitted).await?;
-    intent.await.map_err(CallError::no_evidence)?;
+    if let Err(error) = intent.await {
+        admitted.passes.unused();
+        return Err(CallError::no_evidence(error));
+    }
+    admitted.passes.used();
     if request_id.is_empty() {
         *request_id = open.id();
     }
@@ -234,8 +238,9 @@ fn is_for(core: &Core, call: &Call, model: &Value, upstream: usize) -> bool {
                 upstream: &route.config.name,
                 body: None,
                 declared: call.declared(),
-                moment: core.shared.clock.moment(&core.shared.config.facts.zone),
+                moment: core.moment(),
                 env: &core.shared.config.facts.env,
+                second_opinion: None,
             },
             name,
         )

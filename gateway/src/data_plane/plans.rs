@@ -6,6 +6,8 @@ use std::rc::Rc;
 use policy_compiler::redact::{MaskPlan, PlanError};
 use policy_lang::{Obligations, Program, RuleId, Side};
 
+use crate::policy_slot::ActivePolicy;
+
 /// What is masked in one call.
 pub(crate) struct Plans {
     /// In the request, on its way to the model.
@@ -18,9 +20,11 @@ pub(crate) struct Plans {
     pub(crate) recorded_response: MaskPlan,
 }
 
-/// Plans by the mask effects that they carry out; dropped when the policy changes.
+/// Plans of one policy set by the mask effects that they carry out.
 #[derive(Default)]
 pub(crate) struct PlanCache {
+    /// Of the set; a call that began with an older one gets plans of its own.
+    generation: u64,
     plans: HashMap<Vec<(RuleId, u32)>, Rc<Plans>>,
 }
 
@@ -29,7 +33,14 @@ impl PlanCache {
     ///
     /// # Errors
     /// When a mask cannot be carried out; the call must then be denied.
-    pub(crate) fn get(&mut self, program: &Program, obligations: &Obligations) -> Result<Rc<Plans>, PlanError> {
+    pub(crate) fn get(&mut self, policy: &ActivePolicy, obligations: &Obligations) -> Result<Rc<Plans>, PlanError> {
+        let program = policy.compiled.program();
+        if policy.generation < self.generation {
+            return Ok(Rc::new(Plans::new(program, obligations)?));
+        }
+        if policy.generation > self.generation {
+            *self = Self { generation: policy.generation, plans: HashMap::new() };
+        }
         if let Some(plans) = self.plans.get(&obligations.masks) {
             return Ok(Rc::clone(plans));
         }
@@ -40,7 +51,11 @@ impl PlanCache {
 }
 
 impl Plans {
-    fn new(program: &Program, obligations: &Obligations) -> Result<Self, PlanError> {
+    /// The plans for these obligations, made afresh.
+    ///
+    /// # Errors
+    /// When a mask cannot be carried out; the call must then be denied.
+    pub(crate) fn new(program: &Program, obligations: &Obligations) -> Result<Self, PlanError> {
         let of = |side: Side, record_only: bool| {
             obligations.resolve(program).filter(move |(_, mask)| mask.side == side && mask.record_only == record_only)
         };

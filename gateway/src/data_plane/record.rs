@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use audit_shipper::{
     Caller, CallerKind, Commit, Coverage, Decision, Declared, EndedBy, EvidenceError, Frame, Intent, MaskHit, Moment,
-    Outcome, PayloadChunk, Permit, PolicyRef, Refusal, RequestBody, RequestInfo, Role, Said, Usage,
+    Outcome, PayloadChunk, Permit, PolicyRef, RecordId, Refusal, RequestBody, RequestInfo, Role, Said, Usage,
 };
 use policy_compiler::detect;
 use policy_compiler::dialect::{AnswerInfo, BodyForm, Operation};
@@ -21,6 +21,7 @@ use super::exchange::{Admitted, Call};
 use super::rt;
 use super::telling;
 use crate::identity;
+use crate::limits::Charged;
 use crate::telemetry::{Finished, Marks, Phase};
 
 /// Bytes of a stream that are gathered before a chunk is written.
@@ -51,6 +52,9 @@ pub(crate) struct OpenCall {
     frames_since_us: u64,
     last_frame_us: u64,
     media_type: String,
+    charge: Option<Charged>,
+    /// As the server counted them.
+    tokens: Option<u64>,
     marks: Rc<Marks>,
     /// What is told of the call at its end, if anybody wants to hear it.
     told: Option<Box<Finished>>,
@@ -62,7 +66,11 @@ impl OpenCall {
     /// # Errors
     /// No permit, or no room for the copy: without evidence no call (DESIGN §4.1).
     pub(super) async fn begin(core: &Rc<Core>, call: &Call, admitted: &Admitted) -> Result<(Self, Commit), CallError> {
-        let permit = core.producer.borrow_mut().admit().map_err(|unavailable| {
+        let admitted_as = match &call.began {
+            Some(began) => core.producer.borrow_mut().admit_as(began.id),
+            None => core.producer.borrow_mut().admit(),
+        };
+        let permit = admitted_as.map_err(|unavailable| {
             let retry_after = unavailable.retry_after_s;
             CallError::no_evidence(unavailable).field("retry-after", retry_after.to_string())
         })?;
@@ -80,15 +88,22 @@ impl OpenCall {
             frames_since_us: 0,
             last_frame_us: call.started.mono_us,
             media_type: String::new(),
+            charge: None,
+            tokens: None,
             marks: Rc::clone(&call.marks),
             told: telling::begun(core, call, id),
         };
         open.outcome.request_bytes = admitted.body.as_ref().map_or(0, |body| body.len() as u64);
         let intent = intent(core, call, admitted);
         let Some(permit) = &mut open.permit else { return Err(CallError::no_evidence("the permit is gone")) };
+        admitted.passes.writing(permit.id());
         let receipt = core.producer.borrow_mut().intent(permit, &intent);
         core.shared.metrics.forwarded();
         open.written = true;
+        open.charge = admitted.charge.take();
+        if let Some(charge) = &mut open.charge {
+            charge.sent();
+        }
         if let Some(copy) = request_copy(call, admitted) {
             let media_type = call.head.fields.text("content-type").unwrap_or_default();
             open.record_whole(Role::Request, &copy, media_type).await?;
@@ -121,6 +136,7 @@ impl OpenCall {
         self.outcome.model.clone_from(&info.model);
         self.outcome.finish_reason.clone_from(&info.finish_reason);
         if let Some(usage) = &info.usage {
+            self.tokens = Some(usage.total.max(usage.prompt.saturating_add(usage.completion)));
             self.outcome.usage =
                 Usage { input_tokens: Some(usage.prompt), output_tokens: Some(usage.completion), cached_tokens: None };
         }
@@ -143,6 +159,7 @@ impl OpenCall {
             told.code = error.code;
         }
         self.outcome.error = error.in_words();
+        super::watch::failed(&self.core, error, Some(self.id));
     }
 
     /// Records a whole body, masked already.
@@ -219,6 +236,10 @@ impl OpenCall {
     fn queue_outcome(&mut self, ended_by: EndedBy) -> Option<Commit> {
         let permit = self.permit.take()?;
         let mut outcome = std::mem::take(&mut self.outcome);
+        if let Some(charge) = self.charge.take() {
+            // What a failed call used, if anything, the server would have said.
+            charge.settle(self.tokens.or((outcome.status >= 400).then_some(0)));
+        }
         outcome.at = Moment::now();
         outcome.duration_us = outcome.at.mono_us.saturating_sub(self.began.mono_us);
         outcome.ended_by = ended_by;
@@ -277,6 +298,7 @@ pub(super) async fn refusal(core: &Core, call: &Call, error: &CallError) -> Resu
     };
     write_refusal(
         core,
+        call.began.as_ref().map(|began| began.id),
         Refusal {
             at: Moment::now(),
             caller: caller(call),
@@ -291,7 +313,7 @@ pub(super) async fn refusal(core: &Core, call: &Call, error: &CallError) -> Resu
             code: Cow::Borrowed(error.code),
             reason: error.in_words(),
             fired: judged.map(|judged| fired(call, judged)).unwrap_or_default(),
-            approval: None,
+            approval: error.approval.as_deref().copied(),
             count: 1,
         },
     )
@@ -308,6 +330,7 @@ pub(super) async fn malformed(core: &Core, peer: SocketAddr, error: &CallError) 
     }
     write_refusal(
         core,
+        None,
         Refusal {
             at: Moment::now(),
             request: RequestInfo { address: peer.ip().to_string(), ..RequestInfo::default() },
@@ -330,7 +353,8 @@ fn summarised(core: &Core, peer: SocketAddr) -> Option<String> {
     failures.summarise(peer.ip(), core.shared.clock.unix_ms(), new_id).map(|id| id.to_string())
 }
 
-async fn write_refusal(core: &Core, refusal: Refusal) -> Result<String, CallError> {
+/// Under its id if the caller was told one already.
+async fn write_refusal(core: &Core, id: Option<RecordId>, refusal: Refusal) -> Result<String, CallError> {
     // Whom nobody knows must not be able to fill the disk. While the log is not well, each one is tried, and fails, by itself.
     if refusal.caller.subject.is_empty() && refusal.decision == Decision::Reject && core.shared.evidence.is_healthy() {
         let new_id = || core.producer.borrow().new_id();
@@ -340,7 +364,7 @@ async fn write_refusal(core: &Core, refusal: Refusal) -> Result<String, CallErro
     }
     let receipt = {
         let mut producer = core.producer.borrow_mut();
-        let id = producer.new_id();
+        let id = id.unwrap_or_else(|| producer.new_id());
         producer.refusal(id, &refusal)
     };
     receipt.commit.await.map_err(CallError::no_evidence)?;
@@ -378,6 +402,8 @@ fn intent(core: &Core, call: &Call, admitted: &Admitted) -> Intent {
         core.shared.metrics.masked(&hit.detector);
     }
     let upstream = call.route();
+    let mut fired = judged.map(|judged| fired(call, judged)).unwrap_or_default();
+    fired.extend(admitted.passes.beside().map(|id| format!("grant:{id}")));
     Intent {
         at: Moment::now(),
         caller: caller(call),
@@ -388,8 +414,8 @@ fn intent(core: &Core, call: &Call, admitted: &Admitted) -> Intent {
         model: judged.map(|judged| judged.model.clone()).filter(|model| !model.is_empty()),
         upstream: upstream.map(|route| route.config.name.clone()).unwrap_or_default(),
         policy: policy_ref(call),
-        decision: if admitted.approval.is_some() { Decision::Approved } else { Decision::Allow },
-        fired: judged.map(|judged| fired(call, judged)).unwrap_or_default(),
+        decision: if admitted.passes.cited().is_some() { Decision::Approved } else { Decision::Allow },
+        fired,
         masks: admitted.request_hits.iter().map(mask_hit).collect(),
         coverage: if call.operation.is_some() && admitted.body.is_some() {
             admitted.request_coverage.iter().map(channel_coverage).collect()
@@ -398,7 +424,7 @@ fn intent(core: &Core, call: &Call, admitted: &Admitted) -> Intent {
             let coverage = if call.operation.is_some() { Coverage::Opaque } else { Coverage::Unscannable };
             vec![(Cow::Borrowed("body"), coverage)]
         },
-        approval: admitted.approval.as_ref().and_then(|approval| approval.record),
+        approval: admitted.passes.cited(),
         parent: None,
         body: admitted.raw_digest.map_or(RequestBody::Follows, RequestBody::Whole),
     }
@@ -409,6 +435,7 @@ fn fired(call: &Call, judged: &super::judge::Judged) -> Vec<String> {
     let mut names = call.rule_names(&decision.fired);
     names.extend(call.rule_names(&decision.shadow_fired).into_iter().map(|name| format!("shadow:{name}")));
     names.extend(call.rule_names(&decision.errors).into_iter().map(|name| format!("error:{name}")));
+    names.extend(call.rule_names(judged.limited.as_slice()).into_iter().map(|name| format!("limit:{name}")));
     if let Verdict::Deny(denial) = &decision.verdict
         && denial.rule.is_none()
     {
@@ -514,8 +541,8 @@ fn channel_coverage(channel: &redact::ChannelCoverage) -> (Cow<'static, str>, Co
 }
 
 /// How the body is read that goes to the upstream: masking may have changed where its tail begins.
-fn form(call: &Call, admitted: &Admitted) -> BodyForm {
-    match admitted.json_bytes {
+pub(super) fn form(call: &Call, json_bytes: Option<usize>) -> BodyForm {
+    match json_bytes {
         Some(json_bytes) => BodyForm::Tensors { json_bytes },
         None => call.form.clone(),
     }
@@ -527,6 +554,7 @@ pub(super) fn request_copy(call: &Call, admitted: &Admitted) -> Option<Vec<u8>> 
     if !call.keeps_payload() || body.is_empty() {
         return None;
     }
-    let copy = redact::redact_request_as(operation, &form(call, admitted), &admitted.plans.recorded_request, body);
+    let copy =
+        redact::redact_request_as(operation, &form(call, admitted.json_bytes), &admitted.plans.recorded_request, body);
     Some(copy.map_or_else(|_| b"[could not be masked, so not recorded]".to_vec(), |copy| copy.body.into_owned()))
 }

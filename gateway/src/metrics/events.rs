@@ -61,6 +61,12 @@ events! {
         BodyLimit = "limit=\"body_bytes\"",
         /// `[listen.limits] body_timeout` or `body_rate_min`.
         BodyTimeout = "limit=\"body_timeout\"",
+        /// `limit requests` of a policy.
+        PolicyRequestsLimit = "limit=\"policy_requests\"",
+        /// `limit tokens` of a policy.
+        PolicyTokensLimit = "limit=\"policy_tokens\"",
+        /// `[limits] accounts`.
+        PolicyAccountsLimit = "limit=\"limit_accounts\"",
         /// `[upstream.limits] in_flight`.
         UpstreamInFlightLimit = "limit=\"upstream_in_flight\"",
         /// `[upstream.limits] connections`.

@@ -1,6 +1,7 @@
 //! The real binary from outside, over sockets and pipes. One test program, since each would link the whole gateway again.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs, unreachable_pub)]
 
+mod approvals;
 mod call;
 mod cli;
 mod common;
@@ -13,9 +14,12 @@ mod identity;
 mod issuer;
 mod leak;
 mod lifecycle;
+mod limits;
 mod mask;
+mod notify;
 mod policy_cli;
 mod policy_docs;
+mod policy_reload;
 mod refusals;
 mod telemetry;
 mod tidy;

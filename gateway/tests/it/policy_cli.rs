@@ -261,3 +261,50 @@ fn code_scanning_gets_one_log_for_all_sets() {
     assert_eq!(log.pointer("/runs").and_then(|runs| runs.as_array()).map(Vec::len), Some(2), "{log}");
     assert_eq!(log.pointer("/runs/1/results/0/level"), Some(&"error".into()), "{log}");
 }
+
+#[test]
+fn a_bench_judges_calls_that_are_made_or_given() {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(directory.path().join("chat.policy"), POLICY).unwrap();
+    let calls = r#"[{"identity": {"groups": ["ml-apps"]}, "request": {"model": "tiny-1"}, "time": {"hour": 9}},
+        {"identity": {"groups": ["ml-apps"]}, "request": {"model": "tiny-1"}, "time": {"hour": 3}},
+        {"request": {"model": "tiny-1", "path": "//v1/\\..%2f"}}]"#;
+    std::fs::write(directory.path().join("calls.json"), calls).unwrap();
+    let bench = |args: &[&str]| -> serde_json::Value {
+        let args = [&["bench", "--format", "json", "--rounds", "1"], args, &["chat.policy"]].concat();
+        let output = sallyport(directory.path(), &args);
+        assert!(output.status.success(), "{}", seen(&output));
+        serde_json::from_slice(&output.stdout).unwrap()
+    };
+    let held = |report: &serde_json::Value| -> Vec<u64> {
+        report["rules"].as_array().unwrap().iter().map(|rule| rule["held"].as_u64().unwrap()).collect()
+    };
+
+    let given = bench(&["--requests", "calls.json"]);
+    let given = &given[0];
+    // By name: access.chat, access.night, data.mask-answers, trial.long.
+    assert_eq!(held(given), [2, 1, 2, 0], "{given}");
+    assert_eq!(given["verdicts"], serde_json::json!({ "forward": 1, "pending": 0, "deny": 1 }));
+    assert_eq!((given["unreadable"].as_u64(), given["decision"]["decisions"].as_u64()), (Some(1), Some(2)));
+
+    let made = bench(&["--calls", "500"]);
+    let made = &made[0];
+    assert_eq!(made["calls"][0]["count"], 2, "the set has two tests");
+    assert_eq!(made["calls"][1]["count"], 500);
+    assert!(held(made).iter().take(3).all(|count| *count > 20), "words of the set hold and fail: {made}");
+    assert!(made["verdicts"]["forward"].as_u64().unwrap() > 20 && made["verdicts"]["deny"].as_u64().unwrap() > 20);
+    assert!(made["decision"]["mean_ns"].as_f64().unwrap() > 0.0);
+
+    let text = sallyport(directory.path(), &["bench", "--calls", "10", "--rounds", "1", "chat.policy"]);
+    let text = seen(&text);
+    for part in
+        ["exit code 0", "2 of the set's tests, 10 made of its words", "a decision", "interpreter", "access.night"]
+    {
+        assert!(text.contains(part), "{part} is not in {text}");
+    }
+    let broken = sallyport(directory.path(), &["bench", "--requests", "nowhere.json", "chat.policy"]);
+    assert_eq!(broken.status.code(), Some(3), "{}", seen(&broken));
+    std::fs::write(directory.path().join("none.json"), "[]").unwrap();
+    let none = sallyport(directory.path(), &["bench", "--requests", "none.json", "chat.policy"]);
+    assert_eq!(none.status.code(), Some(3), "{}", seen(&none));
+}

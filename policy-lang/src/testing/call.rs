@@ -207,11 +207,26 @@ impl Call {
         answer: Option<&ResponseView<'_>>,
         look: impl FnOnce(&Facts<'_>) -> T,
     ) -> T {
-        let purposes: Vec<DeclaredPurpose<'_>> = self
-            .purposes
+        look(&self.facts(head, host, request, answer, &self.purposes()))
+    }
+
+    /// What token and headers declare.
+    pub(super) fn purposes(&self) -> Vec<DeclaredPurpose<'_>> {
+        self.purposes
             .iter()
             .map(|(purpose, basis, source)| DeclaredPurpose { purpose, basis, source: *source })
-            .collect();
+            .collect()
+    }
+
+    /// The facts of the call; those of the answer, too, if it is given.
+    pub(super) fn facts<'f>(
+        &'f self,
+        head: &Head<'f>,
+        host: &'f dyn Host,
+        request: &'f RequestView<'_>,
+        answer: Option<&'f ResponseView<'_>>,
+        purposes: &'f [DeclaredPurpose<'f>],
+    ) -> Facts<'f> {
         // The issuer's word counts more than the caller's own.
         let declared = purposes.iter().min_by_key(|declared| declared.source);
         let mut facts = Facts::empty();
@@ -252,13 +267,13 @@ impl Call {
         facts.scopes = &self.scopes;
         facts.claims = self;
         facts.env = self;
-        facts.purposes = &purposes;
+        facts.purposes = purposes;
         facts.ip = self.ip;
         facts.headers = self;
         facts.body = &*request.body;
         facts.response = answer.map(|answer| &*answer.body);
         facts.text_engine = host.text_engine();
-        look(&facts)
+        facts
     }
 }
 

@@ -9,6 +9,7 @@ mod judge;
 mod report;
 mod run;
 pub(crate) mod value;
+mod view;
 pub(crate) mod words;
 
 pub use call::{Call, CallError};
@@ -17,3 +18,4 @@ pub use host::{Head, Host, MaskJob, RequestView, ResponseView};
 pub use judge::{Bodies, Outcome, judge};
 pub use report::{junit, to_json, to_text};
 pub use run::{TestReport, TestResult, run_tests};
+pub use view::CallView;

@@ -1,5 +1,7 @@
 //! `sallyport policy …`: what the writers of policies work with.
 
+mod bench;
+mod bench_calls;
 mod check;
 mod coverage;
 mod docs;
@@ -23,6 +25,8 @@ pub(super) enum Command {
     Explain(explain::Args),
     /// Shows which rules and conditions no test reaches
     Coverage(coverage::Args),
+    /// Measures what a decision costs and what each rule does, on calls made from the set or recorded ones
+    Bench(bench::Args),
     /// Writes the register of controls: every rule with its meaning, its place and its tests
     Docs(docs::Args),
 }
@@ -34,6 +38,7 @@ pub(super) fn run(command: Command) -> Result<(), Failure> {
         Command::Test(args) => test::run(&args),
         Command::Explain(args) => explain::run(&args),
         Command::Coverage(args) => coverage::run(&args),
+        Command::Bench(args) => bench::run(&args),
         Command::Docs(args) => docs::run(&args),
     }
 }

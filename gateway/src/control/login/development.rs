@@ -2,8 +2,10 @@
 
 use super::super::Control;
 use super::super::error::ApiError;
+use super::super::pages::bare;
 use super::super::sessions::is_same_origin;
-use super::{field, pages, welcome};
+use super::{field, next, welcome};
+use crate::console;
 use crate::dev_issuer::DEV_ISSUER_URL;
 use crate::identity::Identity;
 use axum::extract::State;
@@ -15,14 +17,14 @@ use std::sync::Arc;
 /// Characters of the longest name.
 const NAME_CHARS_MAX: usize = 100;
 
-pub(super) fn form(headers: &HeaderMap) -> Result<Response, ApiError> {
+pub(super) fn form(headers: &HeaderMap, next: &str) -> Result<Response, ApiError> {
     only_here(headers)?;
-    Ok(pages::development_form())
+    Ok(bare("Development login", None, console::login::development(next)))
 }
 
 pub(super) async fn sign_in(State(control): State<Arc<Control>>, headers: HeaderMap, body: String) -> Response {
     match person(&control, &headers, &body) {
-        Ok(identity) => welcome(&control, identity).await,
+        Ok(identity) => welcome(&control, identity, &headers, &next(&body)).await,
         Err(error) => error.into_response(),
     }
 }

@@ -3,18 +3,19 @@
 
 mod development;
 mod oidc;
-mod pages;
 
 pub(super) use oidc::Provider;
 
 use super::Control;
-use super::access;
 use super::cookies::Kind;
 use super::error::ApiError;
+use super::links;
+use super::pages::bare;
 use super::sessions::{self, equal};
+use crate::console;
 use crate::identity::Identity;
 use axum::Router;
-use axum::extract::State;
+use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -23,31 +24,24 @@ use url::form_urlencoded;
 
 type Shared = State<Arc<Control>>;
 
-/// The pages of the console.
+/// Bytes of the longest way back to a page.
+const NEXT_BYTES_MAX: usize = 512;
+
+/// Signing in and out.
 pub(super) fn routes() -> Router<Arc<Control>> {
     Router::new()
-        .route("/", get(home))
         .route("/login", get(begin).post(development::sign_in))
         .route("/login/callback", get(oidc::callback))
         .route("/logout", post(sign_out))
 }
 
-async fn home(State(control): Shared, headers: HeaderMap) -> Response {
-    match sessions::find(&headers, &control) {
-        Some((_, session)) => {
-            let roles = access::roles_of(&session.identity, &control.shared.config.admin.roles);
-            pages::home(&session, &roles)
-        }
-        None => see_other("/login"),
-    }
-}
-
-async fn begin(State(control): Shared, headers: HeaderMap) -> Response {
+async fn begin(State(control): Shared, headers: HeaderMap, RawQuery(query): RawQuery) -> Response {
+    let next = next(&query.unwrap_or_default());
     if control.provider.is_some() {
-        return oidc::begin(&control).await.unwrap_or_else(IntoResponse::into_response);
+        return oidc::begin(&control, &next).await.unwrap_or_else(IntoResponse::into_response);
     }
     if control.shared.config.admin.development_login {
-        return development::form(&headers).unwrap_or_else(IntoResponse::into_response);
+        return development::form(&headers, &next).unwrap_or_else(IntoResponse::into_response);
     }
     let message = "signing in is not configured: add [admin.login], or send a token with each request";
     ApiError::new(StatusCode::NOT_FOUND, "no_login", message).into_response()
@@ -61,11 +55,11 @@ async fn sign_out(State(control): Shared, headers: HeaderMap, body: String) -> R
     }
     control.sessions.end(&id);
     control.record_admin("signed_out", Some(&session.identity), String::new()).await;
-    with_cookies(pages::signed_out(), [control.cookies.clear(Kind::Session)])
+    with_cookies(bare("Signed out", None, console::login::signed_out()), [control.cookies.clear(Kind::Session)])
 }
 
 /// Begins a session: written down first, since a person who is not in the evidence may do nothing.
-async fn welcome(control: &Control, identity: Identity) -> Response {
+async fn welcome(control: &Control, identity: Identity, headers: &HeaderMap, next: &str) -> Response {
     let now_unix_s = control.shared.clock.unix_s();
     let life = control.shared.config.admin.session;
     if !control.record_admin("signed_in", Some(&identity), String::new()).await {
@@ -77,8 +71,23 @@ async fn welcome(control: &Control, identity: Identity) -> Response {
     };
     // A page that leads on, not a redirect: the first request after a redirect from the issuer would not carry a cookie that
     // is only for requests of our own pages.
-    let cookies = [control.cookies.set(Kind::Session, &id, life), control.cookies.clear(Kind::Login)];
-    with_cookies(pages::leads_on("/"), cookies)
+    let followed = links::after_login(control, headers);
+    let next = followed.as_deref().unwrap_or(next);
+    let cleared = [Kind::Login, Kind::Link].map(|kind| control.cookies.clear(kind));
+    let response = with_cookies(bare("Signed in", Some(next), console::login::signed_in(next)), cleared);
+    with_cookies(response, [control.cookies.set(Kind::Session, &id, life)])
+}
+
+/// Where to go after the login: a page of ours, or else the first one.
+fn next(form: &str) -> String {
+    let wanted = field(form, "next").filter(|next| is_own_page(next));
+    wanted.unwrap_or_else(|| "/".to_owned())
+}
+
+/// Whether a browser takes it for a page of this server: `//host` and `/\host` are other servers to it.
+fn is_own_page(next: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_graphic() && !b"\\\"'<>".contains(&byte);
+    next.len() <= NEXT_BYTES_MAX && next.starts_with('/') && !next.starts_with("//") && next.bytes().all(plain)
 }
 
 fn see_other(to: &'static str) -> Response {
@@ -95,4 +104,23 @@ fn with_cookies<const N: usize>(mut response: Response, cookies: [Option<HeaderV
 /// A field of a posted form, or of a query.
 fn field(form: &str, name: &str) -> Option<String> {
     form_urlencoded::parse(form.as_bytes()).find(|(own, _)| own == name).map(|(_, value)| value.into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_login_leads_to_pages_of_this_server_alone() {
+        for own in ["/", "/approvals/0193", "/exchanges?q=subject:alice&before=7"] {
+            assert!(is_own_page(own), "{own}");
+        }
+        for other in
+            ["", "https://evil.example.com", "//evil.example.com", "/\\evil.example.com", "/a b", "/a\nb", "/<b>"]
+        {
+            assert!(!is_own_page(other), "{other}");
+        }
+        assert_eq!(next("next=%2Fpolicy%3Fexchange%3D1"), "/policy?exchange=1");
+        assert_eq!(next("next=%2F%2Fevil.example.com"), "/");
+    }
 }

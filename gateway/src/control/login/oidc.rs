@@ -42,7 +42,7 @@ pub(crate) struct Provider {
 
 /// A login that is under way.
 struct UnderWay {
-    /// When it began (seconds since 1970), and what nobody can guess.
+    /// When it began (seconds since 1970), what nobody can guess, and the page to go to afterwards (base64url).
     state: String,
     nonce: String,
     /// The secret that the code is bound to (RFC 7636 §4.1).
@@ -154,9 +154,16 @@ impl Provider {
 }
 
 impl UnderWay {
-    fn begin(cookies: &Cookies, now_unix_s: u64) -> Result<Self, LoginError> {
+    fn begin(cookies: &Cookies, next: &str, now_unix_s: u64) -> Result<Self, LoginError> {
         let random = cookies::new_id().ok_or(LoginError::NoRandomness)?;
-        Ok(Self::of_state(cookies, format!("{now_unix_s}-{random}")))
+        let next = URL_SAFE_NO_PAD.encode(next);
+        Ok(Self::of_state(cookies, format!("{now_unix_s}-{random}~{next}")))
+    }
+
+    /// The page to go to afterwards. It was looked at when the login began, and only this gateway signs cookies.
+    fn next(&self) -> Option<String> {
+        let (_, next) = self.state.rsplit_once('~')?;
+        String::from_utf8(URL_SAFE_NO_PAD.decode(next).ok()?).ok()
     }
 
     /// The login that a browser's cookie names, if it is not too old.
@@ -177,13 +184,13 @@ impl UnderWay {
 }
 
 /// Sends the browser to the issuer.
-pub(super) async fn begin(control: &Control) -> Result<Response, ApiError> {
+pub(super) async fn begin(control: &Control, next: &str) -> Result<Response, ApiError> {
     let Some(provider) = &control.provider else { return Err(refused(&LoginError::NotBegun)) };
     let begun = async {
         let now_unix_s = control.shared.clock.unix_s();
         let endpoint = provider.discovered(now_unix_s).await?.authorization_endpoint;
         let endpoint = endpoint.ok_or(LoginError::NoEndpoint("authorization_endpoint"))?;
-        let login = UnderWay::begin(&control.cookies, now_unix_s)?;
+        let login = UnderWay::begin(&control.cookies, next, now_unix_s)?;
         Ok((provider.authorization_url(&endpoint, &login), login.state))
     };
     let (url, state) = begun.await.map_err(|error: LoginError| refused(&error))?;
@@ -201,7 +208,7 @@ pub(super) async fn callback(
     headers: HeaderMap,
 ) -> Response {
     match finish(&control, &query.unwrap_or_default(), &headers).await {
-        Ok(identity) => welcome(&control, identity).await,
+        Ok((identity, next)) => welcome(&control, identity, &headers, &next).await,
         Err(error) => {
             tracing::warn!(%error, "a login to the console failed");
             control.record_admin("login_failed", None, error.to_string()).await;
@@ -210,7 +217,7 @@ pub(super) async fn callback(
     }
 }
 
-async fn finish(control: &Control, query: &str, headers: &HeaderMap) -> Result<Identity, LoginError> {
+async fn finish(control: &Control, query: &str, headers: &HeaderMap) -> Result<(Identity, String), LoginError> {
     let provider = control.provider.as_ref().ok_or(LoginError::NotBegun)?;
     let now_unix_s = control.shared.clock.unix_s();
     // The cookie binds the login to the browser that began it; otherwise somebody could be signed in as somebody else.
@@ -226,7 +233,8 @@ async fn finish(control: &Control, query: &str, headers: &HeaderMap) -> Result<I
         return Err(LoginError::Refused(plain));
     }
     let code = field(query, "code").ok_or(LoginError::NotBegun)?;
-    provider.redeem(&code, &login, now_unix_s).await
+    let identity = provider.redeem(&code, &login, now_unix_s).await?;
+    Ok((identity, login.next().unwrap_or_else(|| "/".to_owned())))
 }
 
 /// What the person is told; what went wrong between us and the issuer is for the log.
@@ -254,17 +262,18 @@ mod tests {
     #[test]
     fn a_login_is_the_same_when_the_browser_comes_back_in_time() {
         let cookies = Cookies::new(&[7; 32], false);
-        let login = UnderWay::begin(&cookies, 1000).unwrap();
+        let login = UnderWay::begin(&cookies, "/approvals/1?a=b", 1000).unwrap();
         let set = cookies.set(Kind::Login, &login.state, LOGIN_WITHIN).unwrap();
         let pair = set.to_str().unwrap().split(';').next().unwrap().to_owned();
         let headers = HeaderMap::from_iter([(header::COOKIE, HeaderValue::try_from(pair).unwrap())]);
         let again = UnderWay::resume(&cookies, &headers, 1600).unwrap();
         assert_eq!((&again.nonce, &again.code_verifier), (&login.nonce, &login.code_verifier));
+        assert_eq!(again.next().as_deref(), Some("/approvals/1?a=b"));
         assert_ne!(login.nonce, login.code_verifier);
         // RFC 7636 §4.1: 43 to 128 characters.
         assert_eq!(login.code_verifier.len(), 43);
         assert!(UnderWay::resume(&cookies, &headers, 1601).is_none());
         assert!(UnderWay::resume(&Cookies::new(&[8; 32], false), &headers, 1000).is_none());
-        assert_ne!(UnderWay::begin(&cookies, 1000).unwrap().state, login.state);
+        assert_ne!(UnderWay::begin(&cookies, "/", 1000).unwrap().state, login.state);
     }
 }

@@ -125,6 +125,26 @@ impl State {
         now_ms < self.ejected_until_ms.load(Relaxed)
     }
 
+    /// How long it is still left alone, in ms; 0 if it is not.
+    pub(crate) fn ejected_for_ms(&self, now_ms: u64) -> u64 {
+        self.ejected_until_ms.load(Relaxed).saturating_sub(now_ms)
+    }
+
+    /// How often in a row it was left alone.
+    pub(crate) fn ejections(&self) -> usize {
+        self.ejections.load(Relaxed)
+    }
+
+    /// Failures since the last success.
+    pub(crate) fn failures(&self) -> usize {
+        self.failures.load(Relaxed)
+    }
+
+    /// Expected time to the first byte, in µs; 0 if not known.
+    pub(crate) fn usual_latency_us(&self) -> u64 {
+        self.ewma_us.load(Relaxed)
+    }
+
     /// The cost of sending it one more call: expected latency × calls in flight, dearer while it starts slowly. `None` for the
     /// latency when nothing is known.
     pub(super) fn cost(&self, now_ms: u64, slow_start: Duration) -> Cost {

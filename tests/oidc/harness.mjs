@@ -1,0 +1,68 @@
+// What suites with an OpenID provider share: programs that are started and stopped, and a browser.
+import { spawn } from 'node:child_process';
+import { createServer } from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
+
+export const running = [];
+
+export function freePort() {
+  return new Promise((resolve) => {
+    const probe = createServer().listen(0, '127.0.0.1', () => {
+      const { port } = probe.address();
+      probe.close(() => resolve(port));
+    });
+  });
+}
+
+export function start(name, program, args, env = {}) {
+  const child = spawn(program, args, { stdio: ['pipe', 'pipe', 'pipe'], env: { ...process.env, ...env } });
+  const own = { name, child, output: '' };
+  child.stdout.on('data', (data) => (own.output += data));
+  child.stderr.on('data', (data) => (own.output += data));
+  running.push(own);
+  return own;
+}
+
+export async function until(what, holds, seconds = 30) {
+  for (const end = Date.now() + seconds * 1000; Date.now() < end; await sleep(50)) {
+    if (await holds()) return;
+  }
+  throw new Error(`never: ${what}`);
+}
+
+export async function stop(own) {
+  running.splice(running.indexOf(own), 1);
+  if (own.child.exitCode !== null) return;
+  const ended = new Promise((resolve) => own.child.once('exit', resolve));
+  own.child.kill('SIGTERM');
+  await ended;
+}
+
+// A browser: follows redirects itself and keeps cookies by host and port.
+export class Browser {
+  cookies = new Map();
+
+  async go(url, form) {
+    for (let hops = 0; hops < 20; hops += 1) {
+      const { host } = new URL(url);
+      const jar = this.cookies.get(host) ?? new Map();
+      this.cookies.set(host, jar);
+      const answer = await fetch(url, {
+        redirect: 'manual',
+        method: form ? 'POST' : 'GET',
+        body: form && new URLSearchParams(form),
+        headers: { cookie: [...jar].map(([name, value]) => `${name}=${value}`).join('; ') },
+      });
+      for (const line of answer.headers.getSetCookie()) {
+        const [, name, value] = /^([^=]+)=([^;]*)/.exec(line);
+        if (/max-age=0/i.test(line) || value === '') jar.delete(name);
+        else jar.set(name, value);
+      }
+      const text = await answer.text();
+      const next = answer.headers.get('location');
+      if (!next) return { url, status: answer.status, text };
+      [url, form] = [new URL(next, url).href, undefined];
+    }
+    throw new Error('too many redirects');
+  }
+}
