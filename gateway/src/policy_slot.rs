@@ -160,6 +160,15 @@ impl ActivePolicy {
         }
     }
 
+    /// What judges, for people.
+    #[must_use]
+    pub fn engine(&self) -> String {
+        match self.is_distrusted() {
+            true => "interpreter (native code was seen to judge wrongly)".to_owned(),
+            false => self.compiled.engine().to_string(),
+        }
+    }
+
     /// From now on the interpreter judges.
     pub fn distrust_native_code(&self) {
         self.distrusted.store(true, Ordering::Relaxed);

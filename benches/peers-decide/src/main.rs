@@ -32,7 +32,7 @@ fn main() {
     println!("| rules | calls | engine | p50 | p99.9 |\n|--:|---|---|--:|--:|");
     for size in SIZES {
         let rules = rules(size);
-        let policy = Ours::new(ours::text(&rules), size, CompileOptions::default());
+        let policy = Ours::new(&ours::texts(&rules), size, CompileOptions::default());
         eprintln!("{size} rules: {}", policy.describe());
         for (kind, name) in Kind::ALL {
             let calls = calls(size, kind);
@@ -61,9 +61,9 @@ fn main() {
     );
     for size in SIZES {
         let rules = rules(size);
-        let text = ours::worst_text(&rules);
+        let texts = ours::worst_texts(&rules);
         let straight = CompileOptions { layout: Layout::StraightLine, ..CompileOptions::default() };
-        let policies = [CompileOptions::default(), straight].map(|options| Ours::new(text.clone(), size, options));
+        let policies = [CompileOptions::default(), straight].map(|options| Ours::new(&texts, size, options));
         let calls = calls(size, Kind::Allow);
         let names = ["sallyport", "sallyport, straight-line code"];
         let contenders = names.into_iter().zip(&policies).map(|(name, policy)| (name, Contender::Ours(policy, &calls)));

@@ -5,15 +5,21 @@ use policy_compiler::{CompileOptions, CompiledPolicy, Engine, IdentityFacts, com
 use policy_lang::schema::{IntField, StrField};
 use policy_lang::{Facts, Source, Verdict, load_sources};
 
+const RULES_PER_FILE: usize = 2_000;
+
 pub struct Ours {
     policy: CompiledPolicy,
     callers: Vec<(Vec<String>, IdentityFacts)>,
 }
 
 impl Ours {
-    pub fn new(text: String, rules: usize, options: CompileOptions) -> Self {
-        let source = Source { name: "bench.policy".to_owned(), text };
-        let program = match load_sources(vec![source]) {
+    /// `texts` are the rules; a file is at most 1 MiB, so they become several.
+    pub fn new(texts: &[String], rules: usize, options: CompileOptions) -> Self {
+        let source = |(number, texts): (usize, &[String])| Source {
+            name: format!("bench-{number}.policy"),
+            text: format!("policy \"bench\" version 1\n{}", texts.concat()),
+        };
+        let program = match load_sources(texts.chunks(RULES_PER_FILE).enumerate().map(source).collect()) {
             Ok(loaded) => loaded.program,
             Err(found) => panic!("{}", found.render_all(false)),
         };
@@ -52,7 +58,7 @@ impl Ours {
 }
 
 /// The published set.
-pub fn text(rules: &[Rule]) -> String {
+pub fn texts(rules: &[Rule]) -> Vec<String> {
     let rule = |rule: &Rule| {
         let [first, second] = &rule.models;
         let size = match (rule.denies, rule.bounded) {
@@ -71,11 +77,11 @@ pub fn text(rules: &[Rule]) -> String {
             rule.name, rule.team, rule.endpoint
         )
     };
-    format!("policy \"bench\" version 1\n{}", rules.iter().map(rule).collect::<String>())
+    rules.iter().map(rule).collect()
 }
 
 /// The worst case: no part of any rule can be looked up.
-pub fn worst_text(rules: &[Rule]) -> String {
+pub fn worst_texts(rules: &[Rule]) -> Vec<String> {
     let rule = |(number, rule): (usize, &Rule)| {
         let [first, second] = &rule.models;
         format!(
@@ -86,5 +92,5 @@ pub fn worst_text(rules: &[Rule]) -> String {
             2_000_000 + number
         )
     };
-    format!("policy \"worst\" version 1\n{}", rules.iter().enumerate().map(rule).collect::<String>())
+    rules.iter().enumerate().map(rule).collect()
 }

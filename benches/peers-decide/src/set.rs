@@ -10,6 +10,7 @@ pub const CALLERS: usize = 256;
 /// Over it the denying rules hold.
 pub const LARGE: i64 = 1 << 20;
 /// Over it some of the allowing rules do not hold.
+#[cfg_attr(not(feature = "peers"), allow(dead_code))]
 pub const MEDIUM: i64 = 512 << 10;
 
 /// What the calls of a run have in common.
