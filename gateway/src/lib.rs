@@ -34,3 +34,4 @@ pub mod second_opinion;
 pub mod shared;
 pub mod telemetry;
 pub mod tls;
+pub mod token_vault;

@@ -3,7 +3,7 @@
 use arc_swap::{ArcSwap, ArcSwapOption};
 use policy_compiler::redact::MaskPlan;
 use policy_compiler::{BuiltInDetectors, CompiledPolicy, IdentityFacts, PolicyTextEngine};
-use policy_lang::{Cache, Decision, Diagnostics, Effect, Facts, Phase, Program, Side, Sources, interpret};
+use policy_lang::{Cache, Decision, Diagnostics, Effect, Facts, Program, Side, Sources, interpret};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -106,7 +106,6 @@ pub fn not_enforced(program: &Program) -> Vec<String> {
             Effect::Seal(_) => Some("`seal`"),
             _ => None,
         });
-        let missing = missing.or((rule.phase == Phase::Response).then_some("conditions on `response`"));
         if let Some(what) = missing {
             findings.push(format!(
                 "the rule `{}` needs {what}, which this version of the gateway does not enforce yet; take it out, or mark the \

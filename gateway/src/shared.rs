@@ -12,6 +12,7 @@ use crate::metrics::Metrics;
 use crate::policy_slot::PolicySlot;
 use crate::second_opinion::SecondOpinion;
 use crate::telemetry::Telemetry;
+use crate::token_vault::TokenVault;
 use audit_shipper::Evidence;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
@@ -45,6 +46,8 @@ pub struct Shared {
     pub approvals: Approvals,
     /// What cores have to say that people may be alerted of.
     pub alerts: Alerts,
+    /// What stands behind the placeholders of `as token`.
+    pub tokens: TokenVault,
     /// Counters.
     pub metrics: Metrics,
     /// What is told of calls besides the evidence.

@@ -22,4 +22,4 @@ mod text_engine;
 
 pub use native::{CompileOptions, CompiledPolicy, Divergence, Engine, IdentityFacts, Layout, compile, compile_with};
 pub use policy_host::PolicyHost;
-pub use text_engine::{BuiltInDetectors, DetectorScan, NoDetectors, PolicyTextEngine, TextEngineError};
+pub use text_engine::{BuiltInDetectors, DetectorScan, NoDetectors, PolicyTextEngine, SoFar, TextEngineError};

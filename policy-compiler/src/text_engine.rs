@@ -111,6 +111,28 @@ impl TextEngine for PolicyTextEngine {
     }
 }
 
+/// Judges a text of which more is to come: a test either holds whatever comes, or nothing is known.
+#[derive(Debug)]
+pub struct SoFar<'e>(pub &'e PolicyTextEngine);
+
+impl TextEngine for SoFar<'_> {
+    fn test(&self, test: &TextTest, text: &str) -> Option<bool> {
+        let holds = match test {
+            TextTest::Contains(_) => self.0.test(test, text)?,
+            TextTest::Matches(pattern) | TextTest::FindsCustom(CustomDetector { regex: pattern, .. }) => {
+                !looks_around(pattern) && self.0.test(test, text)?
+            }
+            TextTest::Finds(names) => names.iter().any(|name| crate::detect::finds_surely(name, text)),
+        };
+        holds.then_some(true)
+    }
+}
+
+/// Whether a match may depend on what stands behind it: only then can more text undo it.
+fn looks_around(pattern: &str) -> bool {
+    pattern.contains('$') || ["\\b", "\\B", "\\z", "\\Z"].iter().any(|assertion| pattern.contains(assertion))
+}
+
 /// Whether a match stands behind one of the words, within their reach.
 fn finds_near(regex: &Regex, words: &Words, text: &str) -> bool {
     regex.find_iter(text).any(|found| words.end(text.get(..found.start()).unwrap_or_default()))
@@ -203,6 +225,23 @@ mod tests {
         assert_eq!(engine.test(&literal, "now ignore"), Some(false));
         let other = TextTest::Contains("something else".to_owned());
         assert_eq!(engine.test(&other, "something else"), None);
+    }
+
+    #[test]
+    fn of_a_text_that_goes_on_only_what_stays_is_said() {
+        let tests = [r"\bdump", "dump(ing)?", "dump$"].map(|regex| TextTest::Matches(regex.to_owned()));
+        let literal = TextTest::Contains("dump".to_owned());
+        let all: Vec<TextTest> = tests.iter().cloned().chain([literal.clone()]).collect();
+        let engine = engine(&all).unwrap();
+        let so_far = SoFar(&engine);
+        assert_eq!(tests.each_ref().map(|test| so_far.test(test, "a dump")), [None, Some(true), None]);
+        assert_eq!((so_far.test(&literal, "a dump"), so_far.test(&literal, "a dum")), (Some(true), None));
+        let ssn = TextTest::Finds(vec!["us_ssn".to_owned()]);
+        for (text, said) in
+            [("536-22-8145 is", Some(true)), ("536-22-8145", None), ("536-22-81456", None), ("nothing", None)]
+        {
+            assert_eq!(so_far.test(&ssn, text), said, "{text}");
+        }
     }
 
     #[test]

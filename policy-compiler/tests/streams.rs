@@ -400,3 +400,19 @@ fn the_recorded_copy_of_a_stream_has_no_card_anywhere() {
     assert!(!all.contains("1111"), "{all}");
     assert_eq!(redactor.hits().len(), 6);
 }
+
+#[test]
+fn a_channel_that_is_dropped_never_comes() {
+    let drop = mask(Selector::Path(path("$.choices.*.message.reasoning_content")), vec![], Transform::Drop);
+    let plan = plan(&[drop, mask(Selector::Text, detectors(), Transform::Label)]);
+    assert_eq!(plan.stream_unmappable(ChatCompletions), None);
+    let stream = chunk(&json!({ "role": "assistant", "reasoning_content": "think 536-22" }), None)
+        + &chunk(&json!({ "reasoning_content": "-8145" }), None)
+        + &chunk(&json!({ "reasoning_content": "more", "content": "SSN 536-22" }), None)
+        + &chunk(&json!({ "content": "-8145." }), Some("stop"));
+    let (ready, held, redactor) = whole_stream(&plan, &stream);
+    let all = format!("{ready}{held}");
+    assert!(!all.contains("reasoning_content") && !all.contains("think") && !all.contains("8145"), "{all}");
+    assert!(all.contains(r#""delta":{"role":"assistant"}"#) && all.contains("[US_SSN]."), "{all}");
+    assert_eq!(redactor.hits().iter().map(|hit| hit.action).collect::<Vec<_>>(), ["drop", "label"]);
+}

@@ -19,6 +19,7 @@ use crate::policy_slot::{self, PolicySlot, Prepared};
 use crate::second_opinion::SecondOpinion;
 use crate::shared::{Load, Shared, Source};
 use crate::telemetry::Telemetry;
+use crate::token_vault::TokenVault;
 use audit_shipper::{Evidence, EvidenceError, Options};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -135,6 +136,7 @@ fn start(
     let metrics = Metrics::default();
     let alerts = Alerts::new(Arc::clone(&metrics.notices));
     let sampling = config.sampling;
+    let tokens = TokenVault::new(config.facts.token_lifetime);
     let telemetry = Telemetry::new(&config.telemetry);
     let shared = Arc::new(Shared {
         second_opinion: SecondOpinion::new(sampling.every, sampling.on_divergence),
@@ -149,6 +151,7 @@ fn start(
         identification,
         approvals,
         alerts,
+        tokens,
         metrics,
         telemetry,
         lifecycle: Lifecycle::default(),

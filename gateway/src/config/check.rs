@@ -54,6 +54,8 @@ pub(super) fn check(mut file: File, base: &Path, findings: &mut Findings<'_>) ->
         None => Some(TimeZone::UTC),
         Some(at) => zone(at, findings),
     };
+    let mut token_lifetime = PolicyFacts::default().token_lifetime;
+    duration(file.policy.token_lifetime, &mut token_lifetime, findings);
     let issuers: Vec<Issuer> = issuers.into_iter().collect::<Option<_>>()?;
     let upstreams: Vec<Upstream> = upstreams.into_iter().collect::<Option<_>>()?;
     whole_set(&issuers, &upstreams, findings);
@@ -65,7 +67,7 @@ pub(super) fn check(mut file: File, base: &Path, findings: &mut Findings<'_>) ->
         identity,
         upstreams,
         policy: base.join(file.policy.path),
-        facts: PolicyFacts { zone: zone?, env: file.policy.env.unwrap_or_default() },
+        facts: PolicyFacts { zone: zone?, env: file.policy.env.unwrap_or_default(), token_lifetime },
         limits,
         sampling: sampling?,
         evidence: evidence?,

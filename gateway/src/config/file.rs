@@ -176,6 +176,8 @@ table! {
         check_one_in: Option<At<i64>> = "number", "1024";
         /// What happens when the two differ, besides an alert: `interpret` lets the interpreter judge every further call of that policy set, `warn` goes on. Read at start-up only.
         on_divergence: Option<At<String>> = "word", "interpret";
+        /// So long after a caller last used one, the placeholders of `as token` can be put back in answers. Read at start-up only.
+        token_lifetime: Option<At<String>> = "duration", "1h";
     }
 }
 

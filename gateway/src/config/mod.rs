@@ -88,11 +88,13 @@ pub struct PolicyFacts {
     pub zone: TimeZone,
     /// `env.<name>`
     pub env: BTreeMap<String, String>,
+    /// How long the placeholders of `as token` can be put back after their caller last used one.
+    pub token_lifetime: Duration,
 }
 
 impl Default for PolicyFacts {
     fn default() -> Self {
-        Self { zone: TimeZone::UTC, env: BTreeMap::new() }
+        Self { zone: TimeZone::UTC, env: BTreeMap::new(), token_lifetime: Duration::from_secs(60 * 60) }
     }
 }
 

@@ -24,6 +24,7 @@ pub fn redacted(config: &Config) -> Value {
         "identity": redacted_identity::identity(&config.identity),
         "upstream": upstreams,
         "policy": { "path": config.policy, "zone": config.facts.zone.iana_name(), "env": config.facts.env,
+            "token_lifetime": seconds(config.facts.token_lifetime),
             "check_one_in": config.sampling.every, "on_divergence": match config.sampling.on_divergence {
                 OnDivergence::Interpret => "interpret",
                 OnDivergence::Warn => "warn",

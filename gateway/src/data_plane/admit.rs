@@ -20,6 +20,7 @@ use super::limit;
 use super::models;
 use super::pace::Pace;
 use super::plans::Plans;
+use super::response_rules::cannot_stream;
 use super::rt;
 use super::upstream::Choice;
 use crate::config::CertificateTrust;
@@ -336,12 +337,7 @@ pub(super) fn make_plans(core: &Core, call: &Call) -> Result<Rc<Plans>, CallErro
     if judged.stream
         && let Some(rule) = call.operation.and_then(|operation| plans.response.stream_unmappable(operation))
     {
-        return Err(CallError::new(
-            ErrorKind::Forbidden,
-            "cannot_stream",
-            "The policy masks a part of this answer that cannot be found in a stream. Ask with \"stream\": false.",
-        )
-        .because(format!("rule {rule} has a path without a stream channel")));
+        return Err(cannot_stream(rule));
     }
     Ok(plans)
 }
@@ -378,7 +374,11 @@ pub(super) fn mask_request(call: &Call, plans: &Plans, body: Option<&[u8]>) -> R
     };
     let asks = call.route().is_some_and(|route| route.config.count_tokens);
     // Only where the stream is looked into can the count be taken out of it again.
-    let looks = !plans.response.is_empty() || call.keeps_payload() || limit::counts_tokens(call);
+    let looks = !plans.response.is_empty()
+        || call.keeps_payload()
+        || limit::counts_tokens(call)
+        || plans.restoring().is_some()
+        || call.policy.compiled.judges_answers();
     if asks
         && looks
         && call.judged.as_ref().is_some_and(|judged| judged.stream)

@@ -15,10 +15,14 @@ use super::exchange::{Admitted, After, Call, answer_error};
 use super::http::{Body, BodyError, Framing, LAST_CHUNK, ResponseHead, Wire, write_chunk};
 use super::limit;
 use super::record::OpenCall;
+use super::response_rules::AnswerRules;
+use super::restore::{Restoring, restore_whole};
 use super::upstream::Lease;
 
 /// Answers that are masked whole are held in memory up to this, in bytes.
 const WHOLE_ANSWER_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// What is kept of a stream for rules that may ask for a recorded copy at its end, in bytes.
+const UNASKED_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// Coded bytes that are decoded in one step, so that the bound above holds before a bomb is unpacked.
 const DECODED_AT_ONCE_BYTES: usize = 4096;
 
@@ -32,6 +36,11 @@ struct Delivery<'a> {
     head: ResponseHead,
     body: Body,
     open: OpenCall,
+    rules: AnswerRules<'a>,
+    /// The head is on its way, so no error can stand in its place any more.
+    began: bool,
+    /// A recorded copy that is written only if a rule comes to ask for it.
+    unasked: Vec<u8>,
 }
 
 /// How a delivery ended.
@@ -57,10 +66,16 @@ pub(super) async fn deliver(
     open.answer_began(head.status, &lease.server.authority, head.media_type());
     let reusable = head.keep_alive;
     let request_id = open.id();
-    let (end, done) = {
-        let body = Body::new(head.framing);
-        let mut delivery = Delivery { core, client: &mut *client, lease: &mut lease, call, admitted, head, body, open };
-        (delivery.run().await, delivery.body.is_done())
+    let (end, done) = match AnswerRules::at_head(core, call, admitted, head.status) {
+        Ok(rules) => {
+            let body = Body::new(head.framing);
+            let (began, unasked) = (false, Vec::new());
+            let (client, lease) = (&mut *client, &mut lease);
+            let mut delivery =
+                Delivery { core, client, lease, call, admitted, head, body, open, rules, began, unasked };
+            (delivery.run().await, delivery.body.is_done())
+        }
+        Err(denial) => (replace(&mut open, denial, EndedBy::GatewayCut).await, false),
     };
     if reusable && done {
         core.pool.give_back(lease, core.watchdog.now_ms());
@@ -79,8 +94,9 @@ impl Delivery<'_> {
             return self.replace(error, EndedBy::UpstreamCut).await;
         }
         let Some(operation) = self.call.operation else { return self.through().await };
-        let masks = !self.admitted.plans.response.is_empty();
-        if !masks && !self.call.keeps_payload() && !limit::counts_tokens(self.call) {
+        let masks = !self.rules.plans.response.is_empty() || self.rules.undecided();
+        let changes = self.rules.plans.restoring().is_some() || self.admitted.strips_usage;
+        if !masks && !changes && !self.rules.keeps_payload() && !limit::counts_tokens(self.call) {
             return self.through().await;
         }
         let decoder = match self.decoder() {
@@ -95,7 +111,10 @@ impl Delivery<'_> {
         let is_error = !(200..300).contains(&self.head.status);
         let content_type = self.head.fields.text("content-type").unwrap_or_default();
         match BodyForm::of_answer(operation, content_type, self.head.fields.text(JSON_BYTES_FIELD)) {
-            Ok(BodyForm::Opaque) => self.through().await,
+            Ok(BodyForm::Opaque) => match self.rules.judge_unread() {
+                Ok(()) => self.through().await,
+                Err(denial) => self.replace(denial, EndedBy::GatewayCut).await,
+            },
             Ok(form) => self.whole(operation, form, media_type, decoder).await,
             // What a server says when it fails is short and often no JSON.
             Err(_) if is_error => self.whole(operation, BodyForm::Text, media_type, decoder).await,
@@ -136,23 +155,28 @@ impl Delivery<'_> {
         Decoder::new(coding.as_deref())
     }
 
-    /// Events: each goes on as soon as it is masked.
+    /// Events: each goes on as soon as it is masked, unless a rule holds them all.
     async fn events(&mut self, operation: Operation, framing: redact::Framing, mut decoder: Decoder) -> End {
         let choices = self.call.judged.as_ref().map_or(1, |judged| judged.choices);
-        let mut redactor =
-            StreamRedactor::new(operation, self.admitted.plans.response.clone(), choices).framed(framing);
+        let plans = Rc::clone(&self.rules.plans);
+        let mut redactor = StreamRedactor::new(operation, plans.response.clone(), choices).framed(framing);
         if self.admitted.strips_usage {
             redactor = redactor.without_usage();
         }
+        if self.rules.undecided() {
+            redactor = redactor.listening();
+        }
+        let mut restoring = Restoring::new(&plans, operation, choices, framing);
         let mut copy = self.recorder(operation, choices).map(|copy| copy.framed(framing));
         let ending = self.stream_ending();
         let rewritten = Rewritten { bytes: true, decoded: !decoder.is_identity(), json_bytes: None };
-        if self.send_head(Some(ending), rewritten).await.is_err() {
+        let holds = self.rules.holds();
+        if !holds && self.send_head(Some(ending), rewritten).await.is_err() {
             return self.caller_left().await;
         }
         let mut coded = Vec::new();
         let (mut raw, mut out, mut wire) = (Vec::new(), StreamOutput::default(), Vec::new());
-        let mut began = false;
+        let (mut began, mut size) = (false, 0);
         loop {
             began |= !coded.is_empty();
             raw.clear();
@@ -169,6 +193,7 @@ impl Delivery<'_> {
             if let Err(error) = decoded {
                 return self.cut_stream(&mut copy, cut_error(error), EndedBy::GatewayCut, ending).await;
             }
+            size += raw.len();
             let mut redacted = redactor.push(&raw, &mut out);
             if !more {
                 redacted = redacted.and_then(|()| redactor.finish(&mut out));
@@ -176,15 +201,17 @@ impl Delivery<'_> {
             if let Err(error) = redacted {
                 return self.cut_stream(&mut copy, cut_error(error), EndedBy::GatewayCut, ending).await;
             }
-            if !out.ready.is_empty() {
-                if self.record(&mut copy, &out.ready).await.is_err() {
-                    let error = CallError::no_evidence("the payload could not be recorded");
-                    return self.cut_stream(&mut copy, error, EndedBy::GatewayCut, ending).await;
-                }
-                frame(&mut wire, &out.ready, ending);
-                if self.send(&wire).await.is_err() {
-                    self.note_answer(&redactor);
-                    return self.caller_left().await;
+            if let Err(denial) = self.rules.judge_so_far(operation, &redactor) {
+                return self.cut_stream(&mut copy, denial, EndedBy::GatewayCut, ending).await;
+            }
+            if holds && out.ready.len() > redact::HELD_BYTES_MAX {
+                let error = cut_error("a rule holds the stream, which is longer than can be held");
+                return self.cut_stream(&mut copy, error, EndedBy::GatewayCut, ending).await;
+            }
+            if !out.ready.is_empty() && !holds {
+                if let Err(end) = self.release(&mut copy, &out.ready, &mut restoring, &mut wire, ending).await {
+                    self.note_answer(&redactor, &restoring);
+                    return end;
                 }
                 out.ready.clear();
             }
@@ -192,21 +219,66 @@ impl Delivery<'_> {
                 break;
             }
         }
+        let judged = self.rules.judge_stream(operation, redactor.heard(), redactor.info(), size);
+        if let Err(denial) = judged {
+            self.note_answer(&redactor, &restoring);
+            return self.cut_stream(&mut copy, denial, EndedBy::GatewayCut, ending).await;
+        }
+        if holds {
+            if self.send_head(Some(ending), rewritten).await.is_err() {
+                return self.caller_left().await;
+            }
+            if let Err(end) = self.release(&mut copy, &out.ready, &mut restoring, &mut wire, ending).await {
+                self.note_answer(&redactor, &restoring);
+                return end;
+            }
+        }
         if self.record(&mut copy, &out.held).await.is_err() || self.finish_record(&mut copy).await.is_err() {
             let error = CallError::no_evidence("the payload could not be recorded");
             return self.cut_stream(&mut copy, error, EndedBy::GatewayCut, ending).await;
         }
-        self.note_answer(&redactor);
+        let last = match restoring.finish(&out.held) {
+            Ok(last) => last,
+            Err(error) => return self.cut_stream(&mut copy, cut_error(error), EndedBy::GatewayCut, ending).await,
+        };
+        self.note_answer(&redactor, &restoring);
         if self.open.close(EndedBy::Complete).await.is_err() {
             return End::Cut;
         }
-        frame(&mut wire, &out.held, ending);
+        frame(&mut wire, &last, ending);
         if ending == Ending::Chunked {
             wire.extend_from_slice(LAST_CHUNK);
         }
         match self.send(&wire).await {
             Ok(()) if ending == Ending::Chunked => End::Complete,
             _ => End::Cut,
+        }
+    }
+
+    /// Records events, then sends them with what was hidden from the model put back.
+    async fn release(
+        &mut self,
+        copy: &mut Option<StreamRedactor>,
+        events: &[u8],
+        restoring: &mut Restoring,
+        wire: &mut Vec<u8>,
+        ending: Ending,
+    ) -> Result<(), End> {
+        if self.record(copy, events).await.is_err() {
+            let error = CallError::no_evidence("the payload could not be recorded");
+            return Err(self.cut_stream(copy, error, EndedBy::GatewayCut, ending).await);
+        }
+        let restored = match restoring.push(events) {
+            Ok(restored) => restored,
+            Err(error) => return Err(self.cut_stream(copy, cut_error(error), EndedBy::GatewayCut, ending).await),
+        };
+        if restored.is_empty() {
+            return Ok(());
+        }
+        frame(wire, &restored, ending);
+        match self.send(wire).await {
+            Ok(()) => Ok(()),
+            Err(_) => Err(self.caller_left().await),
         }
     }
 
@@ -225,20 +297,25 @@ impl Delivery<'_> {
             Ok(raw) => raw,
             Err(error) => return self.replace(withheld(error), EndedBy::GatewayCut).await,
         };
-        let plans = &self.admitted.plans;
+        if let Err(denial) = self.rules.judge_body(operation, &form, &raw) {
+            return self.replace(denial, EndedBy::GatewayCut).await;
+        }
+        let plans = Rc::clone(&self.rules.plans);
         // The text of an error may stand anywhere, so everything is looked at where the policy masks anything.
         let is_error = !(200..300).contains(&self.head.status);
-        let plan = if is_error && !plans.response.is_empty() { &plans.recorded_response } else { &plans.response };
+        let plan = if is_error && !plans.response.is_empty() { &plans.error } else { &plans.response };
         let (redacted, info) = match redact::redact_answer_as(operation, &form, plan, &raw) {
             Ok(masked) => masked,
             Err(error) => return self.replace(withheld(error), EndedBy::GatewayCut).await,
         };
-        self.open.response_masked(&redacted.hits, &redacted.coverage);
         self.open.answered(&info);
         let json_bytes = redacted.json_bytes;
+        let form = json_bytes.map_or(form, |json_bytes| BodyForm::Tensors { json_bytes });
         let body = redacted.body;
-        if self.call.keeps_payload() {
-            let form = json_bytes.map_or(form, |json_bytes| BodyForm::Tensors { json_bytes });
+        if self.rules.keeps_payload() {
+            if self.keep_request().await.is_err() {
+                return End::Replaced(CallError::no_evidence("the payload could not be recorded"));
+            }
             let copy = match redact::redact_answer_as(operation, &form, &plans.recorded_response, &body) {
                 Ok((copy, _)) => copy.body.into_owned(),
                 Err(_) => b"[could not be masked, so not recorded]".to_vec(),
@@ -247,6 +324,8 @@ impl Delivery<'_> {
                 return End::Replaced(CallError::no_evidence("the payload could not be recorded"));
             }
         }
+        let (body, restored) = restore_whole(&plans, operation, &form, body);
+        self.open.response_masked(&[redacted.hits, restored].concat(), &redacted.coverage);
         self.open.sent_bytes(body.len());
         if let Err(no_evidence) = self.open.close(EndedBy::Complete).await {
             return End::Replaced(no_evidence);
@@ -342,14 +421,19 @@ impl Delivery<'_> {
     }
 
     async fn replace(&mut self, error: CallError, ended_by: EndedBy) -> End {
-        self.open.failed(&error);
-        match self.open.close(ended_by).await {
-            Ok(()) => End::Replaced(error),
-            Err(no_evidence) => End::Replaced(no_evidence),
-        }
+        replace(&mut self.open, error, ended_by).await
     }
 
-    /// The head is out: the caller gets an error event, then the connection ends without the last chunk.
+    /// Where only the answer made the payload one that is kept, the request is recorded now.
+    async fn keep_request(&mut self) -> Result<(), CallError> {
+        if self.call.keeps_payload() {
+            return Ok(());
+        }
+        self.open.record_request(self.call, self.admitted).await
+    }
+
+    /// The caller gets an error event, then the connection ends without the last chunk; where not even the head is out, an ordinary
+    /// error.
     async fn cut_stream(
         &mut self,
         copy: &mut Option<StreamRedactor>,
@@ -357,6 +441,9 @@ impl Delivery<'_> {
         ended_by: EndedBy,
         ending: Ending,
     ) -> End {
+        if !self.began {
+            return self.replace(error, ended_by).await;
+        }
         // What was delivered is recorded as far as it can be.
         let _ = self.finish_record(copy).await;
         self.open.failed(&error);
@@ -376,10 +463,10 @@ impl Delivery<'_> {
     }
 
     async fn send_head(&mut self, ending: Option<Ending>, rewritten: Rewritten) -> std::io::Result<()> {
-        match self.head_bytes(ending, rewritten) {
-            bytes if bytes.is_empty() => Ok(()),
-            bytes => self.send(&bytes).await,
-        }
+        let bytes = self.head_bytes(ending, rewritten);
+        self.began = true;
+        // Of a call that was held open the head is sent already.
+        if bytes.is_empty() { Ok(()) } else { self.send(&bytes).await }
     }
 
     /// Nothing if the head went out while the call waited for people.
@@ -402,8 +489,8 @@ impl Delivery<'_> {
     }
 
     fn recorder(&self, operation: Operation, choices: u32) -> Option<StreamRedactor> {
-        let plan = self.admitted.plans.recorded_response.clone();
-        self.call.keeps_payload().then(|| StreamRedactor::new(operation, plan, choices))
+        let plan = self.rules.plans.recorded_response.clone();
+        self.rules.may_keep_payload().then(|| StreamRedactor::new(operation, plan, choices))
     }
 
     /// Adds delivered bytes to the recorded copy, masked once more.
@@ -412,21 +499,44 @@ impl Delivery<'_> {
         let mut out = StreamOutput::default();
         redactor.push(delivered, &mut out).map_err(CallError::no_evidence)?;
         out.ready.append(&mut out.held);
-        self.open.record_stream(&out.ready).await
+        if self.rules.keeps_payload() {
+            return self.open.record_stream(&out.ready).await;
+        }
+        self.unasked.append(&mut out.ready);
+        if self.unasked.len() > UNASKED_BYTES_MAX {
+            return Err(CallError::no_evidence("a rule may ask for more of the answer than can be kept for it"));
+        }
+        Ok(())
     }
 
     async fn finish_record(&mut self, copy: &mut Option<StreamRedactor>) -> Result<(), CallError> {
         let Some(mut redactor) = copy.take() else { return Ok(()) };
         let mut out = StreamOutput::default();
         redactor.finish(&mut out).map_err(CallError::no_evidence)?;
-        out.ready.append(&mut out.held);
-        self.open.record_stream(&out.ready).await?;
+        // What is still undecided when the answer breaks off counts as asked for.
+        if !self.rules.may_keep_payload() {
+            return Ok(());
+        }
+        self.keep_request().await?;
+        let mut rest = std::mem::take(&mut self.unasked);
+        rest.append(&mut out.ready);
+        rest.append(&mut out.held);
+        self.open.record_stream(&rest).await?;
         self.open.flush_stream().await
     }
 
-    fn note_answer(&mut self, redactor: &StreamRedactor) {
-        self.open.response_masked(redactor.hits(), &redactor.coverage());
+    fn note_answer(&mut self, redactor: &StreamRedactor, restoring: &Restoring) {
+        self.open.response_masked(&[redactor.hits(), restoring.hits()].concat(), &redactor.coverage());
         self.open.answered(redactor.info());
+    }
+}
+
+async fn replace(open: &mut OpenCall, error: CallError, ended_by: EndedBy) -> End {
+    open.failed(&error);
+    open.replaced(error.status);
+    match open.close(ended_by).await {
+        Ok(()) => End::Replaced(error),
+        Err(no_evidence) => End::Replaced(no_evidence),
     }
 }
 

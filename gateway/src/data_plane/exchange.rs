@@ -33,6 +33,8 @@ use super::limit::{self, Charge};
 use super::models;
 use super::plans::Plans;
 use super::record::{self, OpenCall};
+use super::response_rules;
+use super::substitutes;
 use super::telling;
 use super::trace::TraceContext;
 use super::upstream::{CheckoutError, Lease, Route};
@@ -98,6 +100,8 @@ pub(super) struct Admitted {
     pub(super) raw_digest: Option<[u8; 32]>,
     /// What rate limits hold of it; taken when the call is written down.
     pub(super) charge: Charge,
+    /// The body as it came, where rules about the answer may ask for it.
+    pub(super) raw: Option<Vec<u8>>,
 }
 
 /// Carries one call from its head to its end.
@@ -136,8 +140,10 @@ async fn let_in(core: &Rc<Core>, client: &mut Wire, call: &mut Call) -> Result<A
         if charge.is_none() {
             charge = Some(limit::charge(core, call, body.as_deref())?);
         }
-        let plans = admit::make_plans(core, call)?;
+        let plans = substitutes::keyed(core, call, admit::make_plans(core, call)?);
+        response_rules::may_stream(core, call, body.as_deref())?;
         let masked = admit::mask_request(call, &plans, body.as_deref())?;
+        substitutes::keep(core, call, &plans);
         marks.iter().for_each(|marks| marks.reached(Phase::Masked));
         let parked = Parked { raw: body.as_deref(), masked: &masked, plans: &plans };
         let waiter = match hold.next(core, call, &parked)? {
@@ -155,6 +161,7 @@ async fn let_in(core: &Rc<Core>, client: &mut Wire, call: &mut Call) -> Result<A
                     passes: *passes,
                     raw_digest,
                     charge: charge.unwrap_or_default(),
+                    raw: body.filter(|_| call.policy.compiled.judges_answers()),
                 });
             }
         };

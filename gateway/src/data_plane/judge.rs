@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use policy_compiler::dialect::{self, BatchLine, BodyForm, ErrorKind, Operation, Request};
+use policy_compiler::dialect::{self, AnswerInfo, BatchLine, BodyForm, ErrorKind, Operation, Request};
 use policy_lang::schema::{BoolField, IntField, StrField, is_credential_header};
 use policy_lang::{
     BodyView, Decision, DeclaredPurpose, Denial, Effect, EnvView, Facts, HeaderView, Nothing, RuleId, SourceKind,
-    Unread, Verdict,
+    TextEngine, Unread, Verdict,
 };
 
 use super::error::CallError;
@@ -208,6 +208,51 @@ impl Weight {
             None => self.answers_unsaid = self.answers_unsaid.saturating_add(choices),
         }
     }
+}
+
+/// What is known of an answer.
+#[derive(Clone, Copy)]
+pub(crate) struct AnswerFacts<'a> {
+    pub(crate) status: Option<u16>,
+    /// Bytes of its body.
+    pub(crate) size: Option<usize>,
+    pub(crate) info: Option<&'a AnswerInfo>,
+    pub(crate) body: &'a dyn BodyView,
+    /// Judges its texts in the place of the policy's own.
+    pub(crate) text_engine: Option<&'a dyn TextEngine>,
+}
+
+/// Judges an answer by the rules that read it, with the request as it came.
+///
+/// # Errors
+/// As [`judge`], which such a request does not pass.
+pub(crate) fn judge_answer(question: &Question<'_>, answer: &AnswerFacts<'_>) -> Result<Decision, CallError> {
+    let path_model = question.operation.and_then(|operation| dialect::model_in_path(operation, question.head.path()));
+    let request = match (question.operation, question.body) {
+        (Some(operation), Some(body)) if operation.has_body() => Some(read(operation, question.form, body)?),
+        _ => None,
+    };
+    let unread = question.operation.is_none_or(Operation::has_body);
+    let body: &dyn BodyView = match &request {
+        Some(request) => request,
+        None if unread => &Unread,
+        None => &Nothing,
+    };
+    let asked = request.as_ref().map_or(if unread { Asked::default() } else { Asked::NOTHING }, Asked::of);
+    let model = path_model.or_else(|| request.as_ref().map(|request| request.model().to_owned())).unwrap_or_default();
+    let stream = request.as_ref().map(Request::stream).or((!unread).then_some(false));
+    let finish = answer.info.and_then(|info| info.finish_reason.as_deref()).unwrap_or_default();
+    let tokens = answer.info.and_then(|info| info.usage).and_then(|usage| i64::try_from(usage.completion).ok());
+    Ok(with_facts(question, body, asked, &model, stream, |facts| {
+        let mut facts = *facts;
+        facts.response = Some(answer.body);
+        facts.text_engine = answer.text_engine.unwrap_or(facts.text_engine);
+        facts.strings[StrField::FinishReason as usize] = finish;
+        facts.ints[IntField::ResponseStatus as usize] = answer.status.map(i64::from);
+        facts.ints[IntField::ResponseSize as usize] = answer.size.and_then(|bytes| i64::try_from(bytes).ok());
+        facts.ints[IntField::ResponseTokens as usize] = tokens;
+        question.policy.compiled.decide_response(&facts)
+    }))
 }
 
 fn decide(question: &Question<'_>, body: &dyn BodyView, asked: Asked, model: &str, stream: Option<bool>) -> Decision {

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use audit_shipper::{EndedBy, Role};
-use policy_compiler::dialect::{ErrorKind, Operation};
+use policy_compiler::dialect::{BodyForm, ErrorKind, Operation};
 use policy_compiler::redact;
 use serde_json::{Value, json};
 
@@ -19,6 +19,7 @@ use super::exchange::{ANSWER_TIME, Admitted, After, Call, answer_error, ask, cou
 use super::http::{Body, RequestHead, Wire};
 use super::judge::{self, Question};
 use super::record::OpenCall;
+use super::response_rules::AnswerRules;
 use super::upstream::{Choice, Route};
 
 /// Bytes of the longest list that an upstream may send.
@@ -170,7 +171,7 @@ async fn ask_one(
             core.pool.give_back(lease, core.watchdog.now_ms());
         }
         let (status, media_type) = (head.status, head.media_type());
-        let body = masked(&mut open, call, admitted, &raw, &media_type).await?;
+        let body = masked(core, &mut open, call, admitted, status, &raw, &media_type).await?;
         Ok(Listed { status, media_type, body })
     };
     match read.await {
@@ -188,18 +189,22 @@ async fn ask_one(
 }
 
 async fn masked(
+    core: &Core,
     open: &mut OpenCall,
     call: &Call,
     admitted: &Admitted,
+    status: u16,
     raw: &[u8],
     media_type: &str,
 ) -> Result<Vec<u8>, CallError> {
-    let plans = &admitted.plans;
+    let mut rules = AnswerRules::at_head(core, call, admitted, status)?;
+    let plans = Rc::clone(&rules.plans);
     let (redacted, info) = redact::redact_answer(Operation::ListModels, &plans.response, raw).map_err(unusable)?;
     open.response_masked(&redacted.hits, &redacted.coverage);
     open.answered(&info);
+    rules.judge_body(Operation::ListModels, &BodyForm::Json, raw)?;
     let body = redacted.body.into_owned();
-    if call.keeps_payload() {
+    if rules.keeps_payload() {
         let copy = redact::redact_answer(Operation::ListModels, &plans.recorded_response, &body).map_err(unusable)?;
         open.record_whole(Role::Response, &copy.0.body, media_type).await?;
     }

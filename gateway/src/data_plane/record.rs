@@ -104,11 +104,20 @@ impl OpenCall {
         if let Some(charge) = &mut open.charge {
             charge.sent();
         }
-        if let Some(copy) = request_copy(call, admitted) {
-            let media_type = call.head.fields.text("content-type").unwrap_or_default();
-            open.record_whole(Role::Request, &copy, media_type).await?;
+        if call.keeps_payload() {
+            open.record_request(call, admitted).await?;
         }
         Ok((open, receipt.commit))
+    }
+
+    /// Records the masked request, if it was read.
+    ///
+    /// # Errors
+    /// When the evidence is not to be written any more.
+    pub(super) async fn record_request(&mut self, call: &Call, admitted: &Admitted) -> Result<(), CallError> {
+        let Some(copy) = request_copy(call, admitted) else { return Ok(()) };
+        let media_type = call.head.fields.text("content-type").unwrap_or_default();
+        self.record_whole(Role::Request, &copy, media_type).await
     }
 
     /// The id of the call, as callers and upstreams see it.
@@ -143,7 +152,8 @@ impl OpenCall {
     }
 
     pub(super) fn response_masked(&mut self, hits: &[Hit], coverage: &[redact::ChannelCoverage]) {
-        for hit in hits {
+        // What was put back was not masked.
+        for hit in hits.iter().filter(|hit| hit.action != "restore") {
             self.core.shared.metrics.masked(&hit.detector);
         }
         self.outcome.masks = hits.iter().map(mask_hit).collect();
@@ -152,6 +162,11 @@ impl OpenCall {
 
     pub(super) fn sent_bytes(&mut self, bytes: usize) {
         self.outcome.response_bytes += bytes as u64;
+    }
+
+    /// The caller gets an answer of the gateway with this status in place of the upstream's.
+    pub(super) fn replaced(&mut self, status: u16) {
+        self.outcome.status = status;
     }
 
     pub(super) fn failed(&mut self, error: &CallError) {
@@ -548,10 +563,10 @@ pub(super) fn form(call: &Call, json_bytes: Option<usize>) -> BodyForm {
     }
 }
 
-/// Whether the recorded copy of the request is to be written, and from what.
+/// What the recorded copy of the request is written from, if it was read.
 pub(super) fn request_copy(call: &Call, admitted: &Admitted) -> Option<Vec<u8>> {
     let (operation, body) = (call.operation?, admitted.body.as_deref()?);
-    if !call.keeps_payload() || body.is_empty() {
+    if body.is_empty() {
         return None;
     }
     let copy =

@@ -16,22 +16,26 @@ rule data.mask-prompts { mask request text with detect(us_ssn) as label }
 const SSN: &str = "536-22-8145";
 
 /// What the upstream answers to a request, head and body.
-type Script = Box<dyn Fn(&[u8]) -> Vec<u8> + Send>;
+pub(crate) type Script = Box<dyn Fn(&[u8]) -> Vec<u8> + Send>;
 
-struct House {
-    gateway: Gateway,
-    token: String,
-    seen: Arc<Mutex<Vec<Vec<u8>>>>,
+pub(crate) struct House {
+    pub(crate) gateway: Gateway,
+    pub(crate) token: String,
+    pub(crate) seen: Arc<Mutex<Vec<Vec<u8>>>>,
     _directory: tempfile::TempDir,
 }
 
 /// A gateway before an upstream that reads one request per connection and answers it as told.
 fn house(script: Script) -> House {
+    house_with(POLICY, script)
+}
+
+pub(crate) fn house_with(rules: &str, script: Script) -> House {
     let seen = Arc::new(Mutex::new(Vec::new()));
     let upstream = upstream(script, Arc::clone(&seen));
     let directory = tempfile::tempdir().unwrap();
     let policy = directory.path().join("test.policy");
-    std::fs::write(&policy, POLICY).unwrap();
+    std::fs::write(&policy, rules).unwrap();
     let data = directory.path().join("data");
     let gateway = Gateway::start(&Setup { data: &data, policy: &policy, upstream, cores: 1, extra: Vec::new() });
     let token = gateway.token("alice", "ml-apps");
@@ -69,7 +73,7 @@ fn upstream(script: Script, seen: Arc<Mutex<Vec<Vec<u8>>>>) -> SocketAddr {
 }
 
 impl House {
-    fn post(&self, path: &str, fields: &str, body: &[u8]) -> Answer {
+    pub(crate) fn post(&self, path: &str, fields: &str, body: &[u8]) -> Answer {
         let mut client = Client::connect(self.gateway.address);
         let head = format!(
             "POST {path} HTTP/1.1\r\nHost: gw\r\nx-api-key: {}\r\n{fields}Content-Length: {}\r\n\r\n",
@@ -80,18 +84,18 @@ impl House {
         client.answer()
     }
 
-    fn last_request(&self) -> String {
+    pub(crate) fn last_request(&self) -> String {
         String::from_utf8_lossy(self.seen.lock().unwrap().last().unwrap()).into_owned()
     }
 }
 
-fn answer(fields: &str, body: &[u8]) -> Vec<u8> {
+pub(crate) fn answer(fields: &str, body: &[u8]) -> Vec<u8> {
     let head = format!("HTTP/1.1 200 OK\r\n{fields}Content-Length: {}\r\nConnection: close\r\n\r\n", body.len());
     [head.as_bytes(), body].concat()
 }
 
 /// The body in chunks of a few bytes.
-fn chunked(fields: &str, body: &[u8]) -> Vec<u8> {
+pub(crate) fn chunked(fields: &str, body: &[u8]) -> Vec<u8> {
     let mut out =
         format!("HTTP/1.1 200 OK\r\n{fields}Transfer-Encoding: chunked\r\nConnection: close\r\n\r\n").into_bytes();
     for piece in body.chunks(7) {

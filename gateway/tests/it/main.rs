@@ -21,6 +21,8 @@ mod policy_cli;
 mod policy_docs;
 mod policy_reload;
 mod refusals;
+mod response_rules;
+mod substitutes;
 mod telemetry;
 mod tidy;
 mod tls;

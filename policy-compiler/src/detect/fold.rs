@@ -30,7 +30,10 @@ impl<'a> View<'a> {
 
     /// The second view; `None` if it is like the first.
     pub(super) fn decoded(raw: &'a [u8], last: bool) -> Option<Self> {
-        memchr::memchr3(b'%', b'&', b'\\', raw)?;
+        let escapes = |at: usize| !matches!(escape(raw.get(at..).unwrap_or_default(), last), Escape::None);
+        if !memchr::memchr3_iter(b'%', b'&', b'\\', raw).any(escapes) {
+            return None;
+        }
         let view = Self::build(raw, last, true);
         (!view.decoded.is_empty() || view.complete < raw.len()).then_some(view)
     }

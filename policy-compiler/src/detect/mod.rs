@@ -53,6 +53,17 @@ pub fn finds(name: &str, text: &str) -> Option<bool> {
     find(name, text).map(|found| !found.is_empty())
 }
 
+/// Whether the built-in detector `name` finds something that stays a find whatever comes behind the text.
+#[must_use]
+pub(crate) fn finds_surely(name: &str, text: &str) -> bool {
+    let Some(index) = index_of(name) else { return false };
+    let (set, behind) = (std::iter::once(index).collect(), Behind::default());
+    let text = text.as_bytes();
+    let question = Question { text, behind: &behind, last: false, set: &set, key: None, undecided: text.len() };
+    let answer = find_spans(question, &[], &AllGone);
+    answer.spans.iter().any(|span| span.end <= answer.undecided)
+}
+
 /// Everything that the named built-in detector finds, in order of the start. Ranges may overlap; the redactor unites
 /// them. `None` if there is no such detector.
 #[must_use]

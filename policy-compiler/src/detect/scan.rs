@@ -3,10 +3,16 @@
 use super::classes::{is_boundary, next_trigger};
 use super::kinds::{Candidate, Finds, is_filler, recognise};
 use super::probe::Probe;
-use super::set::DetectorSet;
+use super::set::{DetectorSet, LONG};
 
 /// Bytes before a trigger in which a match can have begun.
 const REACH: usize = 96;
+/// Letters and digits in a row that may be a key, an address or a token.
+const LONG_RUN: usize = 12;
+/// Bytes before a trigger that are counted with it.
+const BACK: usize = 48;
+/// And behind it; a trigger nearer to the end is never harmless, since more may come.
+const AHEAD: usize = 96;
 /// Bytes between `:` or `=` and the value behind it.
 const FILLER_MAX: usize = 8;
 
@@ -25,8 +31,12 @@ pub(super) fn scan(probe: &Probe<'_>, set: &DetectorSet) -> Scan {
     let mut finds = Finds { set, candidates: Vec::new() };
     let mut done = 0;
     let mut from = 0;
+    let only_long = set.is_within(&LONG);
     while let Some(trigger) = next_trigger(text, from) {
         from = trigger + 1;
+        if only_long && (last || trigger + AHEAD < text.len()) && is_harmless(text, trigger) {
+            continue;
+        }
         let mut end = from;
         if matches!(text.get(trigger), Some(b':' | b'=')) {
             let filler =
@@ -47,6 +57,46 @@ pub(super) fn scan(probe: &Probe<'_>, set: &DetectorSet) -> Scan {
         }
     }
     Scan { candidates: finds.candidates, undecided: text.len() }
+}
+
+/// Whether no long match lies around this trigger. A long match has four digits, or a run of [`LONG_RUN`] letters and digits, or one of the
+/// bytes that are never harmless, or one of the few forms that are looked for here by name.
+fn is_harmless(text: &[u8], trigger: usize) -> bool {
+    let byte = |at: usize| text.get(at).copied().unwrap_or_default();
+    if !byte(trigger).is_ascii_alphanumeric() {
+        return false;
+    }
+    let window = text.get(trigger.saturating_sub(BACK)..(trigger + AHEAD).min(text.len())).unwrap_or_default();
+    let (digits, strong) = window.iter().fold((0_u8, false), |(digits, strong), &byte| {
+        (
+            digits + u8::from(byte.is_ascii_digit()),
+            strong | (byte == b'@') | (byte == b':') | (byte == b'=') | (byte == b'_') | (byte >= 0x80),
+        )
+    });
+    if digits >= 4 || strong {
+        return false;
+    }
+    let mut start = trigger;
+    while start > 0 && trigger - start < LONG_RUN && byte(start - 1).is_ascii_alphanumeric() {
+        start -= 1;
+    }
+    let mut end = trigger + 1;
+    while end < text.len() && end - start < LONG_RUN && byte(end).is_ascii_alphanumeric() {
+        end += 1;
+    }
+    // `-----BEGIN`, `PuTTY-User-Key-File`, `aa-bb-cc-dd-ee-f1`, `aabb.ccdd.eef1`, `SG.`, `P<UTO`, `Basic YTpi`, `Bearer a.1`, `GI75 NWBK`.
+    let before = start.checked_sub(1).map_or(0, byte);
+    let glued = |byte: u8| matches!(byte, b'-' | b'<' | b'/' | b'+' | b'~' | b'%');
+    let dotted = |dot: u8, behind: u8| dot == b'.' && behind.is_ascii_alphabetic();
+    let second = start.checked_sub(2).map_or(0, byte);
+    let harmful = end - start >= LONG_RUN
+        || glued(before)
+        || glued(byte(end))
+        || dotted(byte(end), byte(end + 1))
+        || dotted(before, second)
+        || before == b' ' && matches!(second, b'c' | b'C' | b'r' | b'R')
+        || matches!(text.get(start..end), Some([b'A'..=b'Z', b'A'..=b'Z', b'0'..=b'9', b'0'..=b'9']));
+    !harmful
 }
 
 /// Tries every place from `start` up to `end`; the first one that needs more text, if any.

@@ -35,6 +35,12 @@ impl DetectorSet {
         self.words == [0; WORDS]
     }
 
+    /// Whether all of them are in the other.
+    #[inline]
+    pub(super) fn is_within(&self, other: &Self) -> bool {
+        self.words.iter().zip(other.words).all(|(ours, theirs)| ours & !theirs == 0)
+    }
+
     /// Whether one of them is in the other.
     #[inline]
     pub(super) fn meets(&self, other: &Self) -> bool {
@@ -140,6 +146,25 @@ pub(super) static FORMS: LazyLock<Forms> = LazyLock::new(|| {
         }
     }
     forms
+});
+
+/// The detectors whose every match is long: four digits or twelve letters and digits in a row, or a byte that gives it away.
+pub(super) static LONG: LazyLock<DetectorSet> = LazyLock::new(|| {
+    const SHORT: [&str; 6] =
+        ["age", "date_of_birth", "generic_secret", "geo_coordinates", "health_insurance_id", "medical_record_number"];
+    let short_shape = |id: &str| {
+        ids::shapes().filter(|shape| shape.id == id).any(|shape| {
+            let digits = shape.shape.chars().filter(|&symbol| symbol == 'D' || symbol.is_ascii_digit()).count();
+            let glued = shape.shape.chars().all(|symbol| symbol.is_ascii_alphanumeric());
+            digits < 4 && !(glued && shape.shape.len() >= 12)
+        })
+    };
+    let short =
+        |id: &str| SHORT.contains(&id) || ids::digits().any(|form| form.id == id && form.total < 4) || short_shape(id);
+    let all = catalogue::detectors().iter();
+    all.filter(|detector| !short(detector.id) && detector.id != "icd10" && detector.id != "uk_postcode")
+        .filter_map(|detector| index_of(detector.id))
+        .collect()
 });
 
 /// Every detector that some form or recogniser implements.

@@ -32,6 +32,8 @@ impl AnswerInfo {
     /// Takes what stands at a place with such a role. Wrong types are left out.
     pub(crate) fn note(&mut self, document: &Document<'_>, node: NodeId, role: Role) {
         match role {
+            // Every event of a stream says it again.
+            Role::Model if self.model.as_deref().map(str::as_bytes) == document.raw_string(node) => {}
             Role::Model => self.model = short_string(document, node).or(self.model.take()),
             Role::Finish => self.finish_reason = short_string(document, node).or(self.finish_reason.take()),
             Role::InputTokens | Role::OutputTokens | Role::TotalTokens => {

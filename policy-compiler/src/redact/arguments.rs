@@ -7,7 +7,7 @@
 //! same way and is masked too.
 
 use super::channel::{Core, Masked, Sink, UseSet};
-use super::text::TextHit;
+use super::text::{TextHit, Written};
 use crate::detect::CeilingExceeded;
 use crate::json::write_escaped;
 use std::collections::VecDeque;
@@ -43,12 +43,7 @@ impl Arguments {
     }
 
     /// Takes a piece and appends what can be released.
-    pub(crate) fn push(
-        &mut self,
-        piece: &[u8],
-        out: &mut Vec<u8>,
-        hits: &mut Vec<TextHit>,
-    ) -> Result<(), CeilingExceeded> {
+    pub(crate) fn push(&mut self, piece: &[u8], mut to: Written<'_>) -> Result<(), CeilingExceeded> {
         let mut view = Vec::with_capacity(piece.len());
         for &byte in piece {
             let byte = if self.escape.is_empty() {
@@ -61,37 +56,31 @@ impl Arguments {
                 None => {}
                 Some(b'\\') if self.in_string => self.escape.push(b'\\'),
                 Some(b'"') => {
-                    self.end_segment(&view, out, hits)?;
+                    self.end_segment(&view, &mut to)?;
                     view.clear();
-                    out.push(b'"');
+                    to.out.push(b'"');
                 }
                 Some(byte) => self.spelling.add(&[byte], &[byte], &mut view),
             }
         }
-        self.feed(&view, false, out, hits)
+        self.feed(&view, false, &mut to)
     }
 
     /// Ends the text and appends the rest.
-    pub(crate) fn finish(&mut self, out: &mut Vec<u8>, hits: &mut Vec<TextHit>) -> Result<(), CeilingExceeded> {
+    pub(crate) fn finish(&mut self, mut to: Written<'_>) -> Result<(), CeilingExceeded> {
         let mut view = Vec::new();
         self.complete_escape(&mut view, true);
-        self.feed(&view, true, out, hits)
+        self.feed(&view, true, &mut to)
     }
 
-    fn feed(
-        &mut self,
-        view: &[u8],
-        last: bool,
-        out: &mut Vec<u8>,
-        hits: &mut Vec<TextHit>,
-    ) -> Result<(), CeilingExceeded> {
-        let mut sink = Spelt { spelling: &mut self.spelling, in_string: self.in_string, out, hits };
+    fn feed(&mut self, view: &[u8], last: bool, to: &mut Written<'_>) -> Result<(), CeilingExceeded> {
+        let mut sink = Spelt { spelling: &mut self.spelling, in_string: self.in_string, to };
         self.core.feed(view, last, &mut sink)
     }
 
     /// At a quote that is not escaped: what came before is a whole text, and the other kind begins.
-    fn end_segment(&mut self, view: &[u8], out: &mut Vec<u8>, hits: &mut Vec<TextHit>) -> Result<(), CeilingExceeded> {
-        let mut sink = Spelt { spelling: &mut self.spelling, in_string: self.in_string, out, hits };
+    fn end_segment(&mut self, view: &[u8], to: &mut Written<'_>) -> Result<(), CeilingExceeded> {
+        let mut sink = Spelt { spelling: &mut self.spelling, in_string: self.in_string, to };
         self.core.feed(view, false, &mut sink)?;
         let outside_next = self.in_string;
         self.core.restart(1, outside_next, &mut sink)?;
@@ -209,29 +198,30 @@ impl Spelling {
     }
 }
 
-struct Spelt<'a> {
+struct Spelt<'a, 'w> {
     spelling: &'a mut Spelling,
     in_string: bool,
-    out: &'a mut Vec<u8>,
-    hits: &'a mut Vec<TextHit>,
+    to: &'a mut Written<'w>,
 }
 
-impl Sink for Spelt<'_> {
+impl Sink for Spelt<'_, '_> {
     fn keep(&mut self, text: &[u8]) {
-        self.out.extend(self.spelling.take(text.len()));
+        self.to.out.extend(self.spelling.take(text.len()));
     }
 
     fn mask(&mut self, masked: Masked<'_>) {
+        let Some(replacement) = masked.by.transform.apply(masked.text, self.to.with) else {
+            return self.keep(masked.text);
+        };
         drop(self.spelling.take(masked.text.len()));
-        let replacement = masked.by.transform.apply(masked.text);
         if self.in_string {
-            write_escaped(&replacement, self.out);
+            write_escaped(&replacement, self.to.out);
         } else if [masked.before, masked.after].into_iter().flatten().any(continues_number) {
-            self.out.push(b'0');
+            self.to.out.push(b'0');
         } else {
-            crate::json::write_string(&replacement, self.out);
+            crate::json::write_string(&replacement, self.to.out);
         }
-        self.hits.push(TextHit::of(&masked));
+        self.to.hits.push(TextHit::of(&masked));
     }
 }
 

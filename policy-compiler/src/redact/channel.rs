@@ -110,12 +110,12 @@ impl UseSet {
         }
     }
 
-    /// The find that names a span: its transform, start, length and place decide.
+    /// The find that names a span: its transform, start, length, proof and place decide.
     fn winner(&self, span: &Span) -> Option<(&Use, bool)> {
         let rank = |found: &&crate::detect::Find| {
             let place = self.place(found.by);
             let mildness = self.uses.get(place).map_or(u8::MAX, |usage| usage.transform.mildness());
-            (mildness, found.start, usize::MAX - (found.end - found.start), place)
+            (mildness, found.start, usize::MAX - (found.end - found.start), found.by_context, place)
         };
         let found = span.finds.iter().min_by_key(rank)?;
         Some((self.uses.get(self.place(found.by))?, found.by_context))

@@ -127,13 +127,13 @@ impl<'a, 'b> Masker<'a, 'b> {
         }
         let leaf = matches!(self.document.kind(node), Kind::String | Kind::Number);
         let empty = self.document.children(node).next().is_none();
-        match self.plan.whole_replacement(mask) {
+        match self.plan.whole_replacement(mask, self.document.raw(node)) {
             Some((whole, text)) if !leaf => {
                 let container = matches!(self.document.kind(node), Kind::Object | Kind::Array);
                 if self.document.kind(node) != Kind::Null && !(container && empty) && !self.replaced.contains_key(&node)
                 {
                     let mut quoted = Vec::new();
-                    write_string(text, &mut quoted);
+                    write_string(&text, &mut quoted);
                     let hit = self.whole_hit(node, part, &whole.rule, whole.transform.name());
                     self.replaced.insert(node, (quoted, Some(hit)));
                 }
@@ -191,6 +191,11 @@ impl<'a, 'b> Masker<'a, 'b> {
             masks: Vec::new(),
             part,
         })
+    }
+
+    /// These are taken out; who asked for it knows already.
+    pub(super) fn take_out(&mut self, nodes: impl IntoIterator<Item = NodeId>) {
+        self.removed.extend(nodes);
     }
 
     /// These are masked elsewhere.
@@ -475,7 +480,7 @@ fn enclosing_key<'b>(document: &'b Document<'_>, node: NodeId) -> Option<Cow<'b,
 }
 
 /// The text of a string, the spelling of anything else.
-fn text_of<'b>(document: &Document<'b>, node: NodeId) -> Cow<'b, [u8]> {
+pub(super) fn text_of<'b>(document: &Document<'b>, node: NodeId) -> Cow<'b, [u8]> {
     match document.raw_string(node) {
         Some(raw) => unescaped(raw),
         None => Cow::Borrowed(document.raw(node)),

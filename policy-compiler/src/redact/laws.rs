@@ -4,12 +4,15 @@
 use super::Tier;
 use super::channel::{Use, UseSet, Wanted as Sought};
 use super::plan::use_of;
+use super::substitutes::Substitutes;
 use super::text::{TextMasks, TextRedactor};
+use super::tokens::TokenMap;
 use super::transform::Transform;
 use crate::detect::{Pattern, index_of};
 use crate::dialect::TextKind;
 use policy_lang::Transform as Wanted;
 use proptest::prelude::*;
+use std::rc::Rc;
 use std::sync::Arc;
 
 /// Cases of a property here, unless `PROPTEST_CASES` says more or less.
@@ -37,7 +40,7 @@ pub(super) fn masks(transform: &Wanted, regexes: &[&str]) -> TextMasks {
             transform: Transform::Label("[MASKED]"),
         });
     }
-    TextMasks { uses: UseSet::new(uses), whole: None }
+    TextMasks { uses: UseSet::new(uses), whole: None, with: None }
 }
 
 /// Masks a text that arrives in these pieces; what came out after each, the end last.
@@ -138,6 +141,17 @@ proptest! {
     }
 
     #[test]
+    fn hashes_and_tokens_are_like_any_other_mask(text in text()) {
+        for transform in [Wanted::Hash, Wanted::Token] {
+            let with = Rc::new(Substitutes::new([7; 32], TokenMap::new(b"session")));
+            let masks = TextMasks { with: Some(with), ..masks(&transform, &[]) };
+            let once = whole(TextKind::Plain, &masks, &text);
+            prop_assert_eq!(&whole(TextKind::Plain, &masks, &once), &once);
+            check_every_split(TextKind::Plain, &masks, &text);
+        }
+    }
+
+    #[test]
     fn masking_twice_is_masking_once(text in text()) {
         for transform in [Wanted::Label, Wanted::Last4, Wanted::Literal("(gone)".to_owned())] {
             let masks = masks(&transform, &[]);
@@ -207,7 +221,7 @@ fn hold_back_is_as_short_as_it_can_be() {
     assert_eq!(released("id 536-22-81"), "id ");
     // A match that nothing can change goes out at once.
     assert_eq!(released("id 536-22-8145,"), "id [US_SSN],");
-    let secret = TextMasks { uses: UseSet::new(masks.uses.iter().last().cloned()), whole: None };
+    let secret = TextMasks { uses: UseSet::new(masks.uses.iter().last().cloned()), ..masks.clone() };
     let released = |text: &str| run(TextKind::Plain, &secret, [text.as_bytes()]).remove(0);
     assert_eq!(released("a secret"), "a [MASKED]");
     assert_eq!(released("a secre"), "a ");

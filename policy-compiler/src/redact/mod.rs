@@ -13,9 +13,11 @@ mod document;
 mod edits;
 mod event;
 mod frames;
+mod heard;
 mod plain;
 mod plan;
 mod stream;
+mod substitutes;
 mod synthetic;
 mod tensors;
 mod text;
@@ -29,10 +31,12 @@ mod laws;
 
 pub use body::{redact_answer, redact_answer_as, redact_request, redact_request_as};
 pub use frames::{EVENT_BYTES_MAX, Framing};
+pub use heard::{Heard, HeardAnswer, streams_carry};
 pub use plain::PlainRedactor;
 pub use plan::{MaskPlan, PlanError};
 pub use stream::{HELD_BYTES_MAX, StreamOutput, StreamRedactor};
-pub use tokens::{Restorer, TokenMap, TooManyTokens, pseudonym};
+pub use substitutes::Substitutes;
+pub use tokens::{TokenMap, TooManyTokens, pseudonym};
 
 pub(crate) use tensors::binary_tensors;
 
@@ -84,7 +88,7 @@ pub struct Hit {
     pub offset: u64,
     /// Bytes replaced.
     pub length: u32,
-    /// `label`, `last4` or `literal`.
+    /// `label`, `last4`, `literal`, `hash`, `token`, `drop`, or `restore` where a token became its value again.
     pub action: &'static str,
 }
 

@@ -2,20 +2,25 @@
 
 use super::Tier;
 use super::channel::{Use, UseSet, Wanted};
-use super::document::Part;
+use super::document::{Part, mask_text};
+use super::substitutes::{PLACEHOLDER, Substitutes};
 use super::text::{TextMasks, WholeMask};
 use super::transform::Transform;
 use crate::detect::{DetectorIndex, Pattern, Words, detector, index_of};
-use crate::dialect::{Operation, Step, Taken, WalkError, steps};
+use crate::dialect::{Operation, Step, Taken, TextKind, WalkError, steps};
 use crate::json::{Document, NodeId};
 use policy_lang::catalogue::{DetectorTier, detectors};
 use policy_lang::{JsonPath, Mask, Matcher, PathSegment, Selector, Side, Transform as MaskTransform};
+use std::borrow::Cow;
+use std::rc::Rc;
 use std::sync::Arc;
 
 /// What stands in the place of a regex hit or a whole value.
 const MASKED: &str = "[MASKED]";
 /// The rule named by the hits of the recorded copy's own detectors (DECISIONS 15).
 const RECORD_RULE: &str = "record";
+/// The rule named where a value was put back.
+const RESTORE_RULE: &str = "token";
 
 /// The masks of one call and one side, compiled. Cheap to clone; one plan serves any number of calls and threads.
 ///
@@ -23,6 +28,8 @@ const RECORD_RULE: &str = "record";
 #[derive(Clone, Debug)]
 pub struct MaskPlan {
     inner: Arc<Inner>,
+    /// Of one call.
+    with: Option<Rc<Substitutes>>,
 }
 
 #[derive(Debug)]
@@ -31,7 +38,8 @@ struct Inner {
     masks: Vec<PlannedMask>,
     everywhere: bool,
     /// The masks of a text that no path selects.
-    of_texts: TextMasks,
+    uses_of_texts: Arc<UseSet>,
+    whole_of_texts: Option<WholeMask>,
 }
 
 #[derive(Debug)]
@@ -64,13 +72,23 @@ pub enum PlanError {
         /// What it asked for.
         name: String,
     },
-    /// The language has it, the redactor not yet.
-    #[error("rule {rule}: {what} cannot be carried out by this version")]
-    NotYet {
+    /// A literal would be masked again (DECISIONS 17).
+    #[error(
+        "rule {rule}: the text {literal:?} in the place of a hit would itself be found by {found}; write another one"
+    )]
+    Literal {
         /// Whose it is.
         rule: String,
-        /// What it asked for.
-        what: &'static str,
+        /// The text.
+        literal: String,
+        /// What finds it.
+        found: String,
+    },
+    /// Nothing comes after an answer in which a value could be put back.
+    #[error("rule {rule}: `as token` in an answer can never be put back; write `as hash` to keep equal texts equal")]
+    TokenInAnswer {
+        /// Whose it is.
+        rule: String,
     },
 }
 
@@ -92,19 +110,19 @@ impl MaskPlan {
     pub fn recorded<'m>(side: Side, masks: impl IntoIterator<Item = (&'m str, &'m Mask)>) -> Result<Self, PlanError> {
         let masks = masks.into_iter().filter(|(_, mask)| mask.record_only);
         let mut planned = planned(side, masks)?;
-        let rule: Arc<str> = Arc::from(RECORD_RULE);
-        planned.push(PlannedMask {
-            rule: Arc::clone(&rule),
-            path: None,
-            uses: detectors()
-                .iter()
-                .filter(|detector| detector.tier == DetectorTier::Validated)
-                .filter_map(|detector| use_of(index_of(detector.id)?, &rule, &MaskTransform::Label))
-                .collect(),
-            whole: None,
-            drops: false,
-        });
+        planned.push(every_validated());
         Ok(Self::with(side, planned, true))
+    }
+
+    /// The masks of answers that are errors: what is delivered of them is masked like any text, and by every built-in detector of tier V,
+    /// since what stands where in an error nobody knows.
+    ///
+    /// # Errors
+    /// [`PlanError`]
+    pub fn of_errors<'m>(masks: impl IntoIterator<Item = (&'m str, &'m Mask)>) -> Result<Self, PlanError> {
+        let mut plan = planned(Side::Response, masks.into_iter().filter(|(_, mask)| !mask.record_only))?;
+        plan.push(every_validated());
+        Ok(Self::with(Side::Response, plan, true))
     }
 
     /// The masks of `side` over every string, member name and number of a body, whatever API it is of.
@@ -126,8 +144,61 @@ impl MaskPlan {
     }
 
     fn with(side: Side, masks: Vec<PlannedMask>, everywhere: bool) -> Self {
-        let of_texts = combine(masks.iter().filter(|mask| mask.path.is_none()));
-        Self { inner: Arc::new(Inner { side, masks, everywhere, of_texts }) }
+        let TextMasks { uses, whole, .. } = combine(masks.iter().filter(|mask| mask.path.is_none()), None);
+        let inner = Inner { side, masks, everywhere, uses_of_texts: uses, whole_of_texts: whole };
+        Self { inner: Arc::new(inner), with: None }
+    }
+
+    /// Puts values back where an answer has the placeholders that stand for them. It looks for nothing else, and what it cannot read
+    /// passes as it is: a placeholder that stays gives nothing away.
+    ///
+    /// # Errors
+    /// [`PlanError`] if the pattern of placeholders does not compile.
+    pub fn restoring(substitutes: Rc<Substitutes>) -> Result<Self, PlanError> {
+        let rule: Arc<str> = Arc::from(RESTORE_RULE);
+        let pattern =
+            Pattern::new(PLACEHOLDER).map_err(|message| PlanError::Regex { rule: RESTORE_RULE.to_owned(), message })?;
+        let uses = vec![Use {
+            wanted: Wanted::Regex(Arc::new(pattern), None),
+            rule: Arc::clone(&rule),
+            detector: Arc::from("token"),
+            tier: Tier::Custom,
+            transform: Transform::Restore,
+        }];
+        let mask = PlannedMask { rule, path: None, uses, whole: None, drops: false };
+        Ok(Self::with(Side::Response, vec![mask], false).keyed(substitutes))
+    }
+
+    /// The same plan for one call, whose hashes and tokens are made with these.
+    #[must_use]
+    pub fn keyed(mut self, substitutes: Rc<Substitutes>) -> Self {
+        self.with = Some(substitutes);
+        self
+    }
+
+    /// Whether a mask needs the keys of [`Self::keyed`].
+    #[must_use]
+    pub fn needs_keys(&self) -> bool {
+        self.transforms().any(|transform| matches!(transform, Transform::Hash(_) | Transform::Token(_)))
+    }
+
+    /// Whether a mask issues tokens.
+    #[must_use]
+    pub fn issues_tokens(&self) -> bool {
+        self.transforms().any(|transform| matches!(transform, Transform::Token(_)))
+    }
+
+    fn transforms(&self) -> impl Iterator<Item = &Transform> {
+        fn of(mask: &PlannedMask) -> impl Iterator<Item = &Transform> {
+            let whole = mask.whole.iter().map(|whole| &whole.transform);
+            whole.chain(mask.uses.iter().map(|usage| &usage.transform))
+        }
+        self.inner.masks.iter().flat_map(of)
+    }
+
+    /// Whether it puts values back.
+    pub(crate) fn restores(&self) -> bool {
+        self.transforms().any(|transform| *transform == Transform::Restore)
     }
 
     /// Whether nothing is masked.
@@ -152,8 +223,7 @@ impl MaskPlan {
         let channels = operation.stream_table().map_or(&[][..], |table| table.channels);
         self.inner.masks.iter().find_map(|mask| {
             let path = mask.path.as_ref()?;
-            // What is not there cannot be told from what is still to come.
-            (mask.drops || !channels.iter().any(|channel| leads_to(path, channel.whole))).then_some(&*mask.rule)
+            (!channels.iter().any(|channel| leads_to(path, channel.whole))).then_some(&*mask.rule)
         })
     }
 
@@ -184,19 +254,23 @@ impl MaskPlan {
         self.inner.masks.get(number).filter(|mask| mask.drops).map(|mask| &mask.rule)
     }
 
-    /// What stands in the place of a value that is no text, if that mask replaces whole values.
-    pub(crate) fn whole_replacement(&self, number: usize) -> Option<(&WholeMask, &[u8])> {
+    /// What stands in the place of a value that is no text and is spelt like this, if that mask replaces whole values. Nobody could
+    /// put an object back where a text stands, so a token becomes the more destructive label.
+    pub(crate) fn whole_replacement(&self, number: usize, raw: &[u8]) -> Option<(&WholeMask, Cow<'_, [u8]>)> {
         let whole = self.inner.masks.get(number)?.whole.as_ref()?;
-        Some(match &whole.transform {
-            Transform::Literal(literal) => (whole, literal.as_bytes()),
-            Transform::Label(_) | Transform::Last4 => (whole, MASKED.as_bytes()),
-        })
+        let text = match &whole.transform {
+            Transform::Literal(_) | Transform::Hash(_) => whole.transform.apply(raw, self.with.as_deref())?,
+            _ => Cow::Borrowed(MASKED.as_bytes()),
+        };
+        Some((whole, text))
     }
 
     /// The masks that meet a text: those for all texts if it is one of the dialect's, and those with these numbers.
     pub(crate) fn of_text(&self, dialect_text: bool, numbers: &[usize]) -> TextMasks {
         if numbers.is_empty() && dialect_text {
-            return self.inner.of_texts.clone();
+            let Inner { uses_of_texts, whole_of_texts, .. } = &*self.inner;
+            let (uses, whole) = (Arc::clone(uses_of_texts), whole_of_texts.clone());
+            return TextMasks { uses, whole, with: self.with.clone() };
         }
         combine(
             self.inner
@@ -205,24 +279,33 @@ impl MaskPlan {
                 .enumerate()
                 .filter(|(number, mask)| (dialect_text && mask.path.is_none()) || numbers.contains(number))
                 .map(|(_, mask)| mask),
+            self.with.clone(),
         )
     }
 
     /// The masks that meet a channel of a stream, whose place in the whole form this is.
     pub(crate) fn of_channel(&self, way: &[Taken]) -> TextMasks {
-        let is_at = |path: &JsonPath| {
+        let numbers: Vec<usize> = self.at(way).map(|(number, _)| number).collect();
+        self.of_text(true, &numbers)
+    }
+
+    /// The rule that takes a channel of a stream out altogether.
+    pub(crate) fn drops_channel(&self, way: &[Taken]) -> Option<Arc<str>> {
+        self.at(way).find(|(_, mask)| mask.drops).map(|(_, mask)| Arc::clone(&mask.rule))
+    }
+
+    /// The masks whose path leads to this place.
+    fn at<'a>(&'a self, way: &'a [Taken]) -> impl Iterator<Item = (usize, &'a PlannedMask)> {
+        let is_at = move |path: &JsonPath| {
             path.segments.len() == way.len()
                 && path.segments.iter().zip(way).all(|(segment, step)| fits(segment, *step))
         };
-        let masks = self.inner.masks.iter().enumerate();
-        let numbers: Vec<usize> =
-            masks.filter(|(_, mask)| mask.path.as_ref().is_some_and(is_at)).map(|(number, _)| number).collect();
-        self.of_text(true, &numbers)
+        self.inner.masks.iter().enumerate().filter(move |(_, mask)| mask.path.as_ref().is_some_and(is_at))
     }
 }
 
 /// Whether a segment of a path takes this step.
-fn fits(segment: &PathSegment, step: Taken) -> bool {
+pub(super) fn fits(segment: &PathSegment, step: Taken) -> bool {
     match (segment, step) {
         (PathSegment::Key(key), Taken::Name(name)) => key == name,
         (PathSegment::Index(index), Taken::At(at)) => *index == at,
@@ -232,7 +315,7 @@ fn fits(segment: &PathSegment, step: Taken) -> bool {
 }
 
 /// Whether the path leads to this place of the whole form, and to nothing else.
-fn leads_to(path: &JsonPath, place: &'static str) -> bool {
+pub(super) fn leads_to(path: &JsonPath, place: &'static str) -> bool {
     let place: Vec<Step> = steps(place).collect();
     place.len() == path.segments.len()
         && place.iter().zip(&path.segments).all(|(step, segment)| match (step, segment) {
@@ -248,11 +331,8 @@ fn planned<'m>(side: Side, masks: impl Iterator<Item = (&'m str, &'m Mask)>) -> 
 
 fn plan_mask(rule: &str, mask: &Mask) -> Result<PlannedMask, PlanError> {
     let name: Arc<str> = Arc::from(rule);
-    let not_yet = |what| PlanError::NotYet { rule: rule.to_owned(), what };
-    match mask.transform {
-        MaskTransform::Hash => return Err(not_yet("`as hash`")),
-        MaskTransform::Token => return Err(not_yet("`as token`")),
-        MaskTransform::Label | MaskTransform::Last4 | MaskTransform::Literal(_) | MaskTransform::Drop => {}
+    if mask.transform == MaskTransform::Token && mask.side == Side::Response {
+        return Err(PlanError::TokenInAnswer { rule: rule.to_owned() });
     }
     let mut uses = Vec::new();
     for matcher in &mask.matchers {
@@ -271,12 +351,7 @@ fn plan_mask(rule: &str, mask: &Mask) -> Result<PlannedMask, PlanError> {
                     rule: Arc::clone(&name),
                     detector: Arc::from(detector.name.as_str()),
                     tier: Tier::Custom,
-                    transform: match &mask.transform {
-                        MaskTransform::Label => {
-                            Transform::Literal(Arc::from(format!("[{}]", detector.name.to_uppercase())))
-                        }
-                        other => transform(other, MASKED),
-                    },
+                    transform: own_transform(&mask.transform, &detector.name),
                 });
             }
             Matcher::Regex(source) => {
@@ -292,6 +367,9 @@ fn plan_mask(rule: &str, mask: &Mask) -> Result<PlannedMask, PlanError> {
             }
         }
     }
+    if let MaskTransform::Literal(literal) = &mask.transform {
+        check_literal(rule, literal, &uses)?;
+    }
     let drops = mask.transform == MaskTransform::Drop;
     let whole = (mask.matchers.is_empty() && !drops)
         .then(|| WholeMask { rule: Arc::clone(&name), transform: transform(&mask.transform, MASKED) });
@@ -305,6 +383,33 @@ fn plan_mask(rule: &str, mask: &Mask) -> Result<PlannedMask, PlanError> {
         whole,
         drops,
     })
+}
+
+/// A literal must pass the detectors of tier V and its own mask, or masking twice would not be masking once.
+fn check_literal(rule: &str, literal: &str, uses: &[Use]) -> Result<(), PlanError> {
+    let name: Arc<str> = Arc::from(rule);
+    let mut all: Vec<Use> = uses.to_vec();
+    all.extend(validated_uses(&name));
+    let masks = TextMasks { uses: UseSet::new(all), whole: None, with: None };
+    let found = match mask_text(TextKind::Plain, &masks, literal.as_bytes()) {
+        Ok((_, hits)) => hits.first().map(|hit| hit.detector.to_string()),
+        Err(error) => Some(error.to_string()),
+    };
+    found.map_or(Ok(()), |found| Err(PlanError::Literal { rule: rule.to_owned(), literal: literal.to_owned(), found }))
+}
+
+/// Every built-in detector of tier V, over every text.
+fn every_validated() -> PlannedMask {
+    let rule: Arc<str> = Arc::from(RECORD_RULE);
+    PlannedMask { uses: validated_uses(&rule).collect(), rule, path: None, whole: None, drops: false }
+}
+
+/// Every built-in detector of tier V.
+fn validated_uses(rule: &Arc<str>) -> impl Iterator<Item = Use> {
+    detectors()
+        .iter()
+        .filter(|detector| detector.tier == DetectorTier::Validated)
+        .filter_map(|detector| use_of(index_of(detector.id)?, rule, &MaskTransform::Label))
 }
 
 /// A built-in detector in use. `last4` of a kind that it does not hide is carried out as the more destructive label.
@@ -328,17 +433,31 @@ pub(super) fn use_of(index: DetectorIndex, rule: &Arc<str>, wanted: &MaskTransfo
 }
 
 fn transform(wanted: &MaskTransform, label: &'static str) -> Transform {
+    let name = || Arc::from(label.trim_matches(['[', ']']));
     match wanted {
         MaskTransform::Label => Transform::Label(label),
         MaskTransform::Last4 => Transform::Last4,
         MaskTransform::Literal(literal) => Transform::Literal(Arc::from(literal.as_str())),
-        // Refused where plans are made; the most destructive form if one ever came here.
-        MaskTransform::Hash | MaskTransform::Token | MaskTransform::Drop => Transform::Label(label),
+        MaskTransform::Hash => Transform::Hash(name()),
+        MaskTransform::Token => Transform::Token(name()),
+        // What is taken out leaves nothing to write; the most destructive form if it ever came here.
+        MaskTransform::Drop => Transform::Label(label),
+    }
+}
+
+/// The same for a detector of the policy, whose label is its name.
+fn own_transform(wanted: &MaskTransform, name: &str) -> Transform {
+    let name = name.to_uppercase();
+    match wanted {
+        MaskTransform::Label => Transform::Literal(Arc::from(format!("[{name}]"))),
+        MaskTransform::Hash => Transform::Hash(Arc::from(name)),
+        MaskTransform::Token => Transform::Token(Arc::from(name)),
+        other => transform(other, MASKED),
     }
 }
 
 /// Several masks on one text.
-fn combine<'m>(masks: impl Iterator<Item = &'m PlannedMask>) -> TextMasks {
+fn combine<'m>(masks: impl Iterator<Item = &'m PlannedMask>, with: Option<Rc<Substitutes>>) -> TextMasks {
     let mut uses: Vec<Use> = Vec::new();
     let mut whole: Option<WholeMask> = None;
     for mask in masks {
@@ -349,5 +468,5 @@ fn combine<'m>(masks: impl Iterator<Item = &'m PlannedMask>) -> TextMasks {
             whole = Some(candidate.clone());
         }
     }
-    TextMasks { uses: UseSet::new(uses), whole }
+    TextMasks { uses: UseSet::new(uses), whole, with }
 }

@@ -5,15 +5,17 @@ use super::document::{Changed, Masker, Part, mask_text, pointer_to};
 use super::edits::Edits;
 use super::event::{self, Items, Reading, StreamChannel};
 use super::frames::{Frame, Framer, Framing, RawEvent};
+use super::heard::Heard;
 use super::plan::MaskPlan;
 use super::synthetic::{self, Pattern};
-use super::text::TextRedactor;
+use super::text::{TextHit, TextRedactor};
 use super::{ChannelCoverage, Coverage, Hit, RedactError};
 use crate::dialect::{
     AnswerInfo, CHOICES_MAX, Marks, Operation, Slots, StreamTable, TextKind, name_of, slots_at, way_to,
 };
 use crate::json::{self, Document, Kind, NodeId, write_string};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 /// Bytes that may come from the last choice's end on; they are all held at once.
 pub const HELD_BYTES_MAX: usize = 8 << 20;
@@ -52,6 +54,7 @@ pub struct StreamRedactor {
     known: BTreeSet<String>,
     coverage: BTreeSet<(String, Coverage)>,
     failed: Option<RedactError>,
+    heard: Option<Heard>,
 }
 
 /// The numbers of events, where the API numbers them.
@@ -75,6 +78,8 @@ struct Channel {
     came: u64,
     went: u64,
     has_hits: bool,
+    /// The rule that takes its text out.
+    dropped: Option<Arc<str>>,
     pattern: Pattern,
 }
 
@@ -109,6 +114,7 @@ impl StreamRedactor {
             known: BTreeSet::new(),
             coverage: BTreeSet::new(),
             failed: None,
+            heard: None,
         }
     }
 
@@ -116,6 +122,18 @@ impl StreamRedactor {
     #[must_use]
     pub fn framed(self, framing: Framing) -> Self {
         Self { framing, framer: Framer::new(framing), ..self }
+    }
+
+    /// Keeps what the stream says, unmasked, for rules that read answers.
+    #[must_use]
+    pub fn listening(self) -> Self {
+        Self { heard: Some(Heard::default()), ..self }
+    }
+
+    /// What it said so far, if it is listened to.
+    #[must_use]
+    pub fn heard(&self) -> Option<&Heard> {
+        self.heard.as_ref()
     }
 
     /// Takes the event out that only counts tokens, because the caller did not ask for it.
@@ -206,7 +224,10 @@ impl StreamRedactor {
         };
         let read = match self.table {
             Some(table) => event::read(&document, table, &mut self.items, &mut self.info),
-            None if self.plan.is_empty() => Ok(Reading::default()),
+            None if self.plan.is_empty() => {
+                self.not_heard();
+                Ok(Reading::default())
+            }
             None => Err(RedactError::Hidden),
         };
         let mut reading = match read {
@@ -215,11 +236,23 @@ impl StreamRedactor {
             Err(RedactError::UnknownPiece | RedactError::Hidden) if self.plan.everywhere() => {
                 return self.write_event(event, Some(NOT_RECORDED), out);
             }
-            Err(_) if self.plan.is_empty() || self.plan.everywhere() => Reading::default(),
+            Err(_) if self.plan.is_empty() || self.plan.everywhere() => {
+                self.not_heard();
+                Reading::default()
+            }
+            Err(_) if self.plan.restores() => {
+                if end {
+                    self.terminate(out)?;
+                }
+                return self.write(event.bytes(), out);
+            }
             Err(error) => return Err(error),
         };
         if end {
             reading.ends.push(event::Ended::All);
+        }
+        if let Some(heard) = &mut self.heard {
+            heard.take(&document, self.operation, self.table, &reading);
         }
         if self.strips_usage && only_counts(&document) {
             self.read_parts(&document, &reading)?;
@@ -235,14 +268,21 @@ impl StreamRedactor {
         }
         let mut edits = Edits::default();
         let mut changed = Changed::new();
-        let rest = self.mask_pieces(&document, &reading, &mut changed, &mut edits)?;
-        self.mask_rest(&document, &mut reading, &mut changed, &mut edits)?;
+        let mut taken_out = Vec::new();
+        let rest = self.mask_pieces(&document, &reading, &mut changed, &mut taken_out, &mut edits)?;
+        self.mask_rest(&document, &mut reading, taken_out, &mut changed, &mut edits)?;
         self.remember(event, &document, &reading, &edits);
         self.write_synthetic(rest, out)?;
         self.end_choices(&reading);
         self.renumber(&document, &mut edits);
         let edited = (!edits.is_empty()).then(|| edits.apply(&data));
         self.write_event(event, edited.as_deref(), out)
+    }
+
+    fn not_heard(&mut self) {
+        if let Some(heard) = &mut self.heard {
+            heard.lose();
+        }
     }
 
     /// Runs the pieces of an event through their channels and ends those that end. What is left over has no member in the
@@ -252,6 +292,7 @@ impl StreamRedactor {
         document: &Document<'_>,
         reading: &Reading,
         changed: &mut Changed,
+        taken_out: &mut Vec<NodeId>,
         edits: &mut Edits,
     ) -> Result<BTreeMap<StreamChannel, Vec<u8>>, RedactError> {
         let unclean = |channels: &BTreeMap<StreamChannel, Channel>, changed: &mut Changed| {
@@ -266,6 +307,16 @@ impl StreamRedactor {
             let channel = self.channel(id)?;
             if !raw.is_empty() && (finished || channel.ended) {
                 return Err(RedactError::TextAfterFinish);
+            }
+            if let Some(rule) = &channel.dropped {
+                let first = !std::mem::replace(&mut channel.has_hits, true);
+                let hit = TextHit::whole(rule, raw.len(), "drop").at(&channel.pointer, &channel.name);
+                if first {
+                    self.hits.push(hit);
+                }
+                changed.insert(id.indices.first());
+                taken_out.push(node);
+                continue;
             }
             let carried = channel.carry.is_some();
             let mut text = Vec::with_capacity(raw.len());
@@ -318,6 +369,7 @@ impl StreamRedactor {
         &mut self,
         document: &Document<'_>,
         reading: &mut Reading,
+        taken_out: Vec<NodeId>,
         changed: &mut Changed,
         edits: &mut Edits,
     ) -> Result<(), RedactError> {
@@ -336,6 +388,7 @@ impl StreamRedactor {
         if plan.everywhere() {
             masker.add_everything();
         }
+        masker.take_out(taken_out);
         masker.leave(reading.pieces.iter().map(|&(_, node)| node));
         let mut hits = Vec::new();
         masker.run(changed, edits, &mut hits)?;
@@ -385,6 +438,7 @@ impl StreamRedactor {
                 came: 0,
                 went: 0,
                 has_hits: false,
+                dropped: plan.drops_channel(&way),
                 pattern: Pattern::default(),
             }
         }))
@@ -480,7 +534,8 @@ impl StreamRedactor {
         if end {
             self.terminate(out)?;
         }
-        if self.plan.is_empty() {
+        self.not_heard();
+        if self.plan.is_empty() || self.plan.restores() {
             return self.write(event.bytes(), out);
         }
         if !self.plan.everywhere() {

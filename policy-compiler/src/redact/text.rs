@@ -2,10 +2,12 @@
 
 use super::arguments::Arguments;
 use super::channel::{Core, Masked, Sink, UseSet};
+use super::substitutes::Substitutes;
 use super::transform::Transform;
 use super::{Hit, Tier};
 use crate::detect::{CEILING, CeilingExceeded};
 use crate::dialect::TextKind;
+use std::rc::Rc;
 use std::sync::Arc;
 
 /// The masks that meet one text.
@@ -15,6 +17,8 @@ pub(crate) struct TextMasks {
     pub(crate) uses: Arc<UseSet>,
     /// What replaces it altogether.
     pub(crate) whole: Option<WholeMask>,
+    /// What keyed replacements are made with.
+    pub(crate) with: Option<Rc<Substitutes>>,
 }
 
 /// A mask without matchers.
@@ -57,6 +61,12 @@ impl TextHit {
         }
     }
 
+    /// The hit of a whole value.
+    pub(crate) fn whole(rule: &Arc<str>, length: usize, action: &'static str) -> Self {
+        let (rule, detector) = (Arc::clone(rule), Arc::from("value"));
+        Self { rule, detector, tier: Tier::Path, offset: 0, length: u32::try_from(length).unwrap_or(u32::MAX), action }
+    }
+
     /// The hit at its place.
     pub(crate) fn at(self, pointer: &str, channel: &str) -> Hit {
         Hit {
@@ -76,6 +86,7 @@ impl TextHit {
 #[derive(Debug)]
 pub(crate) struct TextRedactor {
     form: Form,
+    with: Option<Rc<Substitutes>>,
     hits: Vec<TextHit>,
 }
 
@@ -94,8 +105,10 @@ struct Whole {
     mask: WholeMask,
     kind: TextKind,
     length: u64,
-    /// What `last4` needs to see to the end, and what else is looked for in it.
+    /// What a replacement that depends on the value needs to see to the end, and what else is looked for in it.
     held: Vec<u8>,
+    /// The value was too long for that, so its label stands there already.
+    labelled: bool,
     inside: Arc<UseSet>,
 }
 
@@ -109,12 +122,13 @@ impl TextRedactor {
                 kind,
                 length: 0,
                 held: Vec::new(),
+                labelled: false,
                 inside: Arc::clone(&masks.uses),
             }),
             (None, TextKind::Plain) => Form::Plain(Core::new(Arc::clone(&masks.uses))),
             (None, TextKind::Json) => Form::Json(Arguments::new(Arc::clone(&masks.uses))),
         };
-        Self { form, hits: Vec::new() }
+        Self { form, with: masks.with.clone(), hits: Vec::new() }
     }
 
     /// The same, for the value of a JSON member: its name is context for what needs some.
@@ -131,12 +145,12 @@ impl TextRedactor {
     /// # Errors
     /// [`CeilingExceeded`]
     pub(crate) fn push(&mut self, piece: &[u8], out: &mut Vec<u8>) -> Result<(), CeilingExceeded> {
-        let hits = &mut self.hits;
+        let (hits, with) = (&mut self.hits, self.with.as_deref());
         match &mut self.form {
             Form::Passes => out.extend_from_slice(piece),
-            Form::Plain(core) => core.feed(piece, false, &mut Plain { out, hits })?,
-            Form::Json(arguments) => arguments.push(piece, out, hits)?,
-            Form::Whole(whole) => whole.push(piece, out, hits)?,
+            Form::Plain(core) => core.feed(piece, false, &mut Plain { out, hits, with })?,
+            Form::Json(arguments) => arguments.push(piece, Written { out, hits, with })?,
+            Form::Whole(whole) => whole.push(piece, out, hits),
         }
         Ok(())
     }
@@ -146,12 +160,12 @@ impl TextRedactor {
     /// # Errors
     /// [`CeilingExceeded`]
     pub(crate) fn finish(&mut self, out: &mut Vec<u8>) -> Result<(), CeilingExceeded> {
-        let hits = &mut self.hits;
+        let (hits, with) = (&mut self.hits, self.with.as_deref());
         match &mut self.form {
             Form::Passes => Ok(()),
-            Form::Plain(core) => core.feed(&[], true, &mut Plain { out, hits }),
-            Form::Json(arguments) => arguments.finish(out, hits),
-            Form::Whole(whole) => whole.finish(out, hits),
+            Form::Plain(core) => core.feed(&[], true, &mut Plain { out, hits, with }),
+            Form::Json(arguments) => arguments.finish(Written { out, hits, with }),
+            Form::Whole(whole) => whole.finish(out, hits, with),
         }
     }
 
@@ -161,9 +175,17 @@ impl TextRedactor {
     }
 }
 
+/// Where a text goes, and what is noted on the way.
+pub(crate) struct Written<'a> {
+    pub(crate) out: &'a mut Vec<u8>,
+    pub(crate) hits: &'a mut Vec<TextHit>,
+    pub(crate) with: Option<&'a Substitutes>,
+}
+
 struct Plain<'a> {
     out: &'a mut Vec<u8>,
     hits: &'a mut Vec<TextHit>,
+    with: Option<&'a Substitutes>,
 }
 
 impl Sink for Plain<'_> {
@@ -172,42 +194,63 @@ impl Sink for Plain<'_> {
     }
 
     fn mask(&mut self, masked: Masked<'_>) {
-        self.out.extend_from_slice(&masked.by.transform.apply(masked.text));
+        let Some(replacement) = masked.by.transform.apply(masked.text, self.with) else {
+            return self.keep(masked.text);
+        };
+        self.out.extend_from_slice(&replacement);
         self.hits.push(TextHit::of(&masked));
     }
 }
 
 impl Whole {
-    fn push(&mut self, piece: &[u8], out: &mut Vec<u8>, hits: &mut Vec<TextHit>) -> Result<(), CeilingExceeded> {
-        if piece.is_empty() {
-            return Ok(());
+    fn push(&mut self, piece: &[u8], out: &mut Vec<u8>, hits: &mut Vec<TextHit>) {
+        if piece.is_empty() || self.labelled {
+            return;
         }
         let first = self.length == 0;
         self.length += piece.len() as u64;
-        if self.mask.transform == Transform::Last4 {
-            // Which characters are the last is known at the end.
+        if self.mask.transform.reads_value() {
             self.held.extend_from_slice(piece);
             if self.held.len() > CEILING {
-                return Err(CeilingExceeded);
+                self.held = Vec::new();
+                self.labelled = true;
+                self.replace(&TOO_LONG, &[], None, out, hits);
             }
         } else if first {
-            self.write(&self.mask.transform.apply(&[]), out);
-            hits.push(self.hit(&self.mask.transform));
+            let transform = self.mask.transform.clone();
+            self.replace(&transform, &[], None, out, hits);
         }
-        Ok(())
     }
 
-    fn finish(&mut self, out: &mut Vec<u8>, hits: &mut Vec<TextHit>) -> Result<(), CeilingExceeded> {
+    fn finish(
+        &mut self,
+        out: &mut Vec<u8>,
+        hits: &mut Vec<TextHit>,
+        with: Option<&Substitutes>,
+    ) -> Result<(), CeilingExceeded> {
         if self.held.is_empty() {
             return Ok(());
         }
         let held = std::mem::take(&mut self.held);
         // A hit inside shares bytes with the whole value: the more destructive transform wins for all of it.
-        let mut inner = Strongest(Transform::Last4);
+        let mut inner = Strongest(self.mask.transform.clone());
         Core::new(Arc::clone(&self.inside)).feed(&held, true, &mut inner)?;
-        self.write(&inner.0.apply(&held), out);
-        hits.push(self.hit(&inner.0));
+        self.replace(&inner.0, &held, with, out, hits);
         Ok(())
+    }
+
+    fn replace(
+        &self,
+        transform: &Transform,
+        value: &[u8],
+        with: Option<&Substitutes>,
+        out: &mut Vec<u8>,
+        hits: &mut Vec<TextHit>,
+    ) {
+        if let Some(replacement) = transform.apply(value, with) {
+            self.write(&replacement, out);
+            hits.push(self.hit(transform));
+        }
     }
 
     fn write(&self, replacement: &[u8], out: &mut Vec<u8>) {
@@ -228,6 +271,9 @@ impl Whole {
         }
     }
 }
+
+/// What becomes of a whole value that is longer than one that can be held.
+const TOO_LONG: Transform = Transform::Label("[MASKED]");
 
 struct Strongest(Transform);
 

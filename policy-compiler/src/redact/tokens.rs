@@ -1,4 +1,4 @@
-//! Placeholders that stand for one value each: keyed pseudonyms, which nobody can turn back, and tokens, which their conversation can.
+//! Placeholders that stand for one value each: keyed pseudonyms, which nobody can turn back, and tokens, which their session can.
 //!
 //! Both pass no detector: they are recognised as placeholders, and their suffix has no digit that could begin a value.
 
@@ -9,9 +9,9 @@ use std::collections::HashMap;
 const PSEUDONYM_LETTERS: usize = 10;
 /// Letters of a token's suffix: 16 bits, so that a model that makes up a token does not hit one.
 const TOKEN_LETTERS: usize = 4;
-/// Bytes of the longest token.
-const TOKEN_BYTES_MAX: usize = 64;
-/// Values that one conversation may have tokens for.
+/// Bytes of a label in a token.
+const LABEL_BYTES_MAX: usize = 40;
+/// Values that one session may have tokens for.
 const TOKENS_MAX: usize = 4096;
 /// Block of SHA-256 in bytes.
 const BLOCK: usize = 64;
@@ -22,25 +22,38 @@ pub fn pseudonym(key: &[u8], label: &str, value: &[u8]) -> String {
     format!("[{label}_{}]", letters(&hmac(key, &[label.as_bytes(), b"\0", value]), PSEUDONYM_LETTERS))
 }
 
-/// A conversation has as many different values as it may have tokens for: the value must be masked by its label instead.
+/// A session has as many different values as it may have tokens for: the value must be masked by its label instead.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a conversation has more than {TOKENS_MAX} different values to replace by tokens")]
+#[error("a session has more than {TOKENS_MAX} different values to replace by tokens")]
 pub struct TooManyTokens;
 
-/// The tokens of one conversation. It holds the values, so it stays in memory or is sealed; it has no `Debug`.
+/// The tokens of one session. It holds the values, so it stays in memory or is sealed; it has no `Debug`.
 #[derive(Default)]
 pub struct TokenMap {
     key: Vec<u8>,
     by_value: HashMap<(String, Vec<u8>), String>,
     by_token: HashMap<String, Vec<u8>>,
     counts: HashMap<String, u32>,
+    fresh: Vec<String>,
 }
 
 impl TokenMap {
-    /// A map without tokens; `key` is the conversation's own and random.
+    /// A map without tokens; `key` is the session's own.
     #[must_use]
     pub fn new(key: &[u8]) -> Self {
         Self { key: key.to_vec(), ..Self::default() }
+    }
+
+    /// Takes in a token that the session issued before.
+    pub fn remember(&mut self, token: &str, value: &[u8]) {
+        let Some((label, count)) = parts(token) else { return };
+        if self.by_token.len() >= TOKENS_MAX {
+            return;
+        }
+        let highest = self.counts.entry(label.to_owned()).or_default();
+        *highest = count.max(*highest);
+        self.by_value.insert((label.to_owned(), value.to_vec()), token.to_owned());
+        self.by_token.insert(token.to_owned(), value.to_vec());
     }
 
     /// `<EMAIL_1_kxqb>`: the token of a value, the same as before if it had one.
@@ -48,26 +61,37 @@ impl TokenMap {
     /// # Errors
     /// [`TooManyTokens`]
     pub fn issue(&mut self, label: &str, value: &[u8]) -> Result<String, TooManyTokens> {
+        let label = label.get(..LABEL_BYTES_MAX).unwrap_or(label);
         let entry = (label.to_owned(), value.to_vec());
         if let Some(token) = self.by_value.get(&entry) {
             return Ok(token.clone());
         }
-        if self.by_value.len() >= TOKENS_MAX {
+        if self.by_token.len() >= TOKENS_MAX {
             return Err(TooManyTokens);
         }
         let count = self.counts.entry(label.to_owned()).or_default();
         *count += 1;
-        let mac = hmac(&self.key, &[label.as_bytes(), b"\0", &count.to_be_bytes()]);
+        // The value is part of it, so that two calls of a session that count alike name their values differently.
+        let mac = hmac(&self.key, &[label.as_bytes(), b"\0", &count.to_be_bytes(), value]);
         let token = format!("<{label}_{count}_{}>", letters(&mac, TOKEN_LETTERS));
         self.by_token.insert(token.clone(), value.to_vec());
         self.by_value.insert(entry, token.clone());
+        self.fresh.push(token.clone());
         Ok(token)
     }
 
-    /// What a token stands for, if this conversation issued it.
+    /// What a token stands for, if this session issued it. It may be spelt as HTML or Markdown need it.
     #[must_use]
-    pub fn value_of(&self, token: &str) -> Option<&[u8]> {
-        self.by_token.get(token).map(Vec::as_slice)
+    pub fn value_of(&self, spelt: &str) -> Option<&[u8]> {
+        let name = spelt.strip_prefix('<').or_else(|| spelt.strip_prefix("&lt;"))?;
+        let name = name.strip_suffix('>').or_else(|| name.strip_suffix("&gt;"))?;
+        let token: String = "<".chars().chain(name.chars().filter(|&other| other != '\\')).chain(">".chars()).collect();
+        self.by_token.get(&token).map(Vec::as_slice)
+    }
+
+    /// The tokens that were issued here and not taken in, with their values.
+    pub fn fresh(&self) -> impl Iterator<Item = (&str, &[u8])> {
+        self.fresh.iter().filter_map(|token| Some((token.as_str(), self.by_token.get(token)?.as_slice())))
     }
 
     /// How many values have tokens.
@@ -83,54 +107,11 @@ impl TokenMap {
     }
 }
 
-/// Puts values back where their tokens stand, in a text that arrives in pieces. A token that was not issued stays as it is.
-#[derive(Default)]
-pub struct Restorer {
-    /// From a `<` on that can still become a token.
-    held: Vec<u8>,
-}
-
-impl Restorer {
-    /// The state before the first piece.
-    #[must_use]
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// Takes a piece and appends what can be released; no more than one token is held.
-    pub fn push(&mut self, map: &TokenMap, piece: &[u8], out: &mut Vec<u8>) {
-        for &byte in piece {
-            if byte == b'<' {
-                out.append(&mut self.held);
-                self.held.push(byte);
-            } else if self.held.is_empty() {
-                out.push(byte);
-            } else {
-                self.held.push(byte);
-                self.settle(map, byte, out);
-            }
-        }
-    }
-
-    /// Ends the text.
-    pub fn finish(&mut self, out: &mut Vec<u8>) {
-        out.append(&mut self.held);
-    }
-
-    fn settle(&mut self, map: &TokenMap, byte: u8, out: &mut Vec<u8>) {
-        if byte == b'>' {
-            let value = std::str::from_utf8(&self.held).ok().and_then(|token| map.value_of(token));
-            match value {
-                Some(value) => {
-                    out.extend_from_slice(value);
-                    self.held.clear();
-                }
-                None => out.append(&mut self.held),
-            }
-        } else if !(byte.is_ascii_alphanumeric() || byte == b'_') || self.held.len() >= TOKEN_BYTES_MAX {
-            out.append(&mut self.held);
-        }
-    }
+/// Label and count of a token.
+fn parts(token: &str) -> Option<(&str, u32)> {
+    let mut parts = token.strip_prefix('<')?.strip_suffix('>')?.rsplitn(3, '_');
+    let (_, count, label) = (parts.next()?, parts.next()?, parts.next()?);
+    Some((label, count.parse().ok()?))
 }
 
 fn hmac(key: &[u8], parts: &[&[u8]]) -> [u8; 32] {
@@ -188,7 +169,7 @@ mod tests {
     #[test]
     fn placeholders_pass_no_detector() {
         let masks = masks(&Wanted::Label, &[]);
-        let mut map = TokenMap::new(b"conversation");
+        let mut map = map_of(b"session");
         for label in policy_lang::catalogue::detectors().iter().map(|detector| detector.label) {
             for value in 0..12_u8 {
                 let token = map.issue(label, &[value]).unwrap();
@@ -198,27 +179,47 @@ mod tests {
         }
     }
 
-    #[test]
-    fn tokens_come_back_however_the_answer_is_cut() {
-        let mut map = TokenMap::new(b"conversation");
-        let (mail, card) =
-            (map.issue("EMAIL", b"bob@example.com").unwrap(), map.issue("CREDIT_CARD", b"4111").unwrap());
-        assert_eq!(map.issue("EMAIL", b"bob@example.com").unwrap(), mail);
-        assert_eq!(map.len(), 2);
-        let foreign = TokenMap::new(b"another").issue("EMAIL", b"eve@example.com").unwrap();
-        let text = format!("a <b> <<{mail}{card}x{foreign} <EMAIL_1 {} <{}> {mail}", &mail[..6], "x".repeat(80));
-        let expected = text.replace(&mail, "bob@example.com").replace(&card, "4111");
-        for size in [1, 2, 3, 5, 7, text.len()] {
-            let (mut restorer, mut out) = (Restorer::new(), Vec::new());
-            text.as_bytes().chunks(size).for_each(|piece| restorer.push(&map, piece, &mut out));
-            restorer.finish(&mut out);
-            assert_eq!(String::from_utf8(out).unwrap(), expected);
-        }
+    fn map_of(key: &[u8]) -> TokenMap {
+        TokenMap::new(key)
     }
 
     #[test]
-    fn a_conversation_has_a_bound() {
-        let mut map = TokenMap::new(b"conversation");
+    fn a_value_keeps_its_token_and_two_values_never_share_one() {
+        let mut map = map_of(b"session");
+        let mail = map.issue("EMAIL", b"bob@example.com").unwrap();
+        assert!(mail.starts_with("<EMAIL_1_") && mail.len() == 14, "{mail}");
+        assert_eq!(map.issue("EMAIL", b"bob@example.com").unwrap(), mail);
+        let mut other = map_of(b"session");
+        assert_ne!(other.issue("EMAIL", b"eve@example.com").unwrap(), mail, "the same count, another value");
+        assert_ne!(map_of(b"another").issue("EMAIL", b"bob@example.com").unwrap(), mail, "another session");
+        let mut later = map_of(b"session");
+        later.remember(&mail, b"bob@example.com");
+        assert_eq!(later.issue("EMAIL", b"bob@example.com").unwrap(), mail);
+        let next = later.issue("EMAIL", b"eve@example.com").unwrap();
+        assert!(next.starts_with("<EMAIL_2_"), "{next}");
+        assert_eq!(later.fresh().collect::<Vec<_>>(), [(next.as_str(), &b"eve@example.com"[..])]);
+        assert_eq!(later.len(), 2);
+        for bad in ["", "EMAIL_1_abcd", "<EMAIL>", "<EMAIL_x_abcd>"] {
+            later.remember(bad, b"x");
+        }
+        assert_eq!(later.len(), 2);
+    }
+
+    #[test]
+    fn a_token_is_known_in_other_spellings() {
+        let mut map = map_of(b"session");
+        let token = map.issue("US_SSN", b"536-22-8145").unwrap();
+        let name = token.trim_matches(['<', '>']);
+        for spelt in [token.clone(), format!("&lt;{name}&gt;"), token.replace('_', "\\_")] {
+            assert_eq!(map.value_of(&spelt), Some(&b"536-22-8145"[..]), "{spelt}");
+        }
+        assert_eq!(map.value_of(name), None);
+        assert_eq!(map.value_of(&token.to_lowercase()), None);
+    }
+
+    #[test]
+    fn a_session_has_a_bound() {
+        let mut map = map_of(b"session");
         for value in 0..TOKENS_MAX {
             map.issue("EMAIL", &value.to_be_bytes()).unwrap();
         }

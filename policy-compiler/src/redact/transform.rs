@@ -1,5 +1,6 @@
 //! What stands in the place of a hit.
 
+use super::substitutes::Substitutes;
 use crate::detect::DetectorIndex;
 use policy_lang::catalogue::detectors;
 use std::borrow::Cow;
@@ -24,8 +25,14 @@ pub(crate) enum Transform {
     Literal(Arc<str>),
     /// `[US_SSN]`
     Label(&'static str),
+    /// `[US_SSN_kdjfhaopcb]`: the tenant's pseudonym of the value, under this label.
+    Hash(Arc<str>),
+    /// `<EMAIL_1_kxqb>`: a placeholder that the session can turn back, under this label.
+    Token(Arc<str>),
     /// Letters and digits but the last four become `*`, separators stay.
     Last4,
+    /// The value of a placeholder, if the session issued it.
+    Restore,
 }
 
 impl Transform {
@@ -34,17 +41,34 @@ impl Transform {
         match self {
             Self::Literal(_) => 0,
             Self::Label(_) => 1,
-            Self::Last4 => 2,
+            Self::Hash(_) => 2,
+            Self::Token(_) => 3,
+            Self::Last4 => 4,
+            Self::Restore => 5,
         }
     }
 
-    /// The replacement of `text`.
-    pub(crate) fn apply<'t>(&'t self, text: &[u8]) -> Cow<'t, [u8]> {
-        match self {
+    /// Whether the replacement depends on the value.
+    pub(crate) fn reads_value(&self) -> bool {
+        !matches!(self, Self::Literal(_) | Self::Label(_))
+    }
+
+    /// The replacement of `text`; `None` leaves it. Without keys, what needs one becomes the more destructive label.
+    pub(crate) fn apply<'t>(&'t self, text: &[u8], with: Option<&Substitutes>) -> Option<Cow<'t, [u8]>> {
+        Some(match self {
             Self::Literal(literal) => Cow::Borrowed(literal.as_bytes()),
             Self::Label(label) => Cow::Borrowed(label.as_bytes()),
+            Self::Hash(label) => match with {
+                Some(with) => Cow::Owned(with.pseudonym(label, text).into_bytes()),
+                None => Cow::Owned(bracketed(label)),
+            },
+            Self::Token(label) => match with.and_then(|with| with.token(label, text)) {
+                Some(token) => Cow::Owned(token.into_bytes()),
+                None => Cow::Owned(bracketed(label)),
+            },
             Self::Last4 => Cow::Owned(last4(text)),
-        }
+            Self::Restore => Cow::Owned(with?.value_of(text)?),
+        })
     }
 
     /// The name in records.
@@ -52,9 +76,16 @@ impl Transform {
         match self {
             Self::Literal(_) => "literal",
             Self::Label(_) => "label",
+            Self::Hash(_) => "hash",
+            Self::Token(_) => "token",
             Self::Last4 => "last4",
+            Self::Restore => "restore",
         }
     }
+}
+
+fn bracketed(label: &str) -> Vec<u8> {
+    format!("[{label}]").into_bytes()
 }
 
 /// Where the part begins that `last4` keeps; `None` if it keeps nothing.

@@ -141,6 +141,9 @@ static BY_FIRST: LazyLock<Vec<Vec<(DetectorIndex, &'static Key)>>> = LazyLock::n
     lists
 });
 
+/// Digits that may be glued behind a key.
+const GLUED_MAX: usize = 40;
+
 /// Every key that begins here.
 pub(super) fn keys(probe: &Probe<'_>, start: usize, finds: &mut Finds<'_>) {
     for &(detector, &Key(_, prefix, alphabet, least, most)) in
@@ -153,7 +156,11 @@ pub(super) fn keys(probe: &Probe<'_>, start: usize, finds: &mut Finds<'_>) {
             continue;
         }
         let body = start + prefix.len();
-        let end = probe.run(body, most, |byte| alphabet.has(byte));
+        let mut end = probe.run(body, most, |byte| alphabet.has(byte));
+        if least == most && !probe.ends(end) {
+            // Digits glued behind a key of one length do not hide it.
+            end = probe.run(end, GLUED_MAX, |byte| byte.is_ascii_digit());
+        }
         let size = end - body;
         // Random characters have digits or capitals among the first; words do not.
         let random =

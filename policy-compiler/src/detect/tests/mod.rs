@@ -63,6 +63,23 @@ proptest! {
     }
 }
 
+proptest! {
+    #![proptest_config(cases(600))]
+
+    #[test]
+    fn skipping_harmless_triggers_misses_nothing(before in text(), text in text(), words in "[a-z ,.]{90,200}") {
+        let set = super::validated();
+        let text = format!("{before} {text} {words}");
+        let folded = super::fold::View::folded(text.as_bytes(), true).text;
+        for last in [true, false] {
+            let probe = || Probe::new(&folded, &[], None, last);
+            let (fast, slow) = (scan(&probe(), &set), scan_everywhere(&probe(), &set));
+            prop_assert_eq!(fast.undecided, slow.undecided, "{}", text);
+            prop_assert_eq!(fast.candidates, slow.candidates, "{}", text);
+        }
+    }
+}
+
 #[test]
 fn every_detector_finds_one_of_the_values() {
     let missing: Vec<&str> = detectors()

@@ -1,0 +1,138 @@
+//! Rules about answers through the real binary: whole answers, streams, streams that are held.
+
+use serde_json::{Value, json};
+
+use crate::common::{Answer, Client, chat_body, chat_request, sallyport, stream_text};
+use crate::dialects::{House, answer, chunked, house_with};
+
+const POLICY: &str = r#"
+policy "answers" version 1
+rule access.apps { when identity in group("ml-apps") allow }
+rule leak.key { when response.text contains "BEGIN PRIVATE KEY" deny "The answer held a key." status 451 }
+rule leak.ssn { when response.text finds detect(us_ssn) and request.text contains "strict" deny "The answer held a number." hold }
+rule leak.long { when response.tokens is present and response.tokens > 100 deny "The answer is too long." }
+rule leak.unanswered { when model == "must-stop" unless response.finish_reason is present and response.finish_reason == "stop" deny "The answer has no end." }
+rule fail.hidden { when response.status >= 500 deny "The model server is not well." }
+rule data.teapot { when response.status == 418 mask response text with /kettle/ as label }
+rule path.only { when model == "by-path" and response $.system_fingerprint is present deny "Fingerprints stay here." }
+rule quiet { when model == "quiet" record at most metadata }
+rule quiet.not { when model == "quiet" and response.text contains "interesting" record at least full }
+"#;
+
+/// Answers with what the request's text says: `status|usage|finish|piece|piece…`.
+fn puppet(request: &[u8]) -> Vec<u8> {
+    let at = memchr::memmem::find(request, b"\r\n\r\n").unwrap() + 4;
+    let Ok(body) = serde_json::from_slice::<Value>(&request[at..]) else {
+        return answer("", b"");
+    };
+    let said = body["messages"][0]["content"].as_str().unwrap();
+    let mut parts = said.split('|');
+    let (status, tokens, finish) = (parts.next().unwrap(), parts.next().unwrap(), parts.next().unwrap());
+    let usage = json!({ "prompt_tokens": 1, "completion_tokens": tokens.parse::<u64>().unwrap(), "total_tokens": 9 });
+    let finish = (!finish.is_empty()).then_some(finish);
+    if body["stream"] != true {
+        let text: String = parts.collect();
+        let choice =
+            json!({ "index": 0, "message": { "role": "assistant", "content": text }, "finish_reason": finish });
+        let whole = json!({ "choices": [choice], "usage": usage, "system_fingerprint": "fp" }).to_string();
+        let whole = answer("Content-Type: application/json\r\n", whole.as_bytes());
+        return String::from_utf8(whole).unwrap().replacen("200 OK", &format!("{status} X"), 1).into_bytes();
+    }
+    let event = |delta: Value, finish: Option<&str>| {
+        format!("data: {}\n\n", json!({ "choices": [{ "index": 0, "delta": delta, "finish_reason": finish }] }))
+    };
+    let mut stream: String = parts.map(|piece| event(json!({ "content": piece }), None)).collect();
+    stream += &event(json!({}), finish);
+    stream += &format!("data: {}\n\ndata: [DONE]\n\n", json!({ "choices": [], "usage": usage }));
+    chunked("Content-Type: text/event-stream\r\n", stream.as_bytes())
+}
+
+fn send(house: &House, request: &str) -> Answer {
+    let mut client = Client::connect(house.gateway.address);
+    client.send(request.as_bytes());
+    client.answer()
+}
+
+fn ask(house: &House, model: &str, text: &str, stream: bool) -> Answer {
+    send(house, &chat_request(&house.token, &chat_body(model, text, stream)))
+}
+
+fn story(house: &House, answer: &Answer) -> String {
+    let data = house.gateway.data.to_str().unwrap();
+    String::from_utf8(sallyport(&["audit", "show", &answer.request_id(), "--data", data]).stdout).unwrap()
+}
+
+#[test]
+fn a_whole_answer_that_is_denied_is_replaced() {
+    let house = house_with(POLICY, Box::new(puppet));
+    for (text, status, message) in [
+        ("200|5|stop|all is well", 200, "all is well"),
+        ("200|5|stop|-----BEGIN PRIVATE KEY", 451, "The answer held a key."),
+        ("200|101|stop|long", 403, "The answer is too long."),
+        ("503|5|stop|stack trace", 403, "The model server is not well."),
+        ("200|5|stop|SSN 536-22-8145, relaxed", 200, "536-22-8145"),
+        ("200|5|stop|SSN 536-22-8145, strict", 403, "The answer held a number."),
+        ("418|5|stop|a kettle", 418, "a [MASKED]"),
+        ("200|5|stop|a kettle", 200, "a kettle"),
+    ] {
+        let answered = ask(&house, "m", text, false);
+        assert_eq!(answered.status, status, "{text}: {}", answered.text());
+        assert!(answered.text().contains(message), "{text}: {}", answered.text());
+        assert!(status == 200 || status == 418 || !answered.text().contains("choices"), "{}", answered.text());
+    }
+    assert_eq!(ask(&house, "must-stop", "200|5|length|x", false).status, 403);
+    assert_eq!(ask(&house, "must-stop", "200|5|stop|x", false).status, 200);
+    assert_eq!(ask(&house, "by-path", "200|5|stop|x", false).status, 403);
+    let denied = ask(&house, "m", "200|5|stop|BEGIN PRIVATE KEY", false);
+    let story = story(&house, &denied);
+    assert!(story.contains("451") && story.contains("leak.key"), "{story}");
+}
+
+#[test]
+fn a_stream_is_cut_or_held() {
+    let house = house_with(POLICY, Box::new(puppet));
+    let fine = ask(&house, "m", "200|5|stop|all |is |well", true);
+    assert_eq!(stream_text(&fine.text()), "all is well");
+    assert!(fine.text().ends_with("data: [DONE]\n\n"), "{}", fine.text());
+
+    // Cut as soon as it is sure; what was delivered stays delivered.
+    let filler = "x".repeat(100);
+    let long = format!("200|5|stop|first |-----BEGIN PRIV|ATE KEY|{}", vec![filler.as_str(); 200].join("|"));
+    let mut client = Client::connect(house.gateway.address);
+    client.send(chat_request(&house.token, &chat_body("m", &long, true)).as_bytes());
+    assert!(client.wait_for("The answer held a key."), "an error event");
+    // At its end, before its end is delivered.
+    let mut client = Client::connect(house.gateway.address);
+    client.send(chat_request(&house.token, &chat_body("m", "200|101|stop|many |words", true)).as_bytes());
+    assert!(client.wait_for("words") && client.wait_for("The answer is too long."));
+    let mut client = Client::connect(house.gateway.address);
+    client.send(chat_request(&house.token, &chat_body("must-stop", "200|5|length|half", true)).as_bytes());
+    assert!(client.wait_for("half") && client.wait_for("The answer has no end."));
+
+    // Held: an error of its own, or all of it.
+    let held = ask(&house, "m", "200|5|stop|strict: 536-22|-8145", true);
+    assert_eq!(held.status, 403, "{}", held.text());
+    assert!(held.text().contains("The answer held a number.") && !held.text().contains("536"), "{}", held.text());
+    let held = ask(&house, "m", "200|5|stop|strict, |but fine", true);
+    assert_eq!((held.status, stream_text(&held.text())), (200, "strict, but fine".to_owned()));
+    assert!(held.text().ends_with("data: [DONE]\n\n"));
+
+    // What no stream carries.
+    let refused = ask(&house, "by-path", "200|5|stop|x", true);
+    assert_eq!(refused.status, 403, "{}", refused.text());
+    assert!(refused.text().contains("cannot_stream"), "{}", refused.text());
+}
+
+#[test]
+fn an_answer_can_make_its_call_one_that_is_recorded() {
+    let house = house_with(POLICY, Box::new(puppet));
+    for stream in [false, true] {
+        let dull = ask(&house, "quiet", "200|5|stop|a dull| matter", stream);
+        let told = story(&house, &dull);
+        assert!(!told.contains("a dull"), "{told}");
+        let noted = ask(&house, "quiet", "200|5|stop|an interest|ing matter", stream);
+        let told = story(&house, &noted);
+        assert!(told.contains("an interest") && told.contains("ing matter"), "{told}");
+        assert!(told.contains("200|5|stop"), "the request too: {told}");
+    }
+}
