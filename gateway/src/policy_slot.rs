@@ -2,7 +2,7 @@
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use policy_compiler::redact::MaskPlan;
-use policy_compiler::{BuiltInDetectors, CompiledPolicy, PolicyTextEngine};
+use policy_compiler::{BuiltInDetectors, CompiledPolicy, IdentityFacts, PolicyTextEngine};
 use policy_lang::{Cache, Decision, Diagnostics, Effect, Facts, Phase, Program, RecordBound, Side, Sources, interpret};
 use std::path::Path;
 use std::sync::Arc;
@@ -166,12 +166,12 @@ impl ActivePolicy {
         Self { generation, compiled, text_engine, sources, distrusted: AtomicBool::new(false) }
     }
 
-    /// Judges one call.
+    /// Judges one call of a caller of whom this set's compiled form made `caller`.
     #[must_use]
-    pub fn decide(&self, facts: &Facts<'_>) -> Decision {
+    pub fn decide_for(&self, caller: &IdentityFacts, facts: &Facts<'_>) -> Decision {
         match self.is_distrusted() {
             true => interpret(self.compiled.program(), facts),
-            false => self.compiled.decide(facts),
+            false => self.compiled.decide_for(caller, facts),
         }
     }
 

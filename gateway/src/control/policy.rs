@@ -69,6 +69,12 @@ impl Control {
             slot.confirm();
             return Reloaded::Unchanged;
         }
+        // Never trust the compiler blindly: the set that judges now was compiled without such a finding.
+        if let Some(divergence) = next.compiled.divergence() {
+            let words =
+                format!("error: {divergence}; this is a bug of the compiler, please report it with the policy\n");
+            return self.reject(words, actor).await;
+        }
         if !next.warnings.is_empty() {
             tracing::warn!("the new policy set has warnings\n{}", next.warnings.render(false));
         }

@@ -39,7 +39,7 @@ use super::telling;
 use super::trace::TraceContext;
 use super::upstream::{CheckoutError, Lease, Route};
 use super::watch;
-use crate::identity::{Declared, Identity};
+use crate::identity::{Declared, KnownCaller};
 use crate::policy_slot::ActivePolicy;
 use crate::telemetry::{Marks, Phase};
 
@@ -74,7 +74,7 @@ pub(super) struct Call {
     /// The content coding of the request was taken off.
     pub(super) decoded: bool,
     pub(super) upstream: Option<usize>,
-    pub(super) caller: Option<Rc<Identity>>,
+    pub(super) caller: Option<Rc<KnownCaller>>,
     /// Purpose, basis and data subject, where headers added to what the caller's identity says; see [`Call::declared`].
     pub(super) declared: Option<Declared>,
     pub(super) judged: Option<Judged>,
