@@ -15,7 +15,7 @@ use crate::error::EvidenceError;
 use crate::id::RecordId;
 use crate::keystore::{KeyId, SubjectKey};
 use crate::leaf::{clip, name};
-use crate::model::{Caller, Declared, MaskHit, RequestInfo, Said};
+use crate::model::{Caller, Declared, MaskHit, RequestInfo, Said, ValueDigest};
 use crate::wal::format::MAX_BLOB_BYTES;
 
 const VERSION: u8 = 1;
@@ -28,6 +28,8 @@ const MAX_TEXT_BYTES: usize = 8 << 10;
 const MAX_NOTE_TEXT_BYTES: usize = 24 << 10;
 /// What every field is cut to when the whole would not fit otherwise, in bytes.
 const MAX_SHORT_TEXT_BYTES: usize = 1 << 10;
+/// Most digests of masked values kept of one record.
+const MAX_VALUES: usize = 256;
 /// Most groups kept, and the longest, in bytes.
 const MAX_GROUPS: usize = 256;
 const MAX_GROUP_BYTES: usize = 256;
@@ -151,6 +153,8 @@ pub(crate) struct Envelope<'a> {
     pub(crate) text: &'a str,
     #[serde(skip_serializing_if = "str::is_empty")]
     pub(crate) token: &'a str,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) values: Vec<String>,
 }
 
 impl<'a> Envelope<'a> {
@@ -182,6 +186,10 @@ impl<'a> Envelope<'a> {
         if masks.len() > crate::leaf::MAX_MASKS_IN_LEAF {
             self.masks = masks.iter().map(Into::into).collect();
         }
+    }
+
+    pub(crate) fn set_values(&mut self, values: &[ValueDigest]) {
+        self.values = values.iter().take(MAX_VALUES).map(hex::encode).collect();
     }
 
     pub(crate) fn set_fired(&mut self, fired: &'a [String]) {

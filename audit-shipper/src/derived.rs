@@ -154,7 +154,7 @@ fn remove_old_partials(directory: &Path, below: usize) {
 }
 
 /// Makes this thread yield to all others. On Linux, niceness is a property of the thread.
-fn lower_priority() {
+pub(crate) fn lower_priority() {
     #[expect(unsafe_code, reason = "the standard library has no way to set a thread's niceness")]
     // SAFETY: setpriority takes plain integers and touches no memory of ours; 0 names the calling thread.
     let result = unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, NICENESS) };

@@ -102,6 +102,7 @@ pub(crate) fn intent(key: &RecordKey, id: RecordId, intent: &Intent) -> Result<I
     envelope.set_request(&intent.request);
     envelope.set_declared(&intent.declared);
     envelope.set_masks(&intent.masks);
+    envelope.set_values(&intent.values);
     envelope.set_fired(&intent.fired);
     let mut leaf = Leaf {
         approval: intent.approval.map(Shown),
@@ -145,6 +146,7 @@ pub(crate) fn outcome(
     let request_sha256 = outcome.request_body.map(hex::encode).unwrap_or_default();
     envelope.request_sha256 = &request_sha256;
     envelope.set_masks(&outcome.masks);
+    envelope.set_values(&outcome.values);
     let mut leaf = Leaf {
         body: outcome.request_body.map(|digest| hex::encode(key.commitment("body", &[&digest]))),
         bytes_in: Some(outcome.request_bytes),
@@ -263,8 +265,11 @@ pub(crate) fn boot(
     root: Digest32,
     torn_bytes: u64,
     durability: &'static str,
+    digests: &[(&'static str, Digest32)],
 ) -> Result<Item, EvidenceError> {
+    let details = || digests.iter().map(|(name, digest)| (*name, hex::encode(digest).into())).collect();
     let leaf = Leaf {
+        details: (!digests.is_empty()).then(details),
         durability: Some(durability),
         epoch: Some(epoch),
         previous: Some(PreviousTree { root: Hex(root), size }),

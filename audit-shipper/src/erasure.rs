@@ -2,17 +2,18 @@
 //! completes what a crash cut off, since records say which keys are to be gone.
 
 use std::collections::HashSet;
+use std::time::Duration;
 
 use crate::error::EvidenceError;
 use crate::evidence::Evidence;
-use crate::keystore::{KeyId, Person, Selection, month_of};
+use crate::keystore::{KeyId, Person, Selection};
 use crate::model::{Caller, Detail, Moment, Note, NoteKind};
 use crate::producer::Producer;
 
 /// Keys named in one record: they fit into a leaf.
 const KEYS_PER_RECORD: usize = 256;
-/// Microseconds in a day.
-const DAY_US: u64 = 86_400_000_000;
+/// Seconds in a day.
+const DAY_S: u64 = 86_400;
 
 /// What is to be erased.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,10 +25,17 @@ pub enum Erasure {
         /// The `sub` claim.
         subject: String,
     },
-    /// Everybody's records of the months that ended more than so many days ago, but for those on legal hold.
+    /// Everybody's records of the months that ended more than so many days ago, but for those on legal hold, and those that a
+    /// policy wants kept until later than now.
     OlderThan {
         /// The time that records are kept, in days.
         days: u32,
+    },
+    /// Everybody's records whose time has come: by the policy that judged them, else after this time (for ever, if there is
+    /// none). Those on legal hold stay.
+    Lapsed {
+        /// For how long records are kept that no policy bounds.
+        kept: Option<Duration>,
     },
 }
 
@@ -56,18 +64,32 @@ impl Evidence {
         if basis.trim().is_empty() {
             return Err(EvidenceError::Malformed("an erasure needs a basis: why is it lawful?".to_owned()));
         }
-        let (selection, action, about) = match what {
+        let now_s = Moment::now().unix_us / 1_000_000;
+        let mut details = Vec::new();
+        let (selection, action) = match what {
             Erasure::Subject { tenant, subject } => {
                 let person = Person::new(tenant, subject);
                 if self.keystore().is_held(&person) {
                     return Err(EvidenceError::Held);
                 }
                 let about = self.mac("erasure", &[person.tenant.as_bytes(), person.subject.as_bytes()]);
-                (Selection::Of(person), "erased", Some(("subject", Detail::Digest(about))))
+                details.push(("subject", Detail::Digest(about)));
+                // A basis weighs more than a policy's minimum, but that it did is told (DECISIONS 26).
+                let before_their_time = self.keystore().must_be_kept(&person, now_s);
+                if before_their_time > 0 {
+                    details.push(("before_minimum", Detail::Number(before_their_time)));
+                }
+                (Selection::Of(person), "erased")
             }
             Erasure::OlderThan { days } => {
-                let before = month_of(Moment::now().unix_us.saturating_sub(u64::from(*days) * DAY_US));
-                (Selection::Before(before), "expired", Some(("days", Detail::Number(u64::from(*days)))))
+                details.push(("days", Detail::Number(u64::from(*days))));
+                let ended_s = now_s.saturating_sub(u64::from(*days) * DAY_S);
+                (Selection::EndedBefore { ended_s, now_s }, "expired")
+            }
+            Erasure::Lapsed { kept } => {
+                let kept_s = kept.map(|kept| kept.as_secs());
+                details.extend(kept_s.map(|kept_s| ("days", Detail::Number(kept_s / DAY_S))));
+                (Selection::Lapsed { now_s, kept_s }, "lapsed")
             }
         };
         let ids = self.keystore().select(&selection);
@@ -76,7 +98,7 @@ impl Evidence {
             note.actor = actor.clone();
             basis.clone_into(&mut note.text);
             note.details = vec![("keys".into(), Detail::Names(keys.iter().map(hex::encode).collect()))];
-            note.details.extend(about.clone().map(|(name, detail)| (name.into(), detail)));
+            note.details.extend(details.iter().map(|(name, detail)| ((*name).into(), detail.clone())));
             note
         };
         Ok(ErasurePlan { notes: ids.chunks(KEYS_PER_RECORD).map(note).collect(), keys: ids.into_iter().collect() })

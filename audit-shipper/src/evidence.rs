@@ -21,6 +21,7 @@ use crate::id::{IdMaker, RecordId};
 use crate::keystore::Keystore;
 use crate::layout::{self, Layout};
 use crate::merkle::Tree;
+use crate::model::ValueDigest;
 use crate::producer::Producer;
 use crate::recovery::{self, Recovered};
 use crate::rotation;
@@ -86,6 +87,8 @@ pub struct Options {
     pub queue_slots: usize,
     /// Size of a segment in bytes, a multiple of 4096. Segments are zeroed ahead, so this much disk is taken twice at once.
     pub segment_bytes: u64,
+    /// What started, for the `boot` record: digests by name, such as that of the program and of its configuration.
+    pub boot_digests: Vec<(&'static str, [u8; 32])>,
 }
 
 impl Options {
@@ -102,6 +105,7 @@ impl Options {
             keystore: dir.join("keys").join("keystore.key"),
             queue_slots: 4096,
             segment_bytes: 64 << 20,
+            boot_digests: Vec::new(),
             dir,
         }
     }
@@ -302,6 +306,13 @@ impl Evidence {
         self.shared.keystore.mac(purpose, parts)
     }
 
+    /// The keyed digest by which a masked value is found again by whoever knows it (DECISIONS 26). Case, spaces and punctuation do
+    /// not matter.
+    #[must_use]
+    pub fn value_digest(&self, value: &str) -> ValueDigest {
+        short(&self.mac(VALUE_PURPOSE, &[plain_value(value).as_bytes()]))
+    }
+
     /// The keys of the people whose records are here.
     pub(crate) fn keystore(&self) -> &Keystore {
         &self.shared.keystore
@@ -350,6 +361,18 @@ impl Drop for Evidence {
     }
 }
 
+/// What the digests of masked values are made for.
+pub(crate) const VALUE_PURPOSE: &str = "masked value";
+
+/// A value as its digest sees it.
+pub(crate) fn plain_value(value: &str) -> String {
+    value.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect()
+}
+
+pub(crate) fn short(digest: &[u8; 32]) -> ValueDigest {
+    digest.first_chunk().copied().unwrap_or_default()
+}
+
 /// ABORTED for every call that the last run left open, then `boot`.
 fn first_records(
     options: &Options,
@@ -369,7 +392,8 @@ fn first_records(
     for (call, tallies) in open_calls {
         items.push(encode::abort(ids.next(), *call, tallies, "restart")?);
     }
-    items.push(encode::boot(ids.next(), position.epoch, tree.size(), tree.root(), torn_bytes, durability)?);
+    let (size, root) = (tree.size(), tree.root());
+    items.push(encode::boot(ids.next(), position.epoch, size, root, torn_bytes, durability, &options.boot_digests)?);
     Ok(items)
 }
 

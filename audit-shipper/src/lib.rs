@@ -48,12 +48,12 @@ pub use error::{EvidenceError, Unavailable};
 pub use evidence::{Durability, Evidence, OnFailure, Options, Status};
 pub use id::RecordId;
 pub use model::{
-    Caller, CallerKind, Coverage, Decision, Declared, Detail, EndedBy, Frame, Intent, MaskHit, Moment, Note, NoteKind,
-    Outcome, PayloadChunk, PolicyRef, Refusal, RequestBody, RequestInfo, Role, Said, Usage,
+    Caller, CallerKind, Coverage, Decision, Declared, Detail, EndedBy, Frame, Intent, Keep, MaskHit, Moment, Note,
+    NoteKind, Outcome, PayloadChunk, PolicyRef, Refusal, RequestBody, RequestInfo, Role, Said, Usage, ValueDigest,
 };
 pub use producer::{Permit, Producer, Receipt};
 pub use rotation::{Rotation, rotate_key, verifier_keys};
-pub use seal::{Sealer, Unsealer};
+pub use seal::{Sealer, Sealing, Unsealer};
 
 /// Most text that one [`PayloadChunk`] may hold, in bytes.
 pub const MAX_CHUNK_BYTES: usize = 64 << 10;

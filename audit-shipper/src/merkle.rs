@@ -82,6 +82,40 @@ struct Level {
 }
 
 impl Tree {
+    /// The tree of so many leaves, from its tiles: `tile` gives the first hashes of one. Whether they are the right ones only the
+    /// root tells.
+    ///
+    /// # Errors
+    /// That of `tile`. None if a tile is too short.
+    pub(crate) fn from_tiles<E>(
+        size: u64,
+        mut tile: impl FnMut(TileId, usize) -> Result<Vec<Digest32>, E>,
+    ) -> Result<Option<Self>, E> {
+        let mut levels = Vec::new();
+        let mut at_level = size;
+        while at_level > 0 {
+            let (full_tiles, width) = (at_level / TILE_WIDTH as u64, (at_level % TILE_WIDTH as u64) as usize);
+            let id = TileId { level: levels.len(), index: full_tiles };
+            let hashes = if width > 0 { tile(id, width)? } else { Vec::new() };
+            if hashes.len() != width {
+                return Ok(None);
+            }
+            levels.push(Level { full_tiles, hashes });
+            at_level = full_tiles;
+        }
+        // The largest subtrees are the ones of the highest level; within a level, a hash for each set bit of its width.
+        let mut peaks = Vec::new();
+        for level in levels.iter().rev() {
+            let mut rest = level.hashes.as_slice();
+            for bit in (0..TILE_WIDTH.ilog2()).rev().filter(|bit| level.hashes.len() >> bit & 1 == 1) {
+                let Some((subtree, behind)) = rest.split_at_checked(1 << bit) else { return Ok(None) };
+                peaks.push(fold(subtree));
+                rest = behind;
+            }
+        }
+        Ok(Some(Self { frontier: Frontier { size, peaks }, levels }))
+    }
+
     pub(crate) fn size(&self) -> u64 {
         self.frontier.size
     }
@@ -227,6 +261,33 @@ mod tests {
             tree.push(leaf_hash(&hex::decode(leaf).unwrap()), |_, _| {});
             assert_eq!(hex::encode(tree.root()), root, "size {}", tree.size());
         }
+    }
+
+    #[test]
+    fn a_tree_comes_back_from_its_tiles() {
+        let mut tree = Tree::default();
+        for number in 0..70_000_u64 {
+            if number < 1100 || number % 997 == 0 || (65_530..65_545).contains(&number) {
+                let partial = |id: TileId| {
+                    let mut partial = tree.partial_tiles().filter(|(own, _)| *own == id);
+                    partial.next().map(|(_, hashes)| hashes.to_vec())
+                };
+                let read = |id: TileId, width| {
+                    let hashes = partial(id).unwrap_or_default();
+                    assert_eq!(hashes.len(), width);
+                    Ok::<_, ()>(hashes)
+                };
+                let mut again = Tree::from_tiles(number, read).unwrap().unwrap();
+                assert_eq!((again.size(), again.root()), (tree.size(), tree.root()));
+                let mut grown = tree.clone();
+                for tree in [&mut again, &mut grown] {
+                    (0..300_u32).for_each(|more| tree.push(leaf_hash(&more.to_le_bytes()), |_, _| {}));
+                }
+                assert_eq!(again.root(), grown.root());
+            }
+            tree.push(leaf_hash(&number.to_le_bytes()), |_, _| {});
+        }
+        assert!(Tree::from_tiles(3, |_, _| Ok::<_, ()>(Vec::new())).unwrap().is_none());
     }
 
     #[test]

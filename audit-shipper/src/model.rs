@@ -6,7 +6,7 @@
 
 use std::borrow::Cow;
 use std::sync::OnceLock;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::id::RecordId;
 
@@ -98,6 +98,16 @@ pub struct Said {
     pub by: &'static str,
     /// What.
     pub value: String,
+}
+
+/// How long the policy wants a record's encrypted part kept. Chooses the key that it is encrypted under; see
+/// [`crate::Erasure::Lapsed`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Keep {
+    /// Never less than this.
+    pub at_least: Option<Duration>,
+    /// Never more than this: two hours or more, since the records of an hour share a key.
+    pub at_most: Option<Duration>,
 }
 
 /// The policy that judged. Stands in the leaf.
@@ -206,7 +216,14 @@ pub struct Intent {
     pub parent: Option<RecordId>,
     /// Its body.
     pub body: RequestBody,
+    /// How long all of the call is kept.
+    pub keep: Keep,
+    /// Keyed digests of what was masked, where they are kept: see [`crate::Evidence::value_digest`]. Stored encrypted.
+    pub values: Vec<ValueDigest>,
 }
+
+/// A keyed digest of a masked value.
+pub type ValueDigest = [u8; 16];
 
 /// Token counts as the upstream reported them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -266,6 +283,8 @@ pub struct Outcome {
     pub ended_by: EndedBy,
     /// What went wrong, in words. Stored encrypted.
     pub error: String,
+    /// As [`Intent::values`], of the answer.
+    pub values: Vec<ValueDigest>,
 }
 
 /// A call that was not forwarded. Durable before the answer goes out.
@@ -301,6 +320,8 @@ pub struct Refusal {
     pub approval: Option<RecordId>,
     /// How many refusals this record stands for; 0 counts as 1.
     pub count: u64,
+    /// How long it is kept.
+    pub keep: Keep,
 }
 
 /// Kinds of notes.

@@ -13,7 +13,7 @@ use crate::error::{EvidenceError, Unavailable};
 use crate::evidence::Durability;
 use crate::id::RecordId;
 use crate::keystore::{Scope, SubjectKey};
-use crate::model::{Caller, Intent, Moment, Note, Outcome, PayloadChunk, Refusal, Role};
+use crate::model::{Caller, Intent, Keep, Moment, Note, Outcome, PayloadChunk, Refusal, Role};
 use crate::shared::{Lane, Shared};
 
 /// Queue slots of a permit: intent and outcome.
@@ -190,7 +190,7 @@ impl Producer {
         if permit.intent_written {
             return Receipt::failed(id, EvidenceError::Malformed("a call has one intent".to_owned()));
         }
-        let scope = scope_of(&intent.caller, intent.at);
+        let scope = scope_of(&intent.caller, intent.at, intent.keep);
         permit.scope = Some(scope.clone());
         if permit.unrecorded {
             return self.unrecorded(permit);
@@ -211,7 +211,7 @@ impl Producer {
             let error = EvidenceError::Malformed("a call without intent has no outcome".to_owned());
             return Receipt::failed(id, error);
         }
-        let scope = permit.scope.clone().unwrap_or_else(|| scope_of(&Caller::default(), outcome.at));
+        let scope = permit.scope.clone().unwrap_or_else(|| scope_of(&Caller::default(), outcome.at, Keep::default()));
         let key = self.record_key(id, &scope);
         let encoded = encode::outcome(&key, id, permit.id, outcome, &permit.tallies);
         self.write(&mut permit, id, encoded)
@@ -247,14 +247,14 @@ impl Producer {
     ///
     /// The caller must be empty unless the token was verified: its subject chooses a key that is kept.
     pub fn refusal(&mut self, id: RecordId, refusal: &Refusal) -> Receipt {
-        let key = self.record_key(id, &scope_of(&refusal.caller, refusal.at));
+        let key = self.record_key(id, &scope_of(&refusal.caller, refusal.at, refusal.keep));
         self.write_unreserved(id, encode::refusal(&key, id, refusal))
     }
 
     /// Writes a note. If it could not be queued, the commit is an error at once.
     pub fn note(&mut self, note: &Note) -> Receipt {
         let id = self.new_id();
-        let key = self.record_key(id, &scope_of(&note.actor, note.at));
+        let key = self.record_key(id, &scope_of(&note.actor, note.at, Keep::default()));
         self.write_unreserved(id, encode::note(&key, id, note))
     }
 
@@ -263,7 +263,7 @@ impl Producer {
     /// # Errors
     /// As [`Self::payload`].
     pub fn attach(&mut self, note: RecordId, ordinal: u64, chunk: &PayloadChunk) -> Result<Receipt, EvidenceError> {
-        let scope = scope_of(&Caller::default(), Moment::now());
+        let scope = scope_of(&Caller::default(), Moment::now(), Keep::default());
         let chunk = PayloadChunk { role: Role::Attachment, ..chunk.clone() };
         Ok(self.write_chunk(note, &scope, ordinal, &chunk)?.receipt)
     }
@@ -444,6 +444,6 @@ fn acknowledged(id: RecordId) -> Receipt {
     Receipt { id, commit: CommitCell::ready(Ok(Committed { index: None })) }
 }
 
-fn scope_of(caller: &Caller, at: Moment) -> Scope {
-    Scope::new(&caller.tenant, &caller.subject, at.unix_us)
+fn scope_of(caller: &Caller, at: Moment, keep: Keep) -> Scope {
+    Scope::new(&caller.tenant, &caller.subject, at.unix_us, keep)
 }

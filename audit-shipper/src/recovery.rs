@@ -15,11 +15,13 @@ use crate::error::EvidenceError;
 use crate::id::RecordId;
 use crate::keystore::KeyId;
 use crate::layout::{self, Layout, segment_name};
-use crate::merkle::{TileId, Tree, leaf_hash};
+use crate::merkle::{TILE_WIDTH, TileId, Tree, leaf_hash};
 use crate::read::findings::examine;
+use crate::read::source::Log;
+use crate::read::{ids, index, records};
 use crate::wal::disk::Disk;
 use crate::wal::format::{Entries, EntryKind};
-use crate::wal::scan::{Bad, Block, End, Found, Scanner};
+use crate::wal::scan::{Bad, Block, End, Found, Resume, Scanner};
 use crate::wal::writer::Position;
 
 /// Damaged records named in one message.
@@ -102,14 +104,27 @@ impl LeafLinks {
     }
 }
 
-/// Reads the whole log, repairs its torn end, and checks it against what was signed.
+/// Reads the log from the place that the index covers on, or the whole of it, repairs its torn end, and checks it against what was
+/// signed.
 pub(crate) fn recover(layout: &Layout, disk: &Arc<dyn Disk>, key: &VerifierKey) -> Result<Recovered, EvidenceError> {
+    let signed = signed_checkpoints(layout, key)?;
     let mut failed = None;
-    let recovered = recover_log(disk, &signed_checkpoints(layout, key)?, |id, hashes| {
+    let mut repair = |id, hashes: &[Digest32]| {
         if let Err(error) = repair_tile(layout, id, hashes) {
             failed = Some(error);
         }
-    })?;
+    };
+    let shortened = start_point(layout, &signed).and_then(|start| {
+        let recovered = recover_from(start, disk, &signed, &mut repair);
+        // The index is derived: if it leads nowhere, the log says what is there.
+        recovered
+            .inspect_err(|error| tracing::warn!(%error, "the whole log is read, since the index does not fit"))
+            .ok()
+    });
+    let recovered = match shortened {
+        Some(recovered) => recovered,
+        None => recover_log(disk, &signed, &mut repair)?,
+    };
     if let Some(error) = failed {
         return Err(error);
     }
@@ -120,15 +135,74 @@ pub(crate) fn recover(layout: &Layout, disk: &Arc<dyn Disk>, key: &VerifierKey) 
     Ok(recovered)
 }
 
+/// What is known of the log up to a place, so that a start need not read it from its beginning.
+struct StartPoint {
+    resume: Resume,
+    tree: Tree,
+    open: HashMap<RecordId, Tallies>,
+    erased: HashSet<KeyId>,
+}
+
+/// The place up to which the index covers the log, if everything that a start has to know of what is before it is there. What was
+/// changed before it is found by `verify`; that the tree is the right one, the signed checkpoints behind it tell.
+fn start_point(layout: &Layout, signed: &[Checkpoint]) -> Option<StartPoint> {
+    let log = Log { origin: String::new(), layout: layout.clone() };
+    let place = index::stored_place(&layout.index());
+    let covered = place.index();
+    if covered == 0 || signed.is_empty() || signed.iter().any(|checkpoint| checkpoint.size < covered) {
+        return None;
+    }
+    let erasures = ids::listed_erasures(&log, &place).ok()??;
+    let erased = erasures
+        .iter()
+        .filter_map(|record| LeafLinks::parse(&record.stored))
+        .flat_map(|links| links.erased_keys().collect::<Vec<_>>());
+    let mut open = HashMap::new();
+    for spots in &place.open {
+        let intent = records::at(&log, spots.first).ok()??;
+        let mut tallies = Tallies::default();
+        for spot in &spots.payload {
+            let payload = records::at(&log, *spot).ok()??;
+            tally(&LeafLinks::parse(&payload.stored)?, &mut tallies);
+        }
+        open.insert(intent.id().parse().ok()?, tallies);
+    }
+    let tree = Tree::from_tiles(covered, |id, width| tile_of_width(layout, id, width)).ok()??;
+    // A checkpoint of just this tree is not met again on the way.
+    let wrong = signed.iter().any(|checkpoint| checkpoint.size == covered && checkpoint.root != tree.root());
+    (!wrong).then(|| StartPoint { resume: place.resume.clone(), tree, open, erased: erased.collect() })
+}
+
+/// The first hashes of a tile, which may have grown since.
+fn tile_of_width(layout: &Layout, id: TileId, width: usize) -> Result<Vec<Digest32>, EvidenceError> {
+    for stored in width..=TILE_WIDTH {
+        if let Some(bytes) = layout::read_if_there(&tile_path(&layout.tiles(), id, stored))? {
+            let (hashes, _) = bytes.as_chunks::<32>();
+            return Ok(hashes.get(..width).unwrap_or_default().to_vec());
+        }
+    }
+    Ok(Vec::new())
+}
+
 /// The part of a start that concerns the log alone: reads it, checks it against what was signed, cuts its torn end.
 pub(crate) fn recover_log(
     disk: &Arc<dyn Disk>,
     signed: &[Checkpoint],
     mut full_tile: impl FnMut(TileId, &[Digest32]),
 ) -> Result<Recovered, EvidenceError> {
-    let mut recovered = Recovered::default();
-    let mut open = HashMap::new();
-    let mut scanner = Scanner::alone(Arc::clone(disk));
+    let (tree, open, erased) = (Tree::default(), HashMap::new(), HashSet::new());
+    recover_from(StartPoint { resume: Resume::default(), tree, open, erased }, disk, signed, &mut full_tile)
+}
+
+fn recover_from(
+    start: StartPoint,
+    disk: &Arc<dyn Disk>,
+    signed: &[Checkpoint],
+    mut full_tile: &mut impl FnMut(TileId, &[Digest32]),
+) -> Result<Recovered, EvidenceError> {
+    let StartPoint { resume, tree, mut open, erased } = start;
+    let mut recovered = Recovered { tree, erased, ..Recovered::default() };
+    let mut scanner = Scanner::resume_alone(Arc::clone(disk), &resume);
     let end = loop {
         match scanner.next()? {
             Found::Block(block) => {
@@ -216,19 +290,23 @@ fn follow(links: &LeafLinks, open: &mut HashMap<RecordId, Tallies>) {
             }
         }
         "payload" => {
-            if let Some(tallies) = links.call().and_then(|call| open.get_mut(&call))
-                && let Some(digest) = links.blob_sha256()
-            {
-                let tally = match links.role.as_deref() {
-                    Some("response") => &mut tallies.response,
-                    Some("request") => &mut tallies.request,
-                    _ => &mut tallies.beside,
-                };
-                tally.add(links.len.unwrap_or(0), &digest);
+            if let Some(tallies) = links.call().and_then(|call| open.get_mut(&call)) {
+                tally(links, tallies);
             }
         }
         _ => {}
     }
+}
+
+/// Counts a piece of payload.
+fn tally(links: &LeafLinks, tallies: &mut Tallies) {
+    let Some(digest) = links.blob_sha256() else { return };
+    let tally = match links.role.as_deref() {
+        Some("response") => &mut tallies.response,
+        Some("request") => &mut tallies.request,
+        _ => &mut tallies.beside,
+    };
+    tally.add(links.len.unwrap_or(0), &digest);
 }
 
 /// Makes a tile what the log says. Tiles are derived: the log decides.

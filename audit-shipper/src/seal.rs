@@ -1,8 +1,10 @@
 //! Sealing an original to keys whose private halves the gateway never has (age, X25519: <https://age-encryption.org/v1>), and
 //! breaking the glass.
 
+use std::cell::RefCell;
 use std::fmt;
 use std::io::{Read, Write};
+use std::rc::Rc;
 use std::str::FromStr;
 
 use crate::error::EvidenceError;
@@ -42,19 +44,91 @@ impl Sealer {
         Ok(Self(recipients))
     }
 
+    /// Begins to seal a text that comes in parts.
+    ///
+    /// # Errors
+    /// [`EvidenceError::Keys`] if encryption fails.
+    pub fn begin(&self) -> Result<Sealing, EvidenceError> {
+        let recipients = self.0.iter().map(|recipient| recipient as &dyn age::Recipient);
+        let encryptor = age::Encryptor::with_recipients(recipients).map_err(|e| failed(&e))?;
+        let sealed = Gathered::default();
+        let writer = encryptor.wrap_output(sealed.clone()).map_err(|e| failed(&e))?;
+        Ok(Sealing { writer, sealed, is_empty: true })
+    }
+
     /// Seals a text; the result is cut into pieces that fit into one payload record each.
     ///
     /// # Errors
     /// [`EvidenceError::Keys`] if encryption fails.
     pub fn seal(&self, text: &[u8]) -> Result<Vec<Vec<u8>>, EvidenceError> {
-        let failed = |why: &dyn fmt::Display| EvidenceError::Keys(format!("sealing failed: {why}"));
-        let recipients = self.0.iter().map(|recipient| recipient as &dyn age::Recipient);
-        let encryptor = age::Encryptor::with_recipients(recipients).map_err(|e| failed(&e))?;
-        let mut sealed = Vec::new();
-        let mut writer = encryptor.wrap_output(&mut sealed).map_err(|e| failed(&e))?;
-        writer.write_all(text).map_err(|e| failed(&e))?;
-        writer.finish().map_err(|e| failed(&e))?;
-        Ok(sealed.chunks(PIECE_BYTES).map(<[u8]>::to_vec).collect())
+        let mut sealing = self.begin()?;
+        sealing.push(text)?;
+        sealing.finish()
+    }
+}
+
+fn failed(why: &dyn fmt::Display) -> EvidenceError {
+    EvidenceError::Keys(format!("sealing failed: {why}"))
+}
+
+/// A text that is being sealed. Holds at most 64 KiB of it in the clear; without [`Self::finish`] its end cannot be opened.
+pub struct Sealing {
+    writer: age::stream::StreamWriter<Gathered>,
+    sealed: Gathered,
+    is_empty: bool,
+}
+
+impl fmt::Debug for Sealing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Sealing")
+    }
+}
+
+impl Sealing {
+    /// The next part of the text.
+    ///
+    /// # Errors
+    /// [`EvidenceError::Keys`] if encryption fails.
+    pub fn push(&mut self, text: &[u8]) -> Result<(), EvidenceError> {
+        self.is_empty &= text.is_empty();
+        self.writer.write_all(text).map_err(|e| failed(&e))
+    }
+
+    /// Whether no text came yet.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.is_empty
+    }
+
+    /// The pieces that are full, each of which fits into one payload record.
+    pub fn ready(&mut self) -> Vec<Vec<u8>> {
+        let mut sealed = self.sealed.0.borrow_mut();
+        let full = sealed.len() / PIECE_BYTES * PIECE_BYTES;
+        sealed.drain(..full).collect::<Vec<u8>>().chunks(PIECE_BYTES).map(<[u8]>::to_vec).collect()
+    }
+
+    /// Ends the text; what is left of the pieces.
+    ///
+    /// # Errors
+    /// [`EvidenceError::Keys`] if encryption fails.
+    pub fn finish(self) -> Result<Vec<Vec<u8>>, EvidenceError> {
+        self.writer.finish().map_err(|e| failed(&e))?;
+        Ok(self.sealed.0.borrow().chunks(PIECE_BYTES).map(<[u8]>::to_vec).collect())
+    }
+}
+
+/// Where sealed bytes wait to be taken.
+#[derive(Clone, Default)]
+struct Gathered(Rc<RefCell<Vec<u8>>>);
+
+impl Write for Gathered {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.borrow_mut().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
     }
 }
 
@@ -125,6 +199,25 @@ mod tests {
         let last = changed.len() - 1;
         changed[last] ^= 1;
         assert!(unsealer(0).open(&changed).is_err());
+    }
+
+    #[test]
+    fn a_text_in_parts_is_the_text() {
+        let key = age::x25519::Identity::generate();
+        let sealer = Sealer::new([key.to_public().to_string().as_str()]).unwrap();
+        let text: Vec<u8> = (0..500_000_u32).map(|number| (number % 251) as u8).collect();
+        let mut sealing = sealer.begin().unwrap();
+        assert!(sealing.is_empty());
+        let mut pieces = Vec::new();
+        for part in text.chunks(777) {
+            sealing.push(part).unwrap();
+            pieces.extend(sealing.ready());
+        }
+        assert!(pieces.len() > 5 && !sealing.is_empty());
+        pieces.extend(sealing.finish().unwrap());
+        assert!(pieces.iter().all(|piece| piece.len() <= crate::MAX_CHUNK_BYTES));
+        let unsealer: Unsealer = key.to_string().expose_secret().parse().unwrap();
+        assert_eq!(unsealer.open(&pieces.concat()).unwrap(), text);
     }
 
     #[test]

@@ -6,7 +6,8 @@
 
 use audit_shipper::read::{self, Query, SearchOptions, Source};
 use audit_shipper::{
-    Caller, Commit, Durability, Evidence, Moment, Options, PolicyRef, Producer, Receipt, Refusal, RequestInfo,
+    Caller, Commit, Durability, Evidence, Frame, Intent, Moment, Options, Outcome, PayloadChunk, PolicyRef, Producer,
+    Receipt, Refusal, RequestInfo, Role,
 };
 use std::collections::VecDeque;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
@@ -19,6 +20,8 @@ const RAW_WRITES: usize = 500;
 const BLOCK_BYTES: usize = 4096;
 const CLIENTS: [usize; 4] = [1, 8, 64, 256];
 const PEOPLE: u64 = 1000;
+/// Times that something is looked for.
+const LOOK_UPS: usize = 100;
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with("--")).collect();
@@ -36,7 +39,62 @@ fn main() {
             measure(&directory, durability, clients, number.max(clients * 4), raw);
         }
     }
+    bulk(&directory);
+    appending();
     finding(&directory, records);
+}
+
+/// Payload that cannot be compressed, as encrypted or compressed bodies are.
+fn bulk(directory: &Path) {
+    const CALLS: usize = 64;
+    const CHUNKS: usize = 32;
+    let data = tempfile::tempdir_in(directory).unwrap();
+    let evidence = Evidence::open(Options::new(data.path(), "bench.example/log")).unwrap();
+    let mut producer = evidence.producer(0).unwrap();
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut noise = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state
+    };
+    let bytes: Vec<u8> = (0..60 << 7).flat_map(|_| noise().to_le_bytes()).collect();
+    let chunk = PayloadChunk {
+        role: Role::Response,
+        media_type: String::new(),
+        frames: vec![Frame { dt_us: 0, bytes: bytes.clone() }],
+    };
+    let began = Instant::now();
+    for _ in 0..CALLS {
+        let mut permit = until(|| producer.admit().ok());
+        producer.intent(&mut permit, &Intent { at: Moment::now(), ..Intent::default() });
+        for _ in 0..CHUNKS {
+            until(|| producer.payload(&mut permit, &chunk).ok());
+        }
+        producer.outcome(permit, &Outcome { at: Moment::now(), ..Outcome::default() }).commit.wait_blocking().unwrap();
+    }
+    let megabytes = (CALLS * CHUNKS * bytes.len()) as f64 / 1e6;
+    println!("payload, strict, one core: {:.0} MB/s", megabytes / began.elapsed().as_secs_f64());
+    evidence.close().unwrap();
+}
+
+fn until<T>(mut attempt: impl FnMut() -> Option<T>) -> T {
+    loop {
+        if let Some(value) = attempt() {
+            return value;
+        }
+        std::thread::sleep(Duration::from_micros(200));
+    }
+}
+
+/// The tree alone, over leaves of the size of ours.
+fn appending() {
+    const LEAVES: usize = 500_000;
+    let leaf = [7; 600];
+    let began = Instant::now();
+    let root = read::root_of((0..LEAVES).map(|_| leaf.as_slice()));
+    let rate = LEAVES as f64 / began.elapsed().as_secs_f64();
+    println!("tree: {rate:.0} appends/s of {} bytes, root {:02x}…", leaf.len(), root[0]);
 }
 
 /// The median of writing a block to zeroed space.
@@ -148,31 +206,57 @@ fn finding(directory: &Path, records: usize) {
         .collect();
     let ids: Vec<_> =
         receipts.into_iter().map(|receipt| receipt.commit.wait_blocking().map(|_| receipt.id).unwrap()).collect();
-    evidence.close().unwrap();
     let source = Source::new(data.path());
+    while evidence.status().tree_size < evidence.status().durable {
+        std::thread::sleep(Duration::from_millis(10));
+    }
     let timed = |what: &str, work: &mut dyn FnMut()| {
         let began = Instant::now();
         work();
         println!("{what}: {:?}", began.elapsed());
         began.elapsed()
     };
-    let indexing = timed("indexing the full segments", &mut || {
-        read::update_index(&source).unwrap();
+    let indexing = timed("indexing", &mut || {
+        read::update_index(&source, None).unwrap();
     });
-    println!("  {:.0} rows/s", records as f64 / indexing.as_secs_f64());
+    println!("  {:.0} envelopes/s", records as f64 / indexing.as_secs_f64());
+    let many = |what: &str, work: &mut dyn FnMut(usize)| {
+        let time = |number| {
+            let began = Instant::now();
+            work(number);
+            began.elapsed()
+        };
+        let times: Vec<Duration> = (0..LOOK_UPS).map(time).collect();
+        println!("{what}: p50 {:?}, p95 {:?}", percentile(times.clone(), 50), percentile(times, 95));
+    };
+    many("showing one by id", &mut |number| {
+        assert!(read::show(&source, ids[number * 7919 % ids.len()], &mut std::io::sink()).unwrap());
+    });
+    let search = |query: &str| {
+        let query = Query::parse(query).unwrap();
+        read::search(&source, &query, SearchOptions::default(), &mut std::io::sink()).unwrap()
+    };
+    many("searching by subject", &mut |number| {
+        assert!(search(&format!("subject:person-{}", number as u64 * 13 % PEOPLE)) > 0);
+    });
+    many("searching by a field", &mut |_| assert!(search("status:403") > 0));
+    many("searching for nobody", &mut |_| assert_eq!(search("subject:nobody"), 0));
+    many("a fresh record, found as soon as it is acknowledged", &mut |number| {
+        let id = producer.new_id();
+        let fresh = Refusal { reason: "fresh".to_owned(), ..refusal(number as u64) };
+        producer.refusal(id, &fresh).commit.wait_blocking().unwrap();
+        assert_eq!(search(&format!("id:{id}")), 1);
+    });
+    evidence.close().unwrap();
+    let options = source.options().unwrap();
+    drop((producer, evidence));
+    timed("starting", &mut || drop(Evidence::open(options.clone()).unwrap()));
+    read::drop_index(&source).unwrap();
+    timed("starting without an index", &mut || drop(Evidence::open(options.clone()).unwrap()));
     let verifying = timed("verifying", &mut || {
         read::verify(&source, &mut std::io::sink()).unwrap();
     });
     println!("  {:.0} records/s", records as f64 / verifying.as_secs_f64());
-    timed("showing one by id (the newest segment is read)", &mut || {
-        assert!(read::show(&source, ids[records / 3], &mut std::io::sink()).unwrap());
-    });
-    for query in ["subject:person-7", "status:403", "subject:nobody"] {
-        let parsed = Query::parse(query).unwrap();
-        timed(&format!("searching {query}"), &mut || {
-            read::search(&source, &parsed, SearchOptions::default(), &mut std::io::sink()).unwrap();
-        });
-    }
 }
 
 fn percentile(mut durations: Vec<Duration>, percent: usize) -> Duration {

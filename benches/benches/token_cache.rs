@@ -4,10 +4,9 @@
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use sallyport::config::IdentitySettings;
-use sallyport::identity::{Identity, TokenCache, Verifier, presented};
+use sallyport::identity::{Identity, KnownCaller, TokenCache, Verifier, presented};
 use sha2::{Digest as _, Sha256};
 use std::hint::black_box;
-use std::rc::Rc;
 
 /// As DECISIONS 34 asks for.
 const TOKENS: usize = 1_000;
@@ -37,7 +36,7 @@ fn remembered(criterion: &mut Criterion) {
     for token in &tokens {
         let groups = (0..8).map(|number| format!("group-{number}")).collect();
         let identity = Identity { groups, ..Identity::new("alice", "https://idp.example.com") };
-        cache.remember(token, &Rc::new(identity), verifier.generation(), NOW);
+        cache.remember(token, &KnownCaller::new(identity), verifier.generation(), NOW);
     }
     assert_eq!(cache.len(), TOKENS);
     let mut group = criterion.benchmark_group("token");

@@ -30,6 +30,7 @@ pub mod live;
 pub mod metrics;
 mod notify;
 pub mod policy_slot;
+mod recorded_text;
 pub mod second_opinion;
 pub mod shared;
 pub mod telemetry;

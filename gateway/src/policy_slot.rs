@@ -2,11 +2,12 @@
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use policy_compiler::redact::MaskPlan;
-use policy_compiler::{BuiltInDetectors, CompiledPolicy, PolicyTextEngine};
-use policy_lang::{Cache, Decision, Diagnostics, Effect, Facts, Program, Side, Sources, interpret};
+use policy_compiler::{BuiltInDetectors, CompiledPolicy, IdentityFacts, PolicyTextEngine};
+use policy_lang::{Cache, Decision, Diagnostics, Effect, Facts, Phase, Program, RecordBound, Side, Sources, interpret};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
 /// A policy set that is ready to judge calls.
 #[derive(Debug)]
@@ -71,21 +72,24 @@ impl PolicyError {
     }
 }
 
-/// Loads and compiles a file or a directory. Takes some 40 µs per rule and reads the disk: not for a core.
+/// The shortest time that `retain at most` may set: the records of an hour share a key.
+const RETAIN_AT_MOST_MIN: Duration = Duration::from_hours(2);
+
+/// Loads and compiles a file or a directory; `can_seal` tells whether there are keys to seal to. Takes some 40 µs per rule and reads the disk: not for a core.
 ///
 /// # Errors
 /// Everything that is wrong with the set, and what this gateway cannot enforce of it.
-pub fn prepare(path: &Path) -> Result<Prepared, PolicyError> {
-    prepare_cached(path, &mut Cache::default())
+pub fn prepare(path: &Path, can_seal: bool) -> Result<Prepared, PolicyError> {
+    prepare_cached(path, &mut Cache::default(), can_seal)
 }
 
 /// [`prepare`] for a set that was prepared with the same cache before: what has not changed is not parsed again.
 ///
 /// # Errors
 /// As [`prepare`].
-pub fn prepare_cached(path: &Path, cache: &mut Cache) -> Result<Prepared, PolicyError> {
+pub fn prepare_cached(path: &Path, cache: &mut Cache, can_seal: bool) -> Result<Prepared, PolicyError> {
     let loaded = policy_lang::load_path_cached(path, cache).map_err(PolicyError::Language)?;
-    let missing = not_enforced(&loaded.program);
+    let missing = not_enforced(&loaded.program, can_seal);
     if !missing.is_empty() {
         return Err(PolicyError::NotEnforced(missing));
     }
@@ -98,14 +102,26 @@ pub fn prepare_cached(path: &Path, cache: &mut Cache) -> Result<Prepared, Policy
 /// What the enforced rules of a set ask for and this gateway does not do yet, as findings for people. Fail closed: such a set is not
 /// taken rather than half obeyed (DESIGN §4).
 #[must_use]
-pub fn not_enforced(program: &Program) -> Vec<String> {
+pub fn not_enforced(program: &Program, can_seal: bool) -> Vec<String> {
     let mut findings = Vec::new();
     for rule in program.rules.iter().filter(|rule| !rule.shadow) {
+        let reads_answers = rule.phase == Phase::Response;
         let missing = rule.effects.iter().find_map(|effect| match effect {
-            Effect::Retain { .. } => Some("`retain`"),
-            Effect::Seal(_) => Some("`seal`"),
+            Effect::Retain { .. } if reads_answers => Some("`retain` in a rule that reads the answer"),
+            Effect::Seal(_) if reads_answers => Some("`seal` in a rule that reads the answer"),
+            Effect::Alert { .. } if reads_answers => Some("`alert` in a rule that reads the answer"),
             _ => None,
         });
+        let cannot = rule.effects.iter().find_map(|effect| match effect {
+            Effect::Seal(_) if !can_seal => Some(
+                "seals originals, but there are no keys to seal to; set `[evidence] seal_to = [\"age1…\"]` (`age-keygen` makes a key)",
+            ),
+            Effect::Retain { bound: RecordBound::AtMost, time } if *time < RETAIN_AT_MOST_MIN => {
+                Some("retains for at most less than two hours; the records of an hour lapse together, so write `2h` or more")
+            }
+            _ => None,
+        });
+        findings.extend(cannot.map(|why| format!("the rule `{}` {why}", rule.name)));
         if let Some(what) = missing {
             findings.push(format!(
                 "the rule `{}` needs {what}, which this version of the gateway does not enforce yet; take it out, or mark the \
@@ -150,12 +166,12 @@ impl ActivePolicy {
         Self { generation, compiled, text_engine, sources, distrusted: AtomicBool::new(false) }
     }
 
-    /// Judges one call.
+    /// Judges one call of a caller of whom this set's compiled form made `caller`.
     #[must_use]
-    pub fn decide(&self, facts: &Facts<'_>) -> Decision {
+    pub fn decide_for(&self, caller: &IdentityFacts, facts: &Facts<'_>) -> Decision {
         match self.is_distrusted() {
             true => interpret(self.compiled.program(), facts),
-            false => self.compiled.decide(facts),
+            false => self.compiled.decide_for(caller, facts),
         }
     }
 

@@ -138,7 +138,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("x.policy");
         std::fs::write(&path, text).unwrap();
-        PolicySlot::new(prepare(&path).unwrap()).current()
+        PolicySlot::new(prepare(&path, false).unwrap()).current()
     }
 
     #[test]
@@ -159,7 +159,8 @@ mod tests {
             return;
         }
         let facts = Facts::empty();
-        let right = policy.decide(&facts);
+        let caller = policy.compiled.identity_facts(&facts);
+        let right = policy.decide_for(&caller, &facts);
         assert_eq!(right.verdict, Verdict::Forward);
         let opinion = SecondOpinion::new(1, OnDivergence::Warn);
         assert_eq!(opinion.check(&policy, &facts, right.clone()), right);
@@ -177,6 +178,6 @@ mod tests {
         let strict = SecondOpinion::new(1, OnDivergence::Interpret);
         assert_eq!(strict.check(&policy, &facts, wrong), right);
         assert!(policy.is_distrusted());
-        assert_eq!(policy.decide(&facts), right);
+        assert_eq!(policy.decide_for(&caller, &facts), right);
     }
 }

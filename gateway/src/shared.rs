@@ -13,7 +13,7 @@ use crate::policy_slot::PolicySlot;
 use crate::second_opinion::SecondOpinion;
 use crate::telemetry::Telemetry;
 use crate::token_vault::TokenVault;
-use audit_shipper::Evidence;
+use audit_shipper::{Evidence, Sealer};
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
@@ -56,6 +56,8 @@ pub struct Shared {
     pub lifecycle: Lifecycle,
     /// The log.
     pub evidence: Arc<Evidence>,
+    /// Seals originals that the policy wants sealed; `None` without `[evidence] seal_to`.
+    pub sealer: Option<Sealer>,
 }
 
 /// What all cores bear together; each counts its own beside.

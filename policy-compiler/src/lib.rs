@@ -11,12 +11,15 @@
 pub mod bench;
 pub mod detect;
 pub mod dialect;
+mod facts;
+mod index;
 pub mod json;
 mod native;
+mod planted;
 mod policy_host;
 pub mod redact;
 mod text_engine;
 
-pub use native::{CompileOptions, CompiledPolicy, Engine, IdentityFacts, compile, compile_with};
+pub use native::{CompileOptions, CompiledPolicy, Divergence, Engine, IdentityFacts, Layout, compile, compile_with};
 pub use policy_host::PolicyHost;
 pub use text_engine::{BuiltInDetectors, DetectorScan, NoDetectors, PolicyTextEngine, SoFar, TextEngineError};

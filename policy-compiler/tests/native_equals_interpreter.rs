@@ -4,7 +4,7 @@
 mod native_support;
 
 use native_support::{Call, calls, engine, model, program, programs};
-use policy_compiler::{CompiledPolicy, Engine, compile};
+use policy_compiler::{CompileOptions, CompiledPolicy, Engine, Layout, compile_with};
 use policy_lang::schema::{IntField, StrField};
 use policy_lang::{
     Atom, AtomId, CompareOp, Condition, Effect, Facts, Program, Rule, StrSet, TextTest, interpret, trace,
@@ -19,10 +19,12 @@ proptest! {
 
     #[test]
     fn on_random_programs(program in programs(24), calls in prop::collection::vec(calls(), 12)) {
-        let policy = native(program);
-        let engine = engine(policy.program());
-        for call in &calls {
-            agree(&policy, &call.facts(&engine))?;
+        for layout in [Layout::StraightLine, Layout::Indexed] {
+            let policy = native_by(program.clone(), layout);
+            let engine = engine(policy.program());
+            for call in &calls {
+                agree(&policy, &call.facts(&engine))?;
+            }
         }
     }
 }
@@ -42,11 +44,13 @@ fn on_three_hundred_random_rules() {
         }
         program.atoms.extend(part.atoms);
     }
-    let policy = native(program);
-    let engine = engine(policy.program());
-    for _ in 0..100 {
-        let call = calls().new_tree(&mut runner).unwrap().current();
-        agree(&policy, &call.facts(&engine)).unwrap();
+    for layout in [Layout::StraightLine, Layout::Indexed] {
+        let policy = native_by(program.clone(), layout);
+        let engine = engine(policy.program());
+        for _ in 0..100 {
+            let call = calls().new_tree(&mut runner).unwrap().current();
+            agree(&policy, &call.facts(&engine)).unwrap();
+        }
     }
 }
 
@@ -114,7 +118,11 @@ fn a_condition_of_thousands_of_parts_is_compiled() {
 }
 
 fn native(program: Program) -> CompiledPolicy {
-    let policy = compile(Arc::new(program));
+    native_by(program, Layout::Estimated)
+}
+
+fn native_by(program: Program, layout: Layout) -> CompiledPolicy {
+    let policy = compile_with(Arc::new(program), CompileOptions { layout, ..CompileOptions::default() });
     assert_eq!(policy.engine(), &Engine::Native);
     policy
 }
@@ -128,7 +136,9 @@ fn agree(policy: &CompiledPolicy, facts: &Facts<'_>) -> Result<(), TestCaseError
         policy.trace(facts),
         trace(policy.program(), &policy_lang::with_risk(policy.program(), facts), policy_lang::Phase::Request)
     );
-    prop_assert_eq!(policy.decide(facts), interpret(policy.program(), facts));
+    let decision = interpret(policy.program(), facts);
+    prop_assert_eq!(&policy.decide_for(&policy.identity_facts(facts), facts), &decision);
+    prop_assert_eq!(policy.decide(facts), decision);
     Ok(())
 }
 

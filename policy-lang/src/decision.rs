@@ -165,19 +165,36 @@ pub fn conclude_response(program: &Program, trace: &Trace, facts: &Facts<'_>) ->
     draw(program, trace, facts, Phase::Response)
 }
 
+/// A rule that held or could not be judged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hit {
+    /// An enforced rule held that does nothing but allow: see [`Rule::only_allows`]. Nothing more of it is looked at.
+    Allows(RuleId),
+    /// Any other.
+    Rule(RuleId, Truth),
+}
+
 /// Draws the conclusion of the request phase from the rules that held or could not be judged alone: what [`conclude`] says of a
 /// trace in which all other rules are false. `hits` come in ascending order of their ids, each once, none of them false or of
 /// another phase. `risk` is `request.risk`, whatever the facts say of it.
 pub fn conclude_hits(
     program: &Program,
-    hits: impl IntoIterator<Item = (RuleId, Truth)>,
+    hits: impl IntoIterator<Item = Hit>,
     facts: &Facts<'_>,
     risk: Option<i64>,
 ) -> Decision {
     let mut drawing = Drawing::default();
-    for (id, truth) in hits {
-        if let Some(rule) = program.rules.get(id.0 as usize) {
-            drawing.hit(id, rule, truth);
+    for hit in hits {
+        match hit {
+            Hit::Allows(id) => {
+                drawing.fired.push(id);
+                drawing.allowed = true;
+            }
+            Hit::Rule(id, truth) => {
+                if let Some(rule) = program.rules.get(id.0 as usize) {
+                    drawing.hit(id, rule, truth);
+                }
+            }
         }
     }
     drawing.finish_request(facts, risk)

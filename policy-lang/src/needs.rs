@@ -12,9 +12,11 @@ impl Program {
     pub fn needs(&self) -> Needs {
         let keeps_payload = self.may_record_full();
         Needs {
-            request_body: keeps_payload || self.atoms.iter().any(reads_request_body) || self.looks_into(Side::Request),
+            request_body: keeps_payload
+                || self.atoms.iter().any(Atom::reads_request_body)
+                || self.looks_into(Side::Request),
             response_body: keeps_payload
-                || self.atoms.iter().any(reads_response_body)
+                || self.atoms.iter().any(Atom::reads_response_body)
                 || self.looks_into(Side::Response),
         }
     }
@@ -32,14 +34,7 @@ impl Program {
 
     /// Whether an effect needs the body of this side.
     fn looks_into(&self, side: Side) -> bool {
-        let counts_tokens = |limit: &RateLimit| limit.kind == LimitKind::Tokens;
-        self.enforced().flat_map(|rule| &rule.effects).any(|effect| match effect {
-            Effect::Mask(mask) => mask.side == side,
-            Effect::Seal(sealed) => *sealed == side,
-            Effect::LimitRate(limit) => counts_tokens(limit),
-            Effect::LimitField { field, .. } => side == Side::Request && is_in_request_body(*field),
-            _ => false,
-        })
+        self.enforced().flat_map(|rule| &rule.effects).any(|effect| effect.looks_into(side))
     }
 
     fn enforced(&self) -> impl Iterator<Item = &Rule> {
@@ -48,41 +43,71 @@ impl Program {
 }
 
 impl Rule {
-    fn records(&self, bound: RecordBound, level: RecordLevel) -> bool {
+    /// Whether it bounds what is recorded so.
+    #[must_use]
+    pub fn records(&self, bound: RecordBound, level: RecordLevel) -> bool {
         self.effects.contains(&Effect::Record { bound, level })
     }
 }
 
-/// Shadow rules are judged too, so their atoms count.
-fn reads_request_body(atom: &Atom) -> bool {
-    match atom {
-        Atom::StrIn { field, .. } => *field == StrField::Model,
-        Atom::Int { field, .. } | Atom::IntPresent(field) => is_in_request_body(*field),
-        Atom::Bool(_) | Atom::ToolIn(_) | Atom::Text(_) | Atom::JsonPresent(_) | Atom::Json { .. } => true,
-        Atom::InGroup(_)
-        | Atom::HasScope(_)
-        | Atom::IpIn(_)
-        | Atom::HeaderPresent(_)
-        | Atom::HeaderIn { .. }
-        | Atom::Claim { .. }
-        | Atom::ClaimPresent(_)
-        | Atom::EnvIn { .. }
-        | Atom::ResponseText(_)
-        | Atom::ResponseJsonPresent(_)
-        | Atom::ResponseJson { .. } => false,
+impl Effect {
+    /// Whether it needs the body of this side.
+    #[must_use]
+    pub fn looks_into(&self, side: Side) -> bool {
+        let counts_tokens = |limit: &RateLimit| limit.kind == LimitKind::Tokens;
+        match self {
+            Self::Mask(mask) => mask.side == side,
+            Self::Seal(sealed) => *sealed == side,
+            Self::LimitRate(limit) => counts_tokens(limit),
+            Self::LimitField { field, .. } => side == Side::Request && is_in_request_body(*field),
+            _ => false,
+        }
+    }
+}
+
+impl Atom {
+    /// Whether it is known only once the body of the request was read.
+    #[must_use]
+    pub fn reads_request_body(&self) -> bool {
+        match self {
+            Self::StrIn { field, .. } => *field == StrField::Model,
+            Self::Int { field, .. } | Self::IntPresent(field) => is_in_request_body(*field),
+            Self::Bool(_) | Self::ToolIn(_) | Self::Text(_) | Self::JsonPresent(_) | Self::Json { .. } => true,
+            Self::InGroup(_)
+            | Self::HasScope(_)
+            | Self::IpIn(_)
+            | Self::HeaderPresent(_)
+            | Self::HeaderIn { .. }
+            | Self::Claim { .. }
+            | Self::ClaimPresent(_)
+            | Self::EnvIn { .. }
+            | Self::ResponseText(_)
+            | Self::ResponseJsonPresent(_)
+            | Self::ResponseJson { .. } => false,
+        }
+    }
+
+    /// Whether it reads `request.risk`.
+    #[must_use]
+    pub fn reads_risk(&self) -> bool {
+        matches!(self, Self::Int { field: IntField::Risk, .. } | Self::IntPresent(IntField::Risk))
+    }
+
+    /// Whether it is known only once the body of the answer was read.
+    #[must_use]
+    pub fn reads_response_body(&self) -> bool {
+        match self {
+            Self::StrIn { field, .. } => field.is_response(),
+            Self::Int { field, .. } | Self::IntPresent(field) => {
+                field.is_response() && *field != IntField::ResponseStatus
+            }
+            Self::ResponseText(_) | Self::ResponseJsonPresent(_) | Self::ResponseJson { .. } => true,
+            _ => false,
+        }
     }
 }
 
 /// The size of a chunked body is known only once it was read.
 fn is_in_request_body(field: IntField) -> bool {
     matches!(field, IntField::RequestSize | IntField::TokensRequested | IntField::ImageCount)
-}
-
-fn reads_response_body(atom: &Atom) -> bool {
-    match atom {
-        Atom::StrIn { field, .. } => field.is_response(),
-        Atom::Int { field, .. } | Atom::IntPresent(field) => field.is_response() && *field != IntField::ResponseStatus,
-        Atom::ResponseText(_) | Atom::ResponseJsonPresent(_) | Atom::ResponseJson { .. } => true,
-        _ => false,
-    }
 }

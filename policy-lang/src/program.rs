@@ -75,6 +75,12 @@ pub struct Rule {
 }
 
 impl Rule {
+    /// Whether it is enforced and allows and does nothing else.
+    #[must_use]
+    pub fn only_allows(&self) -> bool {
+        !self.shadow && !self.restricts() && !self.effects.is_empty()
+    }
+
     /// Whether an error in this rule denies: every rule but one that only allows (POLICY-LANGUAGE §4.1).
     #[must_use]
     pub fn restricts(&self) -> bool {

@@ -1,4 +1,4 @@
-//! The keystore: one key per (tenant, subject, month), sealed under a master key, outside the evidence.
+//! The keystore: one key per (tenant, subject, month, bounds of how long it is kept), sealed under a master key, outside the evidence.
 //!
 //! Erasing a person means deleting keys here ([`rewrite`]); no stored record changes. The file is a header (magic and a
 //! random store id) and sealed entries, each with length and CRC-32C; the seal binds an entry to its place. An entry is a
@@ -7,6 +7,7 @@
 //! Invariant: a new key is on disk before the first record that uses it. A producer puts the key on the pending list
 //! before it queues the record; the committer writes the list after draining the queues and before writing the block.
 
+mod period;
 mod rewrite;
 
 use std::collections::{HashMap, HashSet};
@@ -23,6 +24,8 @@ use serde::{Deserialize, Serialize};
 use crate::crypto::{self, KEY_BYTES, random};
 use crate::error::EvidenceError;
 use crate::layout;
+use crate::model::Keep;
+use period::{Bounds, Period};
 
 const MAGIC: &[u8; 8] = b"SPKEYS1\n";
 const STORE_ID_BYTES: usize = 16;
@@ -44,12 +47,12 @@ pub(crate) type KeyId = [u8; 16];
 pub(crate) struct Scope {
     tenant: String,
     subject: String,
-    /// Months since year 0, UTC.
-    month: u32,
+    period: Period,
+    bounds: Bounds,
 }
 
 impl Scope {
-    pub(crate) fn new(tenant: &str, subject: &str, unix_us: u64) -> Self {
+    pub(crate) fn new(tenant: &str, subject: &str, unix_us: u64, keep: Keep) -> Self {
         let bounded = |name: &str| {
             if name.len() <= MAX_NAME_BYTES {
                 name.to_owned()
@@ -57,22 +60,14 @@ impl Scope {
                 format!("sha256:{}", hex::encode(crypto::sha256(&[name.as_bytes()])))
             }
         };
+        let bounds = Bounds::of(keep);
         Self {
             tenant: bounded(if tenant.is_empty() { "default" } else { tenant }),
             subject: bounded(subject),
-            month: month_of(unix_us),
+            period: Period::of(unix_us, bounds),
+            bounds,
         }
     }
-}
-
-/// Months since year 0 of a time, UTC.
-pub(crate) fn month_of(unix_us: u64) -> u32 {
-    let date = i64::try_from(unix_us)
-        .ok()
-        .and_then(|us| jiff::Timestamp::from_microsecond(us).ok())
-        .unwrap_or(jiff::Timestamp::UNIX_EPOCH)
-        .to_zoned(jiff::tz::TimeZone::UTC);
-    u32::try_from(i32::from(date.year()) * 12 + i32::from(date.month()) - 1).unwrap_or(0)
 }
 
 /// A person, as scopes name them.
@@ -84,7 +79,7 @@ pub(crate) struct Person {
 
 impl Person {
     pub(crate) fn new(tenant: &str, subject: &str) -> Self {
-        let Scope { tenant, subject, .. } = Scope::new(tenant, subject, 0);
+        let Scope { tenant, subject, .. } = Scope::new(tenant, subject, 0, Keep::default());
         Self { tenant, subject }
     }
 }
@@ -94,8 +89,15 @@ impl Person {
 pub(crate) enum Selection {
     /// All of a person's.
     Of(Person),
-    /// Everybody's of the months before this one.
-    Before(u32),
+    /// Everybody's of the periods that ended before this time (seconds since 1970), but for those that a policy wants kept until
+    /// later than now.
+    EndedBefore { ended_s: u64, now_s: u64 },
+    /// Everybody's whose time has come.
+    Lapsed {
+        now_s: u64,
+        /// For how long records are kept that no policy says anything about; none is for ever.
+        kept_s: Option<u64>,
+    },
 }
 
 /// One key.
@@ -111,9 +113,25 @@ struct Entry {
     hold: Option<bool>,
     id: String,
     key: String,
+    /// Months since year 0; of a share that is smaller, zero.
     month: u32,
+    /// Days since 1970.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    day: u32,
+    /// Hours since 1970.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    hour: u32,
+    /// Seconds that it must be kept, and may be.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    least: u64,
+    #[serde(default, skip_serializing_if = "is_zero")]
+    most: u64,
     subject: String,
     tenant: String,
+}
+
+fn is_zero<T: Default + PartialEq>(number: &T) -> bool {
+    *number == T::default()
 }
 
 /// The keys of a log, and the file they are in.
@@ -196,12 +214,24 @@ impl Keystore {
         let keys = self.keys();
         let meant = |scope: &Scope| match selection {
             Selection::Of(person) => scope.person() == *person,
-            Selection::Before(month) => scope.month < *month && !keys.held.contains(&scope.person()),
+            Selection::EndedBefore { ended_s, now_s } => {
+                scope.period.end_s() <= *ended_s && !scope.must_be_kept(*now_s) && !keys.held.contains(&scope.person())
+            }
+            Selection::Lapsed { now_s, kept_s } => {
+                scope.bounds.due_s(scope.period, *kept_s).is_some_and(|due_s| due_s <= *now_s)
+                    && !keys.held.contains(&scope.person())
+            }
         };
         let mut ids: Vec<KeyId> =
             keys.by_scope.iter().filter(|(scope, _)| meant(scope)).map(|(_, key)| key.id).collect();
         ids.sort_unstable();
         ids
+    }
+
+    /// How many of a person's keys a policy wants kept until later than this, in seconds since 1970.
+    pub(crate) fn must_be_kept(&self, person: &Person, now_s: u64) -> u64 {
+        let keys = self.keys();
+        keys.by_scope.keys().filter(|scope| scope.person() == *person && scope.must_be_kept(now_s)).count() as u64
     }
 
     /// Whether a person's keys are on legal hold.
@@ -212,14 +242,7 @@ impl Keystore {
     /// Begins or ends a legal hold, durably.
     pub(crate) fn set_hold(&self, person: &Person, held: bool) -> Result<(), EvidenceError> {
         let mut keys = self.keys();
-        let entry = Entry {
-            hold: Some(held),
-            id: String::new(),
-            key: String::new(),
-            month: 0,
-            subject: person.subject.clone(),
-            tenant: person.tenant.clone(),
-        };
+        let entry = Entry::hold(person, held);
         let mut tail = self.tail();
         let bytes = encode(&tail.master, &tail.store_id, &entry, tail.entries)?;
         tail.append(&self.path, &bytes, 1, true)?;
@@ -281,17 +304,47 @@ impl Scope {
     fn person(&self) -> Person {
         Person { tenant: self.tenant.clone(), subject: self.subject.clone() }
     }
+
+    /// Whether a policy wants what lies under its key to be there still.
+    fn must_be_kept(&self, now_s: u64) -> bool {
+        self.bounds.at_least_s > 0 && self.bounds.kept_until_s(self.period) > now_s
+    }
 }
 
 impl Entry {
     fn of(scope: &Scope, key: &SubjectKey) -> Self {
+        let (month, day, hour) = match scope.period {
+            Period::Month(month) => (month, 0, 0),
+            Period::Day(day) => (0, day, 0),
+            Period::Hour(hour) => (0, 0, hour),
+        };
         Self {
             hold: None,
             id: hex::encode(key.id),
             key: BASE64.encode(key.key),
-            month: scope.month,
+            month,
+            day,
+            hour,
+            least: scope.bounds.at_least_s,
+            most: scope.bounds.at_most_s,
             subject: scope.subject.clone(),
             tenant: scope.tenant.clone(),
+        }
+    }
+
+    /// Begins or ends a legal hold.
+    fn hold(person: &Person, held: bool) -> Self {
+        Self {
+            hold: Some(held),
+            id: String::new(),
+            key: String::new(),
+            month: 0,
+            day: 0,
+            hour: 0,
+            least: 0,
+            most: 0,
+            subject: person.subject.clone(),
+            tenant: person.tenant.clone(),
         }
     }
 }
@@ -433,7 +486,13 @@ fn parse_entry(text: &[u8]) -> Option<Parsed> {
         id: hex::decode(entry.id).ok()?.try_into().ok()?,
         key: BASE64.decode(entry.key).ok()?.try_into().ok()?,
     };
-    Some(Parsed::Key(Scope { tenant: entry.tenant, subject: entry.subject, month: entry.month }, key))
+    let period = match (entry.day, entry.hour) {
+        (0, 0) => Period::Month(entry.month),
+        (day, 0) => Period::Day(day),
+        (_, hour) => Period::Hour(hour),
+    };
+    let bounds = Bounds { at_least_s: entry.least, at_most_s: entry.most };
+    Some(Parsed::Key(Scope { tenant: entry.tenant, subject: entry.subject, period, bounds }, key))
 }
 
 fn place(store_id: &[u8; STORE_ID_BYTES], ordinal: u64) -> Vec<u8> {
@@ -444,8 +503,13 @@ fn place(store_id: &[u8; STORE_ID_BYTES], ordinal: u64) -> Vec<u8> {
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
     use super::*;
+    use std::time::Duration;
 
     const NOVEMBER_2026_US: u64 = 1_795_000_000_000_000;
+
+    fn scope(subject: &str, unix_us: u64) -> Scope {
+        Scope::new("", subject, unix_us, Keep::default())
+    }
 
     struct Bench {
         dir: tempfile::TempDir,
@@ -466,19 +530,57 @@ mod tests {
     #[test]
     fn keys_come_back_and_are_one_per_month() {
         let bench = Bench::new();
-        let scope = Scope::new("", "alice", NOVEMBER_2026_US);
-        let next_month = Scope::new("", "alice", NOVEMBER_2026_US + 31 * 86_400_000_000);
+        let now = scope("alice", NOVEMBER_2026_US);
+        let next_month = scope("alice", NOVEMBER_2026_US + 31 * 86_400_000_000);
         let store = bench.open(true).unwrap();
-        let key = store.key_for(&scope);
-        assert_eq!(store.key_for(&scope).id, key.id);
+        let key = store.key_for(&now);
+        assert_eq!(store.key_for(&now).id, key.id);
         assert_ne!(store.key_for(&next_month).id, key.id);
         store.persist_pending(true).unwrap();
         drop(store);
         let store = bench.open(false).unwrap();
-        assert_eq!(store.key_for(&scope).key, key.key);
+        assert_eq!(store.key_for(&now).key, key.key);
         assert!(store.keys.lock().unwrap().pending.is_empty());
         let file = std::fs::read(bench.file()).unwrap();
         assert!(!file.windows(5).any(|window| window == b"alice"));
+    }
+
+    #[test]
+    fn records_that_are_kept_differently_have_keys_of_their_own_and_each_lapses_in_its_time() {
+        let bench = Bench::new();
+        let store = bench.open(true).unwrap();
+        const DAY: Duration = Duration::from_hours(24);
+        let keep = |least: Option<u32>, most: Option<u32>| Keep {
+            at_least: least.map(|days| DAY * days),
+            at_most: most.map(|days| DAY * days),
+        };
+        let kinds = [keep(None, None), keep(Some(90), None), keep(None, Some(10)), keep(Some(90), Some(300))];
+        let ids = kinds.map(|keep| store.key_for(&Scope::new("", "alice", NOVEMBER_2026_US, keep)).id);
+        assert_eq!(ids.iter().collect::<HashSet<_>>().len(), 4);
+        store.persist_pending(true).unwrap();
+        drop(store);
+        let store = bench.open(false).unwrap();
+        let days_later = |days: u64| NOVEMBER_2026_US / 1_000_000 + days * 86_400;
+        let lapsed = |days: u64, kept: Option<u64>| {
+            let kept_s = kept.map(|days| days * 86_400);
+            let lapsed = store.select(&Selection::Lapsed { now_s: days_later(days), kept_s });
+            ids.map(|id| lapsed.contains(&id))
+        };
+        assert_eq!(lapsed(8, Some(30)), [false; 4]);
+        assert_eq!(lapsed(10, None), [false, false, true, false]);
+        assert_eq!(lapsed(45, Some(30)), [true, false, true, false]);
+        assert_eq!(lapsed(103, Some(30)), [true, true, true, true]);
+        assert_eq!(lapsed(103, None), [false, false, true, false]);
+        assert_eq!(lapsed(400, None), [false, false, true, true]);
+        // By hand, what must be kept is left as well.
+        let by_hand = |days: u64| {
+            let now_s = days_later(days);
+            let ended = store.select(&Selection::EndedBefore { ended_s: now_s, now_s });
+            ids.map(|id| ended.contains(&id))
+        };
+        assert_eq!(by_hand(40), [true, false, true, false]);
+        assert_eq!(by_hand(103), [true; 4]);
+        assert_eq!(store.must_be_kept(&Person::new("", "alice"), days_later(40)), 2);
     }
 
     #[test]
@@ -486,7 +588,7 @@ mod tests {
         let bench = Bench::new();
         let store = bench.open(true).unwrap();
         for subject in ["a", "b", "c"] {
-            store.key_for(&Scope::new("", subject, NOVEMBER_2026_US));
+            store.key_for(&scope(subject, NOVEMBER_2026_US));
             store.persist_pending(true).unwrap();
         }
         drop(store);

@@ -30,14 +30,7 @@ impl Keystore {
         let (master, store_id) = (random(), random());
         let mut bytes = MAGIC.to_vec();
         bytes.extend_from_slice(&store_id);
-        let holds = keys.held.iter().map(|person| Entry {
-            hold: Some(true),
-            id: String::new(),
-            key: String::new(),
-            month: 0,
-            subject: person.subject.clone(),
-            tenant: person.tenant.clone(),
-        });
+        let holds = keys.held.iter().map(|person| Entry::hold(person, true));
         let kept = keys.by_scope.iter().filter(|(_, key)| !ids.contains(&key.id));
         let mut entries = 0;
         for entry in holds.chain(kept.map(|(scope, key)| Entry::of(scope, key))) {
@@ -131,6 +124,10 @@ mod tests {
 
     const NOW_US: u64 = 1_795_000_000_000_000;
 
+    fn scope(subject: &str) -> Scope {
+        Scope::new("", subject, NOW_US, crate::model::Keep::default())
+    }
+
     fn open(dir: &Path) -> Keystore {
         Keystore::open(&dir.join("keys/log/keystore"), &dir.join("keys/master"), true).unwrap()
     }
@@ -143,18 +140,18 @@ mod tests {
     fn a_destroyed_key_is_in_no_file_and_an_older_copy_of_the_store_opens_with_nothing() {
         let dir = tempfile::tempdir().unwrap();
         let store = open(dir.path());
-        let [alice, bob] = ["alice", "bob"].map(|subject| store.key_for(&Scope::new("", subject, NOW_US)));
+        let [alice, bob] = ["alice", "bob"].map(|subject| store.key_for(&scope(subject)));
         store.persist_pending(true).unwrap();
         let mac = store.mac("test", &[b"x"]);
         let copy = fs::read(dir.path().join("keys/log/keystore")).unwrap();
         assert_eq!(store.destroy(&ids(&store, "alice")).unwrap(), 1);
         assert_eq!(store.destroy(&HashSet::from([alice.id])).unwrap(), 0);
-        assert_ne!(store.key_for(&Scope::new("", "alice", NOW_US)).id, alice.id, "a later record gets a new key");
+        assert_ne!(store.key_for(&scope("alice")).id, alice.id, "a later record gets a new key");
         assert_eq!(store.mac("test", &[b"x"]), mac);
         store.persist_pending(true).unwrap();
         drop(store);
         let store = open(dir.path());
-        assert_eq!(store.key_for(&Scope::new("", "bob", NOW_US)).id, bob.id);
+        assert_eq!(store.key_for(&scope("bob")).id, bob.id);
         assert!(!ids(&store, "alice").contains(&alice.id));
         assert_eq!(store.mac("test", &[b"x"]), mac);
         drop(store);
@@ -168,7 +165,7 @@ mod tests {
         let base = tempfile::tempdir().unwrap();
         let store = open(base.path());
         for subject in ["alice", "bob"] {
-            store.key_for(&Scope::new("", subject, NOW_US));
+            store.key_for(&scope(subject));
         }
         store.persist_pending(true).unwrap();
         let (keystore, master) = (base.path().join("keys/log/keystore"), base.path().join("keys/master"));
@@ -213,13 +210,13 @@ mod tests {
         let store = open(dir.path());
         let [alice, carol] = ["alice", "carol"].map(|subject| Person::new("", subject));
         for person in [&alice, &carol] {
-            store.key_for(&Scope::new("", &person.subject, NOW_US));
+            store.key_for(&scope(&person.subject));
         }
         store.persist_pending(true).unwrap();
         store.set_hold(&alice, true).unwrap();
         store.set_hold(&carol, true).unwrap();
         store.set_hold(&carol, false).unwrap();
-        let old_ones = Selection::Before(super::super::month_of(NOW_US) + 1);
+        let old_ones = Selection::EndedBefore { ended_s: NOW_US / 1_000_000 + 31 * 86_400, now_s: 0 };
         assert_eq!(store.select(&old_ones), ids(&store, "carol").into_iter().collect::<Vec<_>>());
         store.destroy(&ids(&store, "carol")).unwrap();
         drop(store);

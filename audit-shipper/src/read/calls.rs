@@ -4,13 +4,16 @@ use std::collections::HashMap;
 
 use serde_json::Value;
 
+use super::ids;
 use super::query::Query;
 use super::records::{self, Record};
 use super::rows::Row;
 use super::source::Log;
+use super::spoken;
 use crate::chunk;
 use crate::crypto::KEY_BYTES;
 use crate::error::EvidenceError;
+use crate::id::RecordId;
 use crate::keystore::KeyId;
 use crate::leaf::{rfc3339, role_word};
 use crate::model::{Frame, Role};
@@ -82,11 +85,37 @@ impl Call {
         self.end = Some((record, envelope));
     }
 
-    /// Whether a text stands in what went either way.
-    pub(super) fn says(&self, text: &str) -> bool {
-        let text = text.to_lowercase();
-        [&self.request, &self.response].iter().any(|payload| payload.text().to_lowercase().contains(&text))
+    /// Whether a phrase stands in what went either way.
+    pub(super) fn says(&self, phrase: &str) -> bool {
+        let texts = [&self.request, &self.response].into_iter().flat_map(spoken::texts);
+        texts.into_iter().any(|text| spoken::says(&text, phrase))
     }
+
+    fn take_payload(&mut self, record: &Record, keys: &Keys) {
+        match record.text("role") {
+            role if role == role_word(Role::Response) => self.response.add(record, Role::Response, keys),
+            role if role == role_word(Role::Request) => self.request.add(record, Role::Request, keys),
+            _ => {}
+        }
+    }
+}
+
+/// A call with its payload, or a record that stands for itself; found without reading the log.
+pub(super) fn find(log: &Log, keys: &Keys, id: RecordId) -> Result<Option<Call>, EvidenceError> {
+    let id = id.to_string();
+    let mut call: Option<Call> = None;
+    for record in ids::records_of(log, &id)? {
+        if record.id() == id {
+            call = Some(Call::begin(record, keys));
+        } else if let Some(call) = call.as_mut().filter(|_| record.text("call") == id) {
+            match record.kind() {
+                "payload" => call.take_payload(&record, keys),
+                "outcome" | "abort" => call.close(record, keys),
+                _ => {}
+            }
+        }
+    }
+    Ok(call)
 }
 
 /// Calls `each` for what matches, in the order in which it ended; what is open comes last. Payload is read only if asked for:
@@ -110,14 +139,7 @@ pub(super) fn for_each_call(
     let damaged = records::for_each(log, |record| match record.kind() {
         "payload" => {
             if with_payload && let Some(call) = open.get_mut(record.text("call")) {
-                let response = record.text("role") == role_word(Role::Response);
-                match response {
-                    true => call.response.add(&record, Role::Response, keys),
-                    false if record.text("role") == role_word(Role::Request) => {
-                        call.request.add(&record, Role::Request, keys);
-                    }
-                    false => {}
-                }
+                call.take_payload(&record, keys);
             }
         }
         "intent" => {

@@ -3,9 +3,8 @@
 use std::path::Path;
 
 use serde::Serialize;
-use serde_json::Value;
 
-use super::records;
+use super::ids;
 use super::source::Source;
 use crate::checkpoint::Checkpoint;
 use crate::crypto::Digest32;
@@ -13,7 +12,7 @@ use crate::derived::tile_path;
 use crate::error::EvidenceError;
 use crate::id::RecordId;
 use crate::layout;
-use crate::merkle::{NodeId, TILE_WIDTH, TileId, fold, inclusion_path, leaf_hash, root_of_path};
+use crate::merkle::{NodeId, TILE_WIDTH, TileId, Tree, fold, inclusion_path, leaf_hash, root_of_path};
 
 /// Everything that is needed to check one record against a signed checkpoint: RFC 6962 §2.1.1, C2SP tlog-checkpoint.
 #[derive(Clone, Debug, Serialize)]
@@ -40,6 +39,13 @@ pub struct Proof {
     pub verifier_key: String,
 }
 
+/// The root of the tree over these leaves (RFC 6962 §2.1), for whoever has them.
+pub fn root_of<'l>(leaves: impl IntoIterator<Item = &'l [u8]>) -> [u8; 32] {
+    let mut tree = Tree::default();
+    leaves.into_iter().for_each(|leaf| tree.push(leaf_hash(leaf), |_, _| {}));
+    tree.root()
+}
+
 /// The proofs of the records that an id names: the record itself, and for a call its end and its payload too.
 ///
 /// # Errors
@@ -54,22 +60,14 @@ pub fn prove(source: &Source, id: RecordId) -> Result<Vec<Proof>, EvidenceError>
     let checkpoint = Checkpoint::open(&note, &key)
         .map_err(|why| EvidenceError::Damaged(format!("the checkpoint {}: {why}", path.display())))?;
     let name = id.to_string();
-    let mut leaves = Vec::new();
-    records::for_each_leaf(&log, |index, bytes| {
-        // Parsing every leaf of a large log would take its time; most cannot be meant.
-        if index < checkpoint.size && contains(bytes, name.as_bytes()) {
-            leaves.push((index, bytes.to_vec()));
-        }
-    })?;
     let mut proofs = Vec::new();
-    for (index, leaf) in leaves {
-        let parsed: Value = serde_json::from_slice(&leaf).map_err(|e| EvidenceError::Malformed(e.to_string()))?;
-        let text = |field: &str| parsed.get(field).and_then(Value::as_str).unwrap_or_default();
-        if text("id") != name && text("call") != name {
+    for record in ids::records_of(&log, &name)? {
+        let (index, leaf) = (record.index, &record.stored);
+        if index >= checkpoint.size || (record.id() != name && record.text("call") != name) {
             continue;
         }
         let tiles = Tiles { directory: log.layout.tiles(), size: checkpoint.size };
-        let hash = leaf_hash(&leaf);
+        let hash = leaf_hash(leaf);
         let hashes = inclusion_path(index, checkpoint.size, &mut |node| tiles.node(node))?;
         if root_of_path(hash, index, checkpoint.size, &hashes) != Some(checkpoint.root) {
             return Err(EvidenceError::Damaged(format!(
@@ -78,8 +76,8 @@ pub fn prove(source: &Source, id: RecordId) -> Result<Vec<Proof>, EvidenceError>
         }
         proofs.push(Proof {
             format: "sallyport-proof-1",
-            id: text("id").to_owned(),
-            leaf: String::from_utf8_lossy(&leaf).into_owned(),
+            id: record.id().to_owned(),
+            leaf: String::from_utf8_lossy(leaf).into_owned(),
             leaf_hash: hex::encode(hash),
             index,
             tree_size: checkpoint.size,
@@ -90,10 +88,6 @@ pub fn prove(source: &Source, id: RecordId) -> Result<Vec<Proof>, EvidenceError>
         });
     }
     Ok(proofs)
-}
-
-fn contains(bytes: &[u8], part: &[u8]) -> bool {
-    bytes.windows(part.len()).any(|window| window == part)
 }
 
 /// The stored tiles of a tree of this size.
@@ -127,7 +121,7 @@ pub(super) fn read_tile(tiles: &Path, id: TileId, width: usize) -> Result<Vec<Di
         }
     }
     Err(EvidenceError::Malformed(format!(
-        "the tile {} is missing; starting the gateway once, or `audit rebuild`, makes it again",
+        "the tile {} is missing; `audit rebuild` makes it again",
         tile_path(tiles, id, width).display()
     )))
 }

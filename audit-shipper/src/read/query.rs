@@ -1,8 +1,7 @@
 //! The words of a search.
 
 use crate::error::EvidenceError;
-use crate::id::RecordId;
-use crate::model::Moment;
+use crate::model::{Moment, ValueDigest};
 
 /// Longest query, in bytes.
 const MAX_QUERY_BYTES: usize = 4096;
@@ -39,14 +38,16 @@ pub(super) enum Field {
     Masked,
     Id,
     Trace,
-    /// Stands in the masked payload.
+    /// Was said in the masked payload.
     Text,
+    /// The digest of a value that was masked; nobody writes that.
+    Value,
 }
 
 impl Query {
     /// Reads terms separated by spaces: `subject: tenant: model: operation: decision: kind: status: since: until: rule: masked:
     /// id: trace: text:`. All must hold. A last `*` stands for anything, `status:4xx` for a class, `since:` and `until:` take
-    /// `90s 30m 2h 7d` (ago) or an RFC 3339 time, `text:` stands anywhere in the masked payload. A value with spaces is put
+    /// `90s 30m 2h 7d` (ago) or an RFC 3339 time, the words of `text:` follow each other in the masked payload (a last `*` for any end of a word). A value with spaces is put
     /// into double quotes.
     ///
     /// # Errors
@@ -94,9 +95,9 @@ impl Query {
         Ok(query)
     }
 
-    /// Everything about one call.
-    pub(super) fn for_id(id: RecordId) -> Self {
-        Self { terms: vec![Term { field: Field::Id, value: id.to_string() }], ..Self::default() }
+    /// What a masked value of this digest stands in.
+    pub(super) fn for_value(digest: &ValueDigest) -> Self {
+        Self { terms: vec![Term { field: Field::Value, value: hex::encode(digest) }], ..Self::default() }
     }
 
     pub(super) fn asks_for_text(&self) -> bool {

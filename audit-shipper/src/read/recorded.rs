@@ -4,13 +4,15 @@ use std::io::Write;
 
 use serde_json::Value;
 
-use super::calls::{Keys, Payload, for_each_call};
+use super::calls::{self, Keys, Payload, for_each_call};
 use super::export::whole;
+use super::ids;
 use super::query::Query;
-use super::records;
+use super::search;
 use super::source::Source;
 use super::text::line;
 use crate::error::EvidenceError;
+use crate::evidence::{VALUE_PURPOSE, plain_value, short};
 use crate::id::RecordId;
 use crate::keystore::{self, Person};
 use crate::leaf::role_word;
@@ -44,24 +46,19 @@ pub struct Recorded {
 pub fn recorded(source: &Source, id: RecordId) -> Result<Option<Recorded>, EvidenceError> {
     let log = source.locate()?;
     let keys = source.subject_keys(&log)?;
-    let query = Query::for_id(id);
-    let mut found = None;
-    for_each_call(&log, &keys, &query, true, &mut |call| {
-        if let Some(error) = call.request.unreadable.as_ref().or(call.response.unreadable.as_ref()) {
-            return Err(error.clone());
-        }
-        let text = |field: &str| call.envelope.get(field).and_then(Value::as_str).unwrap_or_default().to_owned();
-        found = Some(Recorded {
-            method: text("method"),
-            path: text("path"),
-            request_type: call.request.media_type.clone(),
-            request: call.request.bytes(),
-            status: call.row.status,
-            response: call.response.frames.clone(),
-        });
-        Ok(())
-    })?;
-    Ok(found)
+    let Some(call) = calls::find(&log, &keys, id)? else { return Ok(None) };
+    if let Some(error) = call.request.unreadable.as_ref().or(call.response.unreadable.as_ref()) {
+        return Err(error.clone());
+    }
+    let text = |field: &str| call.envelope.get(field).and_then(Value::as_str).unwrap_or_default().to_owned();
+    Ok(Some(Recorded {
+        method: text("method"),
+        path: text("path"),
+        request_type: call.request.media_type.clone(),
+        request: call.request.bytes(),
+        status: call.row.status,
+        response: call.response.frames,
+    }))
 }
 
 /// The sealed originals of a call, each opened with the private key. Reading one is to be written down as `access`.
@@ -73,7 +70,7 @@ pub fn unsealed(source: &Source, id: RecordId, with: &Unsealer) -> Result<Vec<Ve
     let keys: Keys = source.subject_keys(&log)?;
     let id = id.to_string();
     let mut originals: Vec<Payload> = Vec::new();
-    records::for_each(&log, |record| {
+    for record in ids::records_of(&log, &id)? {
         if record.kind() == "payload" && record.text("call") == id && record.text("role") == role_word(Role::Sealed) {
             let mut piece = Payload::default();
             piece.add(&record, Role::Sealed, &keys);
@@ -86,12 +83,35 @@ pub fn unsealed(source: &Source, id: RecordId, with: &Unsealer) -> Result<Vec<Ve
                 _ => originals.push(piece),
             }
         }
-    })?;
+    }
     let open = |original: Payload| match original.unreadable {
         Some(error) => Err(error),
         None => with.open(&original.bytes()),
     };
     originals.into_iter().map(open).collect()
+}
+
+/// Writes every call in which a value was masked, such as a person's number or address, one JSON object per line; returns how many.
+/// Only those are found that were recorded while digests of masked values were kept.
+///
+/// # Errors
+/// As [`dsar`].
+pub fn dsar_value(source: &Source, value: &str, out: &mut dyn Write) -> Result<u64, EvidenceError> {
+    let log = source.locate()?;
+    let keys: Keys = source.subject_keys(&log)?;
+    let plain = plain_value(value);
+    if plain.is_empty() {
+        return Err(EvidenceError::Malformed("the value has no letter and no digit".to_owned()));
+    }
+    let digest = keystore::mac_for_reading(&source.master_path(), VALUE_PURPOSE, &[plain.as_bytes()])?;
+    let mut written = 0;
+    for id in search::ids(source, &Query::for_value(&short(&digest)))? {
+        if let Some(call) = calls::find(&log, &keys, id)? {
+            written += 1;
+            line(out, &whole(&call).to_string())?;
+        }
+    }
+    Ok(written)
 }
 
 /// Writes everything that is recorded about a person who called, one JSON object per line (GDPR Art. 15); returns how many. What

@@ -18,15 +18,17 @@ use crate::wal::segment::Files;
 
 /// A record.
 #[derive(Debug)]
-pub(super) struct Record {
+pub(crate) struct Record {
     /// Its index in the tree.
     pub(super) index: u64,
     pub(super) leaf: Value,
+    /// The leaf's bytes, as the tree commits to them.
+    pub(crate) stored: Vec<u8>,
     blob: Option<Vec<u8>>,
 }
 
 impl Record {
-    pub(super) fn id(&self) -> &str {
+    pub(crate) fn id(&self) -> &str {
         self.text("id")
     }
 
@@ -102,7 +104,7 @@ fn take_apart(first_index: u64, payload: &[u8]) -> (Vec<Record>, bool) {
                 let leaf = serde_json::from_slice(entry.data).ok().filter(|_| entry.intact);
                 readable = leaf.is_some();
                 whole &= readable;
-                records.extend(leaf.map(|leaf| Record { index, leaf, blob: None }));
+                records.extend(leaf.map(|leaf| Record { index, leaf, stored: entry.data.to_vec(), blob: None }));
                 index += 1;
             }
             EntryKind::Blob if readable => {
@@ -117,7 +119,7 @@ fn take_apart(first_index: u64, payload: &[u8]) -> (Vec<Record>, bool) {
 }
 
 /// The record at a place; none if there is another now.
-pub(super) fn at(log: &Log, spot: Spot) -> Result<Option<Record>, EvidenceError> {
+pub(crate) fn at(log: &Log, spot: Spot) -> Result<Option<Record>, EvidenceError> {
     let Some(reader) = Files::new(&log.layout.wal()).reader(spot.segment)? else { return Ok(None) };
     let head = reader.read(spot.offset, HEADER_BYTES)?;
     let Some(header) = BlockHeader::decode(&head) else { return Ok(None) };

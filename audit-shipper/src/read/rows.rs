@@ -25,6 +25,9 @@ pub(super) struct Row {
     pub(super) masks: Vec<String>,
     pub(super) mask_count: u64,
     pub(super) trace: String,
+    /// Digests of masked values.
+    #[serde(skip)]
+    pub(super) values: Vec<String>,
     pub(super) index: u64,
 }
 
@@ -50,6 +53,7 @@ impl Row {
             ..Self::default()
         };
         row.add_masks(record, envelope);
+        row.values = names(envelope.get("values"));
         row
     }
 
@@ -58,6 +62,7 @@ impl Row {
         self.status = record.number("status");
         self.ended_by = if record.kind() == "abort" { "aborted" } else { record.text("ended_by") }.to_owned();
         self.add_masks(record, envelope);
+        self.values.extend(names(envelope.get("values")));
     }
 
     fn add_masks(&mut self, record: &Record, envelope: &Value) {
@@ -85,6 +90,7 @@ impl Row {
                 Field::Kind => term.matches(&self.kind),
                 Field::Status => self.status.is_some_and(|status| term.matches(&status.to_string())),
                 Field::Rule => self.rules.iter().any(|rule| term.matches(rule)),
+                Field::Value => self.values.iter().any(|value| term.matches(value)),
                 Field::Masked => self.masks.iter().any(|detector| term.matches(detector)),
                 Field::Id => term.matches(&self.id),
                 Field::Trace => term.matches(&self.trace),

@@ -2,14 +2,16 @@
 
 use std::io::Write;
 
-use super::calls::{Keys, for_each_call};
+use super::calls::{self, Keys, for_each_call};
 use super::index;
 use super::query::Query;
 use super::rows::Row;
 use super::source::{Log, Source};
+use super::spoken;
 use super::text::{harmless, line};
-use super::walk::Walk;
+use super::walk::{Bound, Place, Spot, Walk};
 use crate::error::EvidenceError;
+use crate::id::RecordId;
 use crate::leaf::rfc3339;
 
 /// Widest column of the table, in characters.
@@ -51,10 +53,11 @@ pub fn search(
         Err(error) => (Keys::new(), Some(error)),
     };
     let before = options.before.unwrap_or(u64::MAX);
-    let (mut rows, damaged) = match query.asks_for_text() {
-        // What was said is not indexed.
+    let place = index::stored_place(&log.layout.index());
+    let (mut rows, damaged) = match place.index() == 0 || (query.asks_for_text() && !place.text) {
+        // Nothing is indexed, or not what is asked for.
         true => scan(&log, &keys, query, before, options.limit)?,
-        false => look_up(source, &log, &keys, query, before, options.limit)?,
+        false => look_up(source, &log, &keys, query, &place, before, options.limit)?,
     };
     rows.sort_by_key(|row| std::cmp::Reverse(row.index));
     let cut = rows.len() > options.limit;
@@ -80,6 +83,19 @@ pub fn search(
     Ok(rows.len())
 }
 
+/// The ids of everything that matches, oldest first.
+pub(super) fn ids(source: &Source, query: &Query) -> Result<Vec<RecordId>, EvidenceError> {
+    let log = source.locate()?;
+    let keys = source.subject_keys(&log)?;
+    let place = index::stored_place(&log.layout.index());
+    let (mut rows, _) = match place.index() == 0 {
+        true => scan(&log, &keys, query, u64::MAX, usize::MAX / 4)?,
+        false => look_up(source, &log, &keys, query, &place, u64::MAX, usize::MAX / 4)?,
+    };
+    rows.sort_by_key(|row| row.index);
+    Ok(rows.iter().filter_map(|row| row.id.parse().ok()).collect())
+}
+
 /// The newest matching rows, from the whole log; one more than the limit, if there are more.
 fn scan(log: &Log, keys: &Keys, query: &Query, before: u64, limit: usize) -> Result<(Vec<Row>, bool), EvidenceError> {
     let mut rows: Vec<Row> = Vec::new();
@@ -103,34 +119,59 @@ fn look_up(
     log: &Log,
     keys: &Keys,
     query: &Query,
+    place: &Place,
     before: u64,
     limit: usize,
 ) -> Result<(Vec<Row>, bool), EvidenceError> {
-    let place = index::stored_place(&log.layout.index());
-    if place.segment == 0 {
-        return scan(log, keys, query, before, limit);
-    }
     let since = if query.since_us == 0 { String::new() } else { rfc3339(query.since_us) };
     let matches = |row: &Row| row.index < before && row.matches(query, &since);
-    let mut rows = Vec::new();
-    let mut walk = Walk::from(&place, log, keys)?;
-    let whole = walk.go_on(log, keys, u32::MAX, &mut |_, _| {}, &mut |ended| {
+    let mut found = Vec::new();
+    let mut walk = Walk::from(place, log, keys)?;
+    let whole = walk.go_on(log, keys, Bound::END, &mut |_, _| {}, &mut |ended| {
         if matches(&ended.row) {
-            rows.push(ended.row);
+            found.push((ended.row, ended.payload));
         }
     })?;
-    rows.extend(walk.open_rows().filter(|row| matches(row)).cloned());
-    match index::newest(source, log, keys, query, before, limit + 1, &matches) {
+    let open = walk.open().filter(|(row, _)| matches(row));
+    found.extend(open.map(|(row, open)| (row.clone(), open.payload.clone())));
+    let mut rows = Vec::new();
+    for (row, payload) in found {
+        if says(log, keys, query, &payload)? {
+            rows.push(row);
+        }
+    }
+    let matches = |row: &Row| matches(row) && (!query.asks_for_text() || call_says(log, keys, query, &row.id));
+    let wanted = index::Wanted { query, before, limit: limit + 1 };
+    match index::newest(source, log, keys, place, &wanted, &matches) {
         Ok(older) => rows.extend(older),
         Err(error) => {
             tracing::warn!(%error, "searching without the index");
             return scan(log, keys, query, before, limit);
         }
     }
+    // Dropped meanwhile, as an erasure does: then it did not say everything.
+    if index::stored_place(&log.layout.index()).index() < place.index() {
+        return scan(log, keys, query, before, limit);
+    }
     // A call that ended behind the index may stand in it as well if it was made anew meanwhile.
     rows.sort_by_key(|row| row.index);
     rows.dedup_by_key(|row| row.index);
     Ok((rows, !whole))
+}
+
+/// Whether everything that the query asks for was said in these pieces of payload.
+fn says(log: &Log, keys: &Keys, query: &Query, payload: &[Spot]) -> Result<bool, EvidenceError> {
+    if !query.asks_for_text() {
+        return Ok(true);
+    }
+    let texts = index::said(log, keys, payload)?;
+    Ok(query.texts().all(|phrase| texts.iter().any(|text| spoken::says(text, phrase))))
+}
+
+/// Likewise in a call; one that cannot be read any more says nothing.
+fn call_says(log: &Log, keys: &Keys, query: &Query, id: &str) -> bool {
+    let call = id.parse().ok().and_then(|id| calls::find(log, keys, id).ok()?);
+    call.is_some_and(|call| query.texts().all(|phrase| call.says(phrase)))
 }
 
 /// Follows a log: prints what matches as it ends.
@@ -158,7 +199,7 @@ impl Follower {
         let log = source.locate()?;
         let keys = source.subject_keys(&log).unwrap_or_default();
         let mut walk = Walk::from(&index::stored_place(&log.layout.index()), &log, &keys)?;
-        walk.go_on(&log, &keys, u32::MAX, &mut |_, _| {}, &mut |_| {})?;
+        walk.go_on(&log, &keys, Bound::END, &mut |_, _| {}, &mut |_| {})?;
         Ok(Self { source: source.clone(), query: query.clone(), walk })
     }
 
@@ -171,7 +212,7 @@ impl Follower {
         // Read again each time: new people have new keys.
         let keys = self.source.subject_keys(&log).unwrap_or_default();
         let mut rows = Vec::new();
-        self.walk.go_on(&log, &keys, u32::MAX, &mut |_, _| {}, &mut |ended| rows.push(ended.row))?;
+        self.walk.go_on(&log, &keys, Bound::END, &mut |_, _| {}, &mut |ended| rows.push(ended.row))?;
         rows.retain(|row| row.matches(&self.query, ""));
         for row in &rows {
             let text = match json {

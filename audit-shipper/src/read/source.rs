@@ -101,9 +101,9 @@ impl Source {
 }
 
 /// A log that was found.
-pub(super) struct Log {
-    pub(super) origin: String,
-    pub(super) layout: Layout,
+pub(crate) struct Log {
+    pub(crate) origin: String,
+    pub(crate) layout: Layout,
 }
 
 impl Log {

@@ -2,9 +2,9 @@
 
 use std::fs;
 
-use super::support::{Bench, call, intent, outcome, refusal};
-use crate::read::{self, Follower, Query, SearchOptions};
-use crate::{Moment, Producer, RecordId};
+use super::support::{Bench, call, caller, chunk, intent, outcome, refusal};
+use crate::read::{self, Follower, Query, SearchOptions, Verdict};
+use crate::{Detail, Erasure, Moment, Note, NoteKind, Producer, RecordId, Role};
 
 /// Fills segments with calls of several people on several days.
 fn fill(producer: &mut Producer, calls: u64) -> Vec<RecordId> {
@@ -28,6 +28,13 @@ fn fill(producer: &mut Producer, calls: u64) -> Vec<RecordId> {
             id
         })
         .collect()
+}
+
+/// The index never goes beyond the newest checkpoint.
+fn until_signed(evidence: &crate::Evidence) {
+    while evidence.status().tree_size < evidence.status().durable {
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
 }
 
 fn found(bench: &Bench, query: &str, before: Option<u64>) -> Vec<serde_json::Value> {
@@ -67,8 +74,9 @@ fn the_index_and_a_scan_find_the_same_and_pages_follow_each_other() {
     let by_scan = queries.map(|query| found(&bench, query, None));
     let page_by_scan = found(&bench, "subject:person-3", by_scan[1][0]["index"].as_u64());
     let shown = ids.iter().step_by(97).map(|id| bench.show(*id)).collect::<Vec<_>>();
-    assert!(read::update_index(&bench.source()).unwrap() > 100);
-    assert_eq!(read::update_index(&bench.source()).unwrap(), 0, "nothing is new");
+    until_signed(&evidence);
+    assert!(read::update_index(&bench.source(), None).unwrap() > 100);
+    assert_eq!(read::update_index(&bench.source(), None).unwrap(), 0, "nothing is new");
     assert!(bench.log().join("index/ids/00000001.ids").exists());
     for (query, expected) in queries.iter().zip(&by_scan) {
         assert_eq!(&found(&bench, query, None), expected, "{query}");
@@ -93,6 +101,122 @@ fn the_index_and_a_scan_find_the_same_and_pages_follow_each_other() {
     assert_eq!(bench.show(ids[0]), shown[0]);
     read::drop_index(&bench.source()).unwrap();
     assert_eq!(found(&bench, "status:5xx", None), by_scan[4]);
+}
+
+#[test]
+fn what_was_said_is_found_by_its_words_with_an_index_and_without() {
+    let bench = Bench::new();
+    let evidence = bench.open();
+    let mut producer = evidence.producer(0).unwrap();
+    let id = call(&mut producer).to_string();
+    fill(&mut producer, 20);
+    let queries = [
+        "text:wombat",
+        "text:\"SAYS wombat\"",
+        "text:wom*",
+        "text:womb",
+        "text:\"wombat says\"",
+        "text:hello subject:alice*",
+    ];
+    let by_scan = queries.map(|query| found(&bench, query, None));
+    assert_eq!(by_scan.each_ref().map(Vec::len), [1, 1, 1, 0, 0, 1]);
+    assert_eq!(by_scan[0][0]["id"], id.as_str());
+    until_signed(&evidence);
+    assert!(read::update_index(&bench.source(), Some(false)).unwrap() > 20);
+    assert_eq!(queries.map(|query| found(&bench, query, None)), by_scan, "not indexed");
+    assert!(read::update_index(&bench.source(), Some(true)).unwrap() > 20, "made anew");
+    assert_eq!(read::update_index(&bench.source(), None).unwrap(), 0);
+    assert_eq!(queries.map(|query| found(&bench, query, None)), by_scan, "indexed");
+    for entry in walk(&bench.log().join("index")) {
+        let bytes = fs::read(&entry).unwrap();
+        assert!(!bytes.windows(6).any(|window| window == b"wombat"), "{}", entry.display());
+    }
+    // Behind the index.
+    let fresh = call(&mut producer).to_string();
+    assert!(found(&bench, "text:wombat", None).iter().any(|row| row["id"] == fresh.as_str()));
+}
+
+#[test]
+fn a_start_goes_on_where_the_index_ends_and_knows_what_was_before() {
+    let bench = Bench::new();
+    let evidence = bench.open();
+    let mut producer = evidence.producer(0).unwrap();
+    fill(&mut producer, 300);
+    // Open at the index's end, with payload on both sides of it.
+    let mut open = producer.admit().unwrap();
+    let id = open.id();
+    producer.intent(&mut open, &intent()).commit.wait_blocking().unwrap();
+    producer.payload(&mut open, &chunk(Role::Request, "before")).unwrap().commit.wait_blocking().unwrap();
+    let erasure = Erasure::Subject { tenant: caller().tenant, subject: "person-3".to_owned() };
+    evidence.erase(&mut producer, &erasure, &caller(), "a test").unwrap();
+    until_signed(&evidence);
+    assert!(read::update_index(&bench.source(), None).unwrap() > 100);
+    producer.payload(&mut open, &chunk(Role::Request, "behind")).unwrap().commit.wait_blocking().unwrap();
+    until_signed(&evidence);
+    let killed = bench.copy();
+    // As a kill leaves it: nobody closes the call.
+    std::mem::forget(open);
+    drop((producer, evidence));
+    let size = read_size(&killed);
+    // What is before the index's end is not read: a start does not see what only verify can see there.
+    let changed = killed.copy();
+    let mut bytes = fs::read(changed.segment(1)).unwrap();
+    bytes[5000] ^= 1;
+    fs::write(changed.segment(1), bytes).unwrap();
+    drop(changed.open());
+    assert_eq!(changed.verify().0, Verdict::Tampered);
+    // With the index and without, a start comes to the same.
+    let whole = killed.copy();
+    read::drop_index(&whole.source()).unwrap();
+    for bench in [&killed, &whole] {
+        let evidence = bench.open();
+        assert_eq!(evidence.status().aborted_at_start, 1);
+        evidence.close().unwrap();
+        let (verdict, report) = bench.verify();
+        assert_eq!(verdict, Verdict::Sound, "{report}");
+        assert!(read_size(bench) > size);
+        assert!(bench.show(id).contains("ABORTED"), "{}", bench.show(id));
+        let abort = found(bench, &format!("id:{id}"), None);
+        assert_eq!(abort[0]["ended_by"], "aborted");
+    }
+    // An index that leads astray costs time only.
+    let astray = whole.copy();
+    let place = killed.log().join("index/place");
+    fs::create_dir_all(astray.log().join("index")).unwrap();
+    fs::copy(place, astray.log().join("index/place")).unwrap();
+    drop(astray.open());
+    assert_eq!(astray.verify().0, Verdict::Sound, "{}", astray.verify().1);
+}
+
+/// Size of the newest signed tree.
+fn read_size(bench: &Bench) -> u64 {
+    fs::read_to_string(bench.log().join("checkpoint")).unwrap().lines().nth(1).unwrap().parse().unwrap()
+}
+
+#[test]
+fn notes_are_found_by_their_kind() {
+    let bench = Bench::new();
+    let evidence = bench.open();
+    let mut producer = evidence.producer(0).unwrap();
+    let write = |producer: &mut Producer, action: &'static str| {
+        let mut note = Note::new(NoteKind::Approval, action);
+        (note.actor, note.text) = (caller(), format!("because of {action}"));
+        note.details = vec![("rule".into(), Detail::Name("people".to_owned()))];
+        producer.note(&note).commit.wait_blocking().unwrap();
+    };
+    write(&mut producer, "asked");
+    fill(&mut producer, 10);
+    let before = read::notes(&bench.source(), NoteKind::Approval).unwrap();
+    until_signed(&evidence);
+    read::update_index(&bench.source(), None).unwrap();
+    assert_eq!(read::notes(&bench.source(), NoteKind::Approval).unwrap(), before);
+    write(&mut producer, "approved");
+    let notes = read::notes(&bench.source(), NoteKind::Approval).unwrap();
+    assert_eq!(notes.iter().map(|note| note.action.as_str()).collect::<Vec<_>>(), ["asked", "approved"]);
+    assert_eq!(notes[1].text("subject"), caller().subject);
+    assert_eq!(notes[0].text("text"), "because of asked");
+    assert_eq!(notes[0].details["rule"], "people");
+    assert!(read::notes(&bench.source(), NoteKind::Alert).unwrap().is_empty());
 }
 
 fn walk(directory: &std::path::Path) -> Vec<std::path::PathBuf> {

@@ -59,7 +59,7 @@ fn all_kinds() -> Vec<Item> {
         encode::refusal(&key(3), RecordId(3), &refusal()).unwrap(),
         encode::note(&key(4), RecordId(4), &note).unwrap(),
         encode::abort(RecordId(5), RecordId(1), &tallies(), "restart").unwrap(),
-        encode::boot(RecordId(6), 2, 17, [5; 32], 0, "strict").unwrap(),
+        encode::boot(RecordId(6), 2, 17, [5; 32], 0, "strict", &[("binary", [6; 32])]).unwrap(),
         encode::gap(RecordId(7), 3, "queue_full").unwrap(),
     ]
 }

@@ -151,6 +151,8 @@ pub(super) fn intent() -> Intent {
         approval: None,
         parent: None,
         body: RequestBody::Whole([9; 32]),
+        keep: crate::Keep::default(),
+        values: Vec::new(),
     }
 }
 
@@ -171,6 +173,7 @@ pub(super) fn outcome() -> Outcome {
         coverage: vec![("content".into(), Coverage::Scanned)],
         ended_by: EndedBy::Complete,
         error: String::new(),
+        values: Vec::new(),
     }
 }
 
@@ -191,6 +194,7 @@ pub(super) fn refusal() -> Refusal {
         fired: vec!["deny-interns".to_owned()],
         approval: None,
         count: 1,
+        keep: crate::Keep::default(),
     }
 }
 

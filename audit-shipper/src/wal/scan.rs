@@ -75,6 +75,13 @@ pub(crate) struct End {
     pub(crate) torn_bytes: u64,
 }
 
+impl Resume {
+    /// Index of the first leaf behind it.
+    pub(crate) fn index(&self) -> u64 {
+        self.expected.index
+    }
+}
+
 /// Where a reader goes on later.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Resume {
@@ -158,6 +165,11 @@ impl Scanner {
             next_segment: None,
             given_up: 0,
         }
+    }
+
+    /// Goes on where another one was, in a log that nobody writes to.
+    pub(crate) fn resume_alone(disk: Arc<dyn Disk>, from: &Resume) -> Self {
+        Self { segment: from.segment, offset: from.offset, expected: from.expected.clone(), ..Self::alone(disk) }
     }
 
     /// Goes on where another one was.

@@ -2,6 +2,8 @@
 
 #[path = "audit_change.rs"]
 mod change;
+#[path = "audit_judge.rs"]
+mod judge;
 #[path = "audit_replay.rs"]
 mod replay;
 
@@ -73,18 +75,32 @@ pub(super) enum Command {
     /// Writes everything that is recorded about a person, one JSON object per line (GDPR Art. 15)
     Dsar {
         /// The `sub` claim
-        #[arg(long, value_name = "SUB")]
-        subject: String,
+        #[arg(long, value_name = "SUB", required_unless_present = "value")]
+        subject: Option<String>,
+        /// Something that was masked, such as a number or an address: calls about a person who is not the caller; they are found
+        /// where `[evidence] index_values` was on
+        #[arg(long, value_name = "VALUE", conflicts_with_all = ["subject", "tenant"])]
+        value: Option<String>,
         /// The tenant
         #[arg(long, value_name = "TENANT", default_value = "default")]
         tenant: String,
         #[command(flatten)]
         place: Place,
     },
-    /// Emits the recorded answer with its original timing
+    /// Emits the recorded answer with its original timing, or judges recorded calls by another policy
     Replay {
         /// The id of a call
-        id: String,
+        #[arg(required_unless_present = "policy")]
+        id: Option<String>,
+        /// Judge what was recorded by this policy set instead, the call or all calls: exit code 0 nothing changed, 1 something would
+        #[arg(long, value_name = "PATH", conflicts_with_all = ["to", "speed"])]
+        policy: Option<PathBuf>,
+        /// With --policy: only what matches, as for search
+        #[arg(long, value_name = "TERMS", requires = "policy", default_value = "")]
+        query: String,
+        /// With --policy: the zone in which it sees the time
+        #[arg(long, value_name = "ZONE", requires = "policy", default_value = "UTC")]
+        zone: String,
         /// So many times as fast; 0 for all at once
         #[arg(long, value_name = "N", default_value_t = 1.0)]
         speed: f64,
@@ -197,20 +213,31 @@ pub(super) fn run(command: Command) -> Result<(), Failure> {
             }
         }
         Command::Export { terms, format, to, place } => export(&terms, format, to, place, &mut out),
-        Command::Dsar { subject, tenant, place } => {
-            let written = read::dsar(&place.into(), &tenant, &subject, &mut out).map_err(cannot_tell)?;
+        Command::Dsar { subject, value, tenant, place } => {
+            let source = place.into();
+            let written = match value {
+                Some(value) => read::dsar_value(&source, &value, &mut out),
+                None => read::dsar(&source, &tenant, &subject.unwrap_or_default(), &mut out),
+            };
+            let written = written.map_err(cannot_tell)?;
             not_recorded();
             eprintln!("sallyport: {written} calls, refusals and notes");
             Ok(())
         }
-        Command::Replay { id, speed, to, place } => replay::run(&id, speed, to, place, &mut out),
+        Command::Replay { id, policy: Some(policy), query, zone, place, .. } => {
+            judge::run(&policy, id.as_deref(), &query, &zone, place, &mut out)
+        }
+        Command::Replay { id, speed, to, place, .. } => {
+            replay::run(&id.unwrap_or_default(), speed, to, place, &mut out)
+        }
         Command::Rebuild { place } => {
             let source = Source::from(place);
             let options = source.options().map_err(cannot_tell)?;
-            // A start makes whatever is missing or wrong.
+            // Without the index, a start reads the whole log and makes whatever is missing or wrong.
+            let text = read::drop_index(&source).map_err(Failure::bad)?;
             let evidence = Evidence::open(options).map_err(Failure::bad)?;
             evidence.close().map_err(Failure::bad)?;
-            read::drop_index(&source).and_then(|()| read::update_index(&source)).map_err(Failure::bad)?;
+            read::update_index(&source, Some(text)).map_err(Failure::bad)?;
             let _ = writeln!(out, "{} records", evidence.status().tree_size);
             Ok(())
         }

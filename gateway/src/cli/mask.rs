@@ -56,7 +56,7 @@ enum Input {
 }
 
 pub(super) fn run(args: &Args) -> Result<(), Failure> {
-    let prepared = policy_slot::prepare(&args.policy).map_err(|error| Failure::bad(error.render(false)))?;
+    let prepared = policy_slot::prepare(&args.policy, true).map_err(|error| Failure::bad(error.render(false)))?;
     let program = prepared.compiled.program();
     let mut input = io::stdin().lock();
     let mut first = Vec::new();

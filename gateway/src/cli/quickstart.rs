@@ -234,7 +234,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let policies = dir.path().join("policies");
         write_policy(&policies).unwrap();
-        let prepared = crate::policy_slot::prepare(&policies).unwrap();
+        let prepared = crate::policy_slot::prepare(&policies, false).unwrap();
         assert!(prepared.warnings.is_empty(), "{}", prepared.warnings.render(false));
         // What somebody wrote there stays.
         std::fs::write(policies.join("quickstart.policy"), "mine").unwrap();

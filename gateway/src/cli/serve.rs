@@ -20,9 +20,11 @@ use crate::second_opinion::SecondOpinion;
 use crate::shared::{Load, Shared, Source};
 use crate::telemetry::Telemetry;
 use crate::token_vault::TokenVault;
-use audit_shipper::{Evidence, EvidenceError, Options};
+use audit_shipper::{Evidence, EvidenceError, Options, Sealer};
+use aws_lc_rs::digest;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
+use std::io::Read as _;
 use std::net::SocketAddr;
 use std::num::NonZero;
 use std::sync::Arc;
@@ -131,6 +133,7 @@ fn start(
     // The cores take the producers from 0 on; the last one is the control plane's.
     let producer =
         evidence.producer(cores).ok_or_else(|| Failure::bad("the evidence has no queue for the control plane"))?;
+    let sealer = sealer(&config)?;
     let (clock, key) = (Clock::system(), evidence.mac("approval binding key", &[]));
     let (approvals, events) = Approvals::new(clock.clone(), &key);
     let metrics = Metrics::default();
@@ -156,6 +159,7 @@ fn start(
         telemetry,
         lifecycle: Lifecycle::default(),
         evidence,
+        sealer,
     });
     let control =
         ControlPlane::start(Arc::clone(&shared), Own { producer, events, opaque_tokens }).map_err(Failure::bad)?;
@@ -230,16 +234,43 @@ fn cores(config: &Config) -> usize {
     config.listen.cores.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, NonZero::get))
 }
 
+/// What seals originals that the policy wants sealed.
+fn sealer(config: &Config) -> Result<Option<Sealer>, Failure> {
+    let keys = &config.evidence.seal_to;
+    if keys.is_empty() {
+        return Ok(None);
+    }
+    Sealer::new(keys.iter().map(String::as_str)).map(Some).map_err(Failure::bad)
+}
+
 /// One process writes the evidence: a predecessor keeps it until its last call is written down.
 fn open_evidence(config: &Config, cores: usize, waits: bool) -> Result<Evidence, Failure> {
     let patience = if waits { config.listen.limits.drain + PREDECESSOR_ENDS } else { Duration::ZERO };
+    let options = Options { boot_digests: what_starts(config)?, ..evidence_options(config, cores) };
     let since = monotonic_now();
     loop {
-        match Evidence::open(evidence_options(config, cores)) {
+        match Evidence::open(options.clone()) {
             Err(EvidenceError::Locked { .. }) if since.elapsed() < patience => std::thread::sleep(LOCK_PAUSE),
             opened => return opened.map_err(Failure::bad),
         }
     }
+}
+
+/// Which program starts, with which configuration: SHA-256 of its file and of what the configuration note will say.
+fn what_starts(config: &Config) -> Result<Vec<(&'static str, [u8; 32])>, Failure> {
+    let told = |error: std::io::Error| Failure::bad(format!("the program's own file cannot be read: {error}"));
+    let mut program = std::fs::File::open("/proc/self/exe").map_err(told)?;
+    let mut context = digest::Context::new(&digest::SHA256);
+    let mut piece = vec![0; 1 << 20];
+    loop {
+        match program.read(&mut piece).map_err(told)? {
+            0 => break,
+            read => context.update(piece.get(..read).unwrap_or_default()),
+        }
+    }
+    let text = config::redacted(config).to_string();
+    let digests = [("binary", context.finish()), ("config", digest::digest(&digest::SHA256, text.as_bytes()))];
+    Ok(digests.map(|(name, digest)| (name, digest.as_ref().try_into().unwrap_or_default())).to_vec())
 }
 
 fn evidence_options(config: &Config, cores: usize) -> Options {
@@ -267,7 +298,7 @@ fn evidence_options(config: &Config, cores: usize) -> Options {
 /// The first policy set must be good: without one no call could be judged.
 pub(super) fn load_policy(config: &Config) -> Result<Prepared, Failure> {
     let path = config.policy.display();
-    let prepared = policy_slot::prepare(&config.policy)
+    let prepared = policy_slot::prepare(&config.policy, !config.evidence.seal_to.is_empty())
         .map_err(|error| Failure::bad(format!("the policy set {path} cannot be used\n{}", error.render(false))))?;
     if !prepared.warnings.is_empty() {
         eprint!("{}", prepared.warnings.render(false));

@@ -12,6 +12,7 @@ use super::{
     CertificateTrust, Config, Durability, EvidenceConfig, Issuer, OnFailure, PolicyFacts, Upstream, parse_duration,
     parse_size,
 };
+use audit_shipper::Sealer;
 use jiff::tz::TimeZone;
 use std::collections::HashSet;
 use std::net::SocketAddr;
@@ -153,7 +154,36 @@ fn evidence(file: Option<EvidenceFile>, base: &Path, findings: &mut Findings<'_>
         };
         Some(base.join(path))
     };
-    Some(EvidenceConfig { origin, durability, on_failure, key: key_file(file.key), keystore: key_file(file.keystore) })
+    let (key, keystore) = (key_file(file.key), key_file(file.keystore));
+    let retain = file.retain.map(|at| {
+        let mut retain = Duration::ZERO;
+        duration(Some(at), &mut retain, findings);
+        retain
+    });
+    if let Some(at) = &file.seal_to
+        && let Err(error) = Sealer::new(at.as_ref().iter().map(String::as_str))
+    {
+        findings.at(
+            at.span().start,
+            error.to_string(),
+            "write public keys such as [\"age1…\"]; `age-keygen` makes a key",
+        );
+    }
+    Some(EvidenceConfig {
+        origin,
+        durability,
+        on_failure,
+        key,
+        keystore,
+        retain,
+        seal_to: file.seal_to.map(At::into_inner).unwrap_or_default(),
+        public_log: match &file.public_log {
+            Some(at) => Some(address(at, findings)?),
+            None => None,
+        },
+        index_text: file.index_text.unwrap_or_default(),
+        index_values: file.index_values.unwrap_or_default(),
+    })
 }
 
 /// One of a few words; its default if nothing is written.

@@ -194,6 +194,16 @@ table! {
         key: Option<At<String>> = "file", "made in the data directory";
         /// The key of the keystore: `file:PATH`.
         keystore: Option<At<String>> = "file", "made in the data directory";
+        /// How long records are kept that no policy says otherwise of (`retain`): then the keys of their encrypted parts are destroyed, at the end of a month's records; proofs stay.
+        retain: Option<At<String>> = "duration", "for ever";
+        /// The age recipients (`age1…`) that originals are sealed to where the policy says `seal`; their private keys belong elsewhere.
+        seal_to: Option<At<Vec<String>>> = "list of keys", "–";
+        /// An address where everybody may read the public part of the log, checkpoints and tiles of hashes, under `/log/`.
+        public_log: Option<At<String>> = "address", "–";
+        /// Index what was said, masked, so that `text:` is found at once; the index then holds keyed digests of its words.
+        index_text: Option<bool> = "boolean", "false";
+        /// Keep keyed digests of masked values, so that `audit dsar --value` finds calls about a person who is not the caller.
+        index_values: Option<bool> = "boolean", "false";
     }
 }
 

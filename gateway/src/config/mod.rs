@@ -167,6 +167,16 @@ pub struct EvidenceConfig {
     pub key: Option<PathBuf>,
     /// The file with the key of the keystore; `None` is one made in the data directory.
     pub keystore: Option<PathBuf>,
+    /// How long records are kept that no policy says anything about; `None` is for ever.
+    pub retain: Option<Duration>,
+    /// The age recipients that originals are sealed to.
+    pub seal_to: Vec<String>,
+    /// Where everybody may read the public part of the log.
+    pub public_log: Option<SocketAddr>,
+    /// Whether what was said (masked) is indexed.
+    pub index_text: bool,
+    /// Whether masked values can be looked for by who knows them.
+    pub index_values: bool,
 }
 
 impl Default for EvidenceConfig {
@@ -177,6 +187,11 @@ impl Default for EvidenceConfig {
             on_failure: OnFailure::default(),
             key: None,
             keystore: None,
+            retain: None,
+            seal_to: Vec::new(),
+            public_log: None,
+            index_text: false,
+            index_values: false,
         }
     }
 }

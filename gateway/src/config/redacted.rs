@@ -41,6 +41,11 @@ pub fn redacted(config: &Config) -> Value {
                 OnFailure::Refuse => "refuse",
                 OnFailure::Continue => "continue",
             },
+            "retain": config.evidence.retain.map(seconds),
+            "seal_to": config.evidence.seal_to,
+            "public_log": config.evidence.public_log,
+            "index_text": config.evidence.index_text,
+            "index_values": config.evidence.index_values,
         },
         "approvals": {
             "hold": config.approvals.hold.map(seconds),

@@ -5,15 +5,24 @@ use std::time::Duration;
 /// The longest duration that a setting may have: ten years, far from any overflow.
 const DURATION_MAX: Duration = Duration::from_secs(10 * 366 * 24 * 3600);
 
-/// Reads `"250ms"`, `"10s"`, `"1m30s"`, `"2 hours"`.
+/// Seconds of a day, as `"400d"` means it.
+const DAY_S: u64 = 24 * 3600;
+
+/// Reads `"250ms"`, `"10s"`, `"1m30s"`, `"2 hours"`, `"400d"`.
 ///
 /// # Errors
 /// A sentence saying what is wrong: no unit, negative, zero, or over ten years.
 pub fn parse_duration(text: &str) -> Result<Duration, String> {
     let wrong =
         || format!("`{text}` is not a duration; write a number with its unit, such as \"250ms\", \"10s\" or \"2m\"");
-    let signed: jiff::SignedDuration = text.parse().map_err(|_| wrong())?;
-    let duration = Duration::try_from(signed).map_err(|_| wrong())?;
+    let days = text.strip_suffix('d').and_then(|days| days.parse::<u32>().ok());
+    let duration = match days {
+        Some(days) => Duration::from_secs(u64::from(days) * DAY_S),
+        None => {
+            let signed: jiff::SignedDuration = text.parse().map_err(|_| wrong())?;
+            Duration::try_from(signed).map_err(|_| wrong())?
+        }
+    };
     if duration.is_zero() || duration > DURATION_MAX {
         return Err(format!("`{text}` is out of range; use more than 0 and at most ten years"));
     }
@@ -55,10 +64,11 @@ mod tests {
             ("1m30s", Duration::from_secs(90)),
             ("10m", Duration::from_mins(10)),
             ("1h", Duration::from_hours(1)),
+            ("400d", Duration::from_hours(400 * 24)),
         ] {
             assert_eq!(parse_duration(text), Ok(expected), "{text}");
         }
-        for text in ["", "10", "-5s", "0s", "ten seconds", "99999999h", "1y"] {
+        for text in ["", "10", "-5s", "0s", "ten seconds", "99999999h", "1y", "d", "0d", "4000d", "1.5d"] {
             assert!(parse_duration(text).is_err(), "{text}");
         }
     }

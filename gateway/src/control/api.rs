@@ -58,7 +58,7 @@ pub(super) fn router(control: Arc<Control>) -> Router {
         .route("/metrics", get(metrics))
         .nest("/api/v1", api.merge(super::evidence::routes()).merge(approvals::routes()).merge(views()))
         .merge(pages::routes())
-        .merge(super::evidence::log_routes())
+        .merge(super::public_log::routes())
         .merge(login::routes())
         .merge(super::links::routes())
         .merge(super::slack::routes())

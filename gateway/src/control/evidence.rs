@@ -1,8 +1,8 @@
 //! The evidence over the admin API: what the command line does with the files, beside the running gateway. Everything that
 //! shows, proves, exports or changes evidence is itself written down first.
 //!
-//! Reading what people said is for the role auditor, erasing and holding for the role admin; any verified caller may read the public
-//! part of the log (`/log/…`: leaves' hashes and checkpoints, nothing personal) and report what was done elsewhere (`POST /events`).
+//! Reading what people said is for the role auditor, erasing and holding for the role admin; any verified caller may report what was done
+//! elsewhere (`POST /events`). The public part of the log is [`super::public_log`]'s.
 
 use super::Control;
 use super::access::{Admin, Auditor, Verified};
@@ -22,7 +22,6 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use std::io::Write;
 use std::sync::Arc;
-use std::time::Duration;
 use tokio::sync::mpsc;
 
 /// Most rows of one answer.
@@ -33,8 +32,6 @@ const CALL_PAGES_MAX: usize = 20;
 /// Bytes gathered before a piece of a long answer is sent, and pieces under way.
 const PIECE_BYTES: usize = 64 << 10;
 const PIECES: usize = 4;
-/// How often full segments are indexed.
-const INDEX_EVERY: Duration = Duration::from_secs(15);
 /// Details of an event reported from elsewhere.
 const EVENT_DETAILS_MAX: usize = 32;
 
@@ -51,26 +48,12 @@ pub(super) fn routes() -> Router<Arc<Control>> {
         .route("/events", post(report))
 }
 
-/// C2SP tlog-tiles.
-pub(super) fn log_routes() -> Router<Arc<Control>> {
-    Router::new().route("/log/checkpoint", get(checkpoint)).route("/log/tile/{*path}", get(tile))
-}
-
-/// Indexes segments as they become full.
-pub(super) async fn keep_index(shared: Arc<crate::shared::Shared>) {
-    let mut every = tokio::time::interval(INDEX_EVERY);
-    loop {
-        every.tick().await;
-        let source = source(&shared);
-        match tokio::task::spawn_blocking(move || read::update_index(&source)).await {
-            Ok(Ok(0)) => {}
-            Ok(Ok(rows)) => tracing::debug!(rows, "the search index has grown"),
-            Ok(Err(error)) => {
-                tracing::warn!(%error, "the search index was not brought up to date; searches read the log")
-            }
-            Err(error) => tracing::warn!(%error, "the search index was not brought up to date; searches read the log"),
-        }
-    }
+/// Indexes what is written, on a thread of its own that yields to all others (DECISIONS 7), until the data plane has drained.
+pub(super) fn keep_index(shared: &Arc<crate::shared::Shared>) -> std::io::Result<std::thread::JoinHandle<()>> {
+    let (source, shared) = (source(shared), Arc::clone(shared));
+    let text = shared.config.evidence.index_text;
+    let index = move || read::keep_index(&source, text, || shared.lifecycle.is_drained());
+    std::thread::Builder::new().name("evidence-index".to_owned()).spawn(index)
 }
 
 #[derive(Debug, Deserialize)]
@@ -312,7 +295,7 @@ async fn erase(
     let source = source(&control.shared);
     let keys = blocking(move || {
         let keys = evidence.carry_out(&plan)?;
-        read::drop_index(&source).map(|()| keys)
+        read::drop_index(&source).map(|_| keys)
     })
     .await?;
     Ok(Json(json!({ "keys_destroyed": keys })))
@@ -387,27 +370,7 @@ async fn report(
     Ok((StatusCode::CREATED, Json(json!({ "record": id.to_string() }))))
 }
 
-async fn checkpoint(State(control): Shared, _: Verified) -> Result<Response, ApiError> {
-    let path = control.shared.evidence.directory().join("checkpoint");
-    let note = blocking(move || Ok(std::fs::read(path).ok())).await?.ok_or_else(not_found)?;
-    Ok(([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], note).into_response())
-}
-
-/// Tiles of hashes; the entries themselves are not public.
-async fn tile(State(control): Shared, _: Verified, Path(path): Path<String>) -> Result<Response, ApiError> {
-    let is_tile = |part: &str| {
-        let number = part.strip_prefix('x').unwrap_or(part);
-        let number = number.strip_suffix(".p").unwrap_or(number);
-        (1..=3).contains(&number.len()) && number.bytes().all(|byte| byte.is_ascii_digit())
-    };
-    if !path.split('/').all(is_tile) {
-        return Err(not_found());
-    }
-    let path = control.shared.evidence.directory().join("tiles").join(path);
-    let bytes = blocking(move || Ok(std::fs::read(path).ok())).await?.ok_or_else(not_found)?;
-    Ok(([(header::CONTENT_TYPE, "application/octet-stream")], bytes).into_response())
-}
-
+/// Where the evidence is read, and with which keys.
 pub(super) fn source(shared: &crate::shared::Shared) -> Source {
     let config = &shared.config;
     let mut source = Source::new(&config.data);

@@ -5,6 +5,7 @@ use super::error::ApiError;
 use crate::approvals::{Ask, Decided, Event, asked_text};
 use crate::identity::{CallerKind, Identity};
 use crate::policy_slot::{ActivePolicy, Prepared};
+use crate::recorded_text::masked;
 use audit_shipper::{
     Caller, Decision, Detail, EvidenceError, Frame, MAX_CHUNK_BYTES, Moment, Note, NoteKind, PayloadChunk, Producer,
     Receipt, RecordId, Refusal, RequestInfo, Role,
@@ -37,7 +38,9 @@ impl Journal {
         note: &Note,
         attachments: Vec<(&'static str, String)>,
     ) -> Result<RecordId, EvidenceError> {
-        let receipt = self.queue(note).await;
+        // Free text of people and of callers is masked like everything that is stored.
+        let note = Note { text: masked(&note.text), ..note.clone() };
+        let receipt = self.queue(&note).await;
         receipt.commit.await?;
         for (ordinal, chunk) in (0..).zip(chunks(&attachments)) {
             let mut tries = 0;

@@ -8,7 +8,8 @@
 //! * [`journal`]: its own notes in the evidence: policy activations, approvals asked for and decided.
 //! * [`pages`]: the console; [`overview`], [`policy_view`], [`upstreams`], [`live`]: what it and the admin API show.
 //! * [`notices`], [`alerts`]: telling people. [`links`], [`slack`]: what they answer with.
-//! * [`evidence`]: searching, proving, exporting and erasing evidence.
+//! * [`evidence`]: searching, proving, exporting and erasing evidence; [`public_log`] shows what everybody may see of it,
+//!   [`retention`] lets it lapse.
 //!
 //! It ends when the data plane has drained, so that health and approvals are there to the last call.
 
@@ -35,7 +36,9 @@ mod overview;
 mod pages;
 mod policy;
 mod policy_view;
+mod public_log;
 mod reload;
+mod retention;
 mod sessions;
 mod slack;
 mod upstreams;
@@ -75,6 +78,16 @@ pub(crate) enum ControlError {
         "cannot listen on the admin address {address}: {cause}; is another gateway running? Choose another with --admin"
     )]
     Listen {
+        /// Which address.
+        address: SocketAddr,
+        /// What the system says.
+        cause: std::io::Error,
+    },
+    /// The public log's port.
+    #[error(
+        "cannot listen on the address of the public log {address}: {cause}; choose another as `[evidence] public_log`"
+    )]
+    PublicLog {
         /// Which address.
         address: SocketAddr,
         /// What the system says.
@@ -148,11 +161,12 @@ impl ControlPlane {
         let listener = std::net::TcpListener::bind(asked).map_err(failed)?;
         listener.set_nonblocking(true).map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
+        let public_log = shared.config.evidence.public_log.map(bind_public_log).transpose()?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build();
         let runtime = runtime.map_err(ControlError::Thread)?;
         let (ready, is_ready) = std_mpsc::sync_channel(1);
         let thread = std::thread::Builder::new().name("control".to_owned()).spawn(move || {
-            runtime.block_on(run(shared, own, listener, ready));
+            runtime.block_on(run(shared, own, Listeners { admin: listener, public_log }, ready));
             // Whatever still runs belongs to nobody now.
             runtime.shutdown_background();
         });
@@ -172,10 +186,25 @@ impl ControlPlane {
     }
 }
 
+struct Listeners {
+    admin: std::net::TcpListener,
+    public_log: Option<std::net::TcpListener>,
+}
+
+fn bind_public_log(address: SocketAddr) -> Result<std::net::TcpListener, ControlError> {
+    let bind = || {
+        let listener = std::net::TcpListener::bind(address)?;
+        listener.set_nonblocking(true)?;
+        tracing::info!(public_log = %listener.local_addr()?, "everybody may read the public part of the log");
+        Ok(listener)
+    };
+    bind().map_err(|cause| ControlError::PublicLog { address, cause })
+}
+
 async fn run(
     shared: Arc<Shared>,
     own: Own,
-    listener: std::net::TcpListener,
+    listeners: Listeners,
     ready: std_mpsc::SyncSender<Result<(), ControlError>>,
 ) {
     let http = Arc::<Http>::default();
@@ -230,17 +259,27 @@ async fn run(
     tokio::spawn(overview::keep_history(Arc::clone(&control)));
     tokio::spawn(alerts::watch(Arc::clone(&control)));
     let notices = tokio::spawn(notices::record_given_up(Arc::clone(&control)));
-    tokio::spawn(evidence::keep_index(Arc::clone(&shared)));
+    let index = evidence::keep_index(&shared);
+    if let Err(error) = &index {
+        tracing::warn!(%error, "nothing will be indexed; searches read the log");
+    }
+    tokio::spawn(retention::keep(Arc::clone(&control), evidence::source(&shared)));
+    if let Some(listener) = listeners.public_log {
+        tokio::spawn(public_log::serve(Arc::clone(&control), listener));
+    }
     tokio::spawn(approvals::keep_place(Arc::clone(&control)));
     let recorder = tokio::spawn(journal::record_approvals(Arc::clone(&control), own.events));
     let telemetry = tokio::spawn(Shipper::new(Arc::clone(&control.shared), Collector(Arc::clone(&control.http))).run());
-    api::serve(Arc::clone(&control), listener).await;
+    api::serve(Arc::clone(&control), listeners.admin).await;
     recorder.abort();
     approvals::note_place(&control).await;
     // It ends by itself when the data plane has drained; a collector that is slow then does not keep us.
     let _ = tokio::time::timeout(TELEMETRY_AT_END, telemetry).await;
     control.record_summaries().await;
     control.end_notices(notices).await;
+    if let Ok(index) = index {
+        let _ = tokio::task::spawn_blocking(move || index.join()).await;
+    }
 }
 
 /// Asks once for everything that callers and model servers need from elsewhere, and has it kept fresh from then on.

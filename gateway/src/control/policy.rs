@@ -50,10 +50,11 @@ impl Control {
 
     async fn prepare(&self) -> Result<Prepared, String> {
         let (path, parsed) = (self.shared.config.policy.clone(), Arc::clone(&self.parsed));
+        let can_seal = self.shared.sealer.is_some();
         let prepared = tokio::task::spawn_blocking(move || {
             // Whatever a panic left of it, a cache is only a cache: it is looked up by the whole text.
             let mut cache = parsed.lock().unwrap_or_else(PoisonError::into_inner);
-            policy_slot::prepare_cached(&path, &mut cache)
+            policy_slot::prepare_cached(&path, &mut cache, can_seal)
         });
         let prepared = prepared.await;
         match prepared {
@@ -67,6 +68,12 @@ impl Control {
         if next.compiled.program().digest == slot.current().digest() {
             slot.confirm();
             return Reloaded::Unchanged;
+        }
+        // Never trust the compiler blindly: the set that judges now was compiled without such a finding.
+        if let Some(divergence) = next.compiled.divergence() {
+            let words =
+                format!("error: {divergence}; this is a bug of the compiler, please report it with the policy\n");
+            return self.reject(words, actor).await;
         }
         if !next.warnings.is_empty() {
             tracing::warn!("the new policy set has warnings\n{}", next.warnings.render(false));

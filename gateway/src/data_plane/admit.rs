@@ -24,7 +24,7 @@ use super::response_rules::cannot_stream;
 use super::rt;
 use super::upstream::Choice;
 use crate::config::CertificateTrust;
-use crate::identity::{IDENTIFY_WITHIN, Identity, IdentityError, STATED_BYTES_MAX, presented};
+use crate::identity::{IDENTIFY_WITHIN, IdentityError, KnownCaller, STATED_BYTES_MAX, presented};
 
 /// Unknown routes are refused: only an allow-list protects a model server's own unauthenticated routes (DIALECTS). Path and host
 /// choose the upstream, then the model where several are left; what is served there is for the upstream's own dialect to say.
@@ -139,7 +139,7 @@ async fn identify_afresh(
     origin: &Origin,
     credential: Result<&str, IdentityError>,
     now_unix_s: u64,
-) -> Result<Rc<Identity>, CallError> {
+) -> Result<Rc<KnownCaller>, CallError> {
     let shared = &core.shared;
     let (peer, now_ms) = (origin.peer.ip(), shared.clock.unix_ms());
     if let Err(wait_s) = shared.identification.failures.check(peer, now_ms) {
@@ -154,12 +154,12 @@ async fn identify_afresh(
         // A token comes before a certificate: it says more of who calls.
         let token = match (credential, certificate) {
             (Err(IdentityError::Missing), Some(der)) if *trust != CertificateTrust::default() => {
-                return shared.verifier.certified(der, trust, now_unix_s).map(Rc::new);
+                return shared.verifier.certified(der, trust, now_unix_s).map(KnownCaller::new);
             }
             (credential, _) => credential?,
         };
         let identity = shared.identification.identify(&shared.verifier, token, now_unix_s).await?;
-        let identity = Rc::new(identity);
+        let identity = KnownCaller::new(identity);
         core.tokens.borrow_mut().remember(token, &identity, generation, now_unix_s);
         Ok(identity)
     };
@@ -188,8 +188,9 @@ pub(super) async fn read_request(
 ) -> Result<Option<Vec<u8>>, CallError> {
     let live = Rc::clone(&call.live);
     let limits = &live.config.listen.limits;
-    let wanted = call.by_model || call.policy.compiled.needs().request_body;
-    if call.operation.is_none() || !wanted {
+    if call.operation.is_none()
+        || !(call.by_model || call.question(core, None).is_none_or(|question| judge::needs_body(&question)))
+    {
         return match (call.head.framing, limits.body_bytes) {
             (Framing::Length(length), Some(max)) if length > max => Err(too_large(max)),
             _ => Ok(None),

@@ -25,6 +25,7 @@ use super::rt;
 use crate::approvals::ask::of_grant;
 use crate::approvals::{ApprovalRef, Ask, Gate, Held, Kind, Pass, Waiter};
 use crate::identity::Identity;
+use crate::recorded_text::masked;
 
 /// How often a parked call looks whether its caller is still there.
 const PARKED_LOOK: Duration = Duration::from_secs(1);
@@ -413,7 +414,7 @@ impl Question<'_> {
             issuer: self.caller.issuer.clone(),
             tenant: self.caller.tenant.clone(),
             model: self.judged.model.clone(),
-            endpoint: record::mask_text(self.call.endpoint()),
+            endpoint: masked(self.call.endpoint()),
             rules,
             requirements: Vec::new(),
             preview,

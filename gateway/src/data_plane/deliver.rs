@@ -14,10 +14,11 @@ use super::error::CallError;
 use super::exchange::{Admitted, After, Call, answer_error};
 use super::http::{Body, BodyError, Framing, LAST_CHUNK, ResponseHead, Wire, write_chunk};
 use super::limit;
-use super::record::OpenCall;
+use super::record::{OpenCall, last_pass};
 use super::response_rules::AnswerRules;
 use super::restore::{Restoring, restore_whole};
 use super::upstream::Lease;
+use crate::recorded_text::without_encoded;
 
 /// Answers that are masked whole are held in memory up to this, in bytes.
 const WHOLE_ANSWER_BYTES_MAX: usize = 64 * 1024 * 1024;
@@ -194,6 +195,10 @@ impl Delivery<'_> {
                 return self.cut_stream(&mut copy, cut_error(error), EndedBy::GatewayCut, ending).await;
             }
             size += raw.len();
+            if self.open.take_original(&raw).await.is_err() {
+                let error = CallError::no_evidence("the original could not be sealed");
+                return self.cut_stream(&mut copy, error, EndedBy::GatewayCut, ending).await;
+            }
             let mut redacted = redactor.push(&raw, &mut out);
             if !more {
                 redacted = redacted.and_then(|()| redactor.finish(&mut out));
@@ -297,6 +302,9 @@ impl Delivery<'_> {
             Ok(raw) => raw,
             Err(error) => return self.replace(withheld(error), EndedBy::GatewayCut).await,
         };
+        if let Err(error) = self.open.take_original(&raw).await {
+            return self.replace(error, EndedBy::GatewayCut).await;
+        }
         if let Err(denial) = self.rules.judge_body(operation, &form, &raw) {
             return self.replace(denial, EndedBy::GatewayCut).await;
         }
@@ -317,7 +325,7 @@ impl Delivery<'_> {
                 return End::Replaced(CallError::no_evidence("the payload could not be recorded"));
             }
             let copy = match redact::redact_answer_as(operation, &form, &plans.recorded_response, &body) {
-                Ok((copy, _)) => copy.body.into_owned(),
+                Ok((copy, _)) => last_pass(&form, copy.body.into_owned()),
                 Err(_) => b"[could not be masked, so not recorded]".to_vec(),
             };
             if self.open.record_whole(Role::Response, &copy, &media_type).await.is_err() {
@@ -365,6 +373,11 @@ impl Delivery<'_> {
                     let _ = self.open.close(EndedBy::UpstreamCut).await;
                     return End::Cut;
                 }
+            }
+            if let Err(error) = self.open.take_original(&next).await {
+                self.open.failed(&error);
+                let _ = self.open.close(EndedBy::GatewayCut).await;
+                return End::Cut;
             }
             if !newest.is_empty() {
                 frame_after(&mut wire, &newest, coded);
@@ -500,7 +513,7 @@ impl Delivery<'_> {
         redactor.push(delivered, &mut out).map_err(CallError::no_evidence)?;
         out.ready.append(&mut out.held);
         if self.rules.keeps_payload() {
-            return self.open.record_stream(&out.ready).await;
+            return self.open.record_stream(&without_encoded(std::mem::take(&mut out.ready))).await;
         }
         self.unasked.append(&mut out.ready);
         if self.unasked.len() > UNASKED_BYTES_MAX {
@@ -521,7 +534,7 @@ impl Delivery<'_> {
         let mut rest = std::mem::take(&mut self.unasked);
         rest.append(&mut out.ready);
         rest.append(&mut out.held);
-        self.open.record_stream(&rest).await?;
+        self.open.record_stream(&without_encoded(rest)).await?;
         self.open.flush_stream().await
     }
 

@@ -13,7 +13,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use audit_shipper::Moment;
+use audit_shipper::{Moment, ValueDigest};
 use futures_lite::future::zip;
 use policy_compiler::dialect::{self, BodyForm, ErrorKind, ErrorShape, Operation};
 use policy_compiler::redact::{ChannelCoverage, Hit};
@@ -39,7 +39,7 @@ use super::telling;
 use super::trace::TraceContext;
 use super::upstream::{CheckoutError, Lease, Route};
 use super::watch;
-use crate::identity::{Declared, Identity};
+use crate::identity::{Declared, KnownCaller};
 use crate::policy_slot::ActivePolicy;
 use crate::telemetry::{Marks, Phase};
 
@@ -74,7 +74,7 @@ pub(super) struct Call {
     /// The content coding of the request was taken off.
     pub(super) decoded: bool,
     pub(super) upstream: Option<usize>,
-    pub(super) caller: Option<Rc<Identity>>,
+    pub(super) caller: Option<Rc<KnownCaller>>,
     /// Purpose, basis and data subject, where headers added to what the caller's identity says; see [`Call::declared`].
     pub(super) declared: Option<Declared>,
     pub(super) judged: Option<Judged>,
@@ -102,6 +102,10 @@ pub(super) struct Admitted {
     pub(super) charge: Charge,
     /// The body as it came, where rules about the answer may ask for it.
     pub(super) raw: Option<Vec<u8>>,
+    /// The original, where the policy wants it sealed.
+    pub(super) sealed_request: Vec<Vec<u8>>,
+    /// Digests of what it says that is masked, where they are kept.
+    pub(super) values: Vec<ValueDigest>,
 }
 
 /// Carries one call from its head to its end.
@@ -151,6 +155,8 @@ async fn let_in(core: &Rc<Core>, client: &mut Wire, call: &mut Call) -> Result<A
             Step::Go(passes) => {
                 call.marks.reached(Phase::Approved);
                 let raw_digest = body.as_deref().map(record::sha256);
+                let sealed_request = record::sealed::request(core, call, body.as_deref())?;
+                let values = body.as_deref().map_or_else(Vec::new, |body| record::values_of(core, body));
                 return Ok(Admitted {
                     plans,
                     body: masked.body,
@@ -161,6 +167,8 @@ async fn let_in(core: &Rc<Core>, client: &mut Wire, call: &mut Call) -> Result<A
                     passes: *passes,
                     raw_digest,
                     charge: charge.unwrap_or_default(),
+                    sealed_request,
+                    values,
                     raw: body.filter(|_| call.policy.compiled.judges_answers()),
                 });
             }

@@ -13,7 +13,7 @@ use policy_lang::{
 use super::error::CallError;
 use super::http::{Fields, Framing, RequestHead};
 use crate::clock::Moment;
-use crate::identity::{CallerKind, Declared, Identity, StatedBy};
+use crate::identity::{CallerKind, Declared, KnownCaller, StatedBy};
 use crate::policy_slot::ActivePolicy;
 use crate::second_opinion::SecondOpinion;
 
@@ -26,7 +26,7 @@ pub(crate) struct Question<'a> {
     pub(crate) form: &'a BodyForm,
     pub(crate) head: &'a RequestHead,
     pub(crate) peer: IpAddr,
-    pub(crate) caller: &'a Identity,
+    pub(crate) caller: &'a KnownCaller,
     pub(crate) upstream: &'a str,
     /// The whole body, when the policy reads bodies.
     pub(crate) body: Option<&'a [u8]>,
@@ -119,6 +119,23 @@ pub(crate) fn could_pass(question: &Question<'_>, model: &str) -> bool {
     let allows = |effect: &Effect| matches!(effect, Effect::Allow);
     let denied = has(&decision.fired, |effect| matches!(effect, Effect::Deny { .. }));
     !denied && (has(&decision.fired, allows) || has(&decision.errors, allows))
+}
+
+/// Whether the policy looks into the body of this call, as far as its head and its caller tell.
+pub(crate) fn needs_body(question: &Question<'_>) -> bool {
+    let compiled = &question.policy.compiled;
+    // The lines of a batch are judged as the calls that they will become, so they must be seen.
+    if question.operation.is_some_and(Operation::carries_calls) {
+        return true;
+    }
+    if !compiled.needs().request_body || question.policy.is_distrusted() {
+        return compiled.needs().request_body;
+    }
+    let model = question.operation.and_then(|operation| dialect::model_in_path(operation, question.head.path()));
+    let model = model.as_deref().unwrap_or_default();
+    with_facts(question, &Unread, Asked::default(), model, None, |facts| {
+        compiled.needs_for(&question.caller.facts(compiled, facts), facts).request_body
+    })
 }
 
 fn read<'b>(operation: Operation, form: &BodyForm, body: &'b [u8]) -> Result<Request<'b>, CallError> {
@@ -240,7 +257,8 @@ pub(crate) fn judge_answer(question: &Question<'_>, answer: &AnswerFacts<'_>) ->
 
 fn decide(question: &Question<'_>, body: &dyn BodyView, asked: Asked, model: &str, stream: Option<bool>) -> Decision {
     with_facts(question, body, asked, model, stream, |facts| {
-        let decision = question.policy.decide(facts);
+        let caller = question.caller.facts(&question.policy.compiled, facts);
+        let decision = question.policy.decide_for(&caller, facts);
         match question.second_opinion {
             Some(second) => second.check(question.policy, facts, decision),
             None => decision,
@@ -248,14 +266,14 @@ fn decide(question: &Question<'_>, body: &dyn BodyView, asked: Asked, model: &st
     })
 }
 
-fn with_facts(
+fn with_facts<T>(
     question: &Question<'_>,
     body: &dyn BodyView,
     asked: Asked,
     model: &str,
     stream: Option<bool>,
-    judge: impl FnOnce(&Facts<'_>) -> Decision,
-) -> Decision {
+    use_them: impl FnOnce(&Facts<'_>) -> T,
+) -> T {
     let strings = strings(question, model);
     let (purposes, count) = purposes(question.declared);
     let mut ints = [None; IntField::ALL.len()];
@@ -266,7 +284,7 @@ fn with_facts(
     ints[IntField::ImageCount as usize] = asked.images;
     let mut bools = [None; BoolField::ALL.len()];
     bools[BoolField::Stream as usize] = stream;
-    judge(&Facts {
+    use_them(&Facts {
         strings,
         ints,
         bools,

@@ -170,6 +170,7 @@ async fn ask_one(
         if head.keep_alive && body.is_done() {
             core.pool.give_back(lease, core.watchdog.now_ms());
         }
+        open.take_original(&raw).await?;
         let (status, media_type) = (head.status, head.media_type());
         let body = masked(core, &mut open, call, admitted, status, &raw, &media_type).await?;
         Ok(Listed { status, media_type, body })

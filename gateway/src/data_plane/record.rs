@@ -5,11 +5,14 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
+pub(super) mod sealed;
+mod values;
+
 use audit_shipper::{
-    Caller, CallerKind, Commit, Coverage, Decision, Declared, EndedBy, EvidenceError, Frame, Intent, MaskHit, Moment,
-    Outcome, PayloadChunk, Permit, PolicyRef, RecordId, Refusal, RequestBody, RequestInfo, Role, Said, Usage,
+    Caller, CallerKind, Commit, Coverage, Decision, Declared, EndedBy, EvidenceError, Frame, Intent, Keep, MaskHit,
+    Moment, Outcome, PayloadChunk, Permit, PolicyRef, RecordId, Refusal, RequestBody, RequestInfo, Role, Said, Sealing,
+    Usage,
 };
-use policy_compiler::detect;
 use policy_compiler::dialect::{AnswerInfo, BodyForm, Operation};
 use policy_compiler::redact::{self, Hit};
 use policy_lang::Verdict;
@@ -22,6 +25,7 @@ use super::rt;
 use super::telling;
 use crate::identity;
 use crate::limits::Charged;
+use crate::recorded_text::{masked, masked_bytes, masked_target, without_encoded};
 use crate::telemetry::{Finished, Marks, Phase};
 
 /// Bytes of a stream that are gathered before a chunk is written.
@@ -55,6 +59,10 @@ pub(crate) struct OpenCall {
     charge: Option<Charged>,
     /// As the server counted them.
     tokens: Option<u64>,
+    /// Where the policy wants the original of the answer sealed.
+    sealing: Option<Sealing>,
+    /// The beginning of the answer in the clear, where digests of masked values are kept.
+    answer: Vec<u8>,
     marks: Rc<Marks>,
     /// What is told of the call at its end, if anybody wants to hear it.
     told: Option<Box<Finished>>,
@@ -66,6 +74,7 @@ impl OpenCall {
     /// # Errors
     /// No permit, or no room for the copy: without evidence no call (DESIGN §4.1).
     pub(super) async fn begin(core: &Rc<Core>, call: &Call, admitted: &Admitted) -> Result<(Self, Commit), CallError> {
+        let sealing = sealed::answer(core, call)?;
         let admitted_as = match &call.began {
             Some(began) => core.producer.borrow_mut().admit_as(began.id),
             None => core.producer.borrow_mut().admit(),
@@ -90,6 +99,8 @@ impl OpenCall {
             media_type: String::new(),
             charge: None,
             tokens: None,
+            sealing,
+            answer: Vec::new(),
             marks: Rc::clone(&call.marks),
             told: telling::begun(core, call, id),
         };
@@ -107,6 +118,7 @@ impl OpenCall {
         if call.keeps_payload() {
             open.record_request(call, admitted).await?;
         }
+        open.record_sealed(admitted.sealed_request.clone()).await?;
         Ok((open, receipt.commit))
     }
 
@@ -142,8 +154,8 @@ impl OpenCall {
     }
 
     pub(super) fn answered(&mut self, info: &AnswerInfo) {
-        self.outcome.model.clone_from(&info.model);
-        self.outcome.finish_reason.clone_from(&info.finish_reason);
+        self.outcome.model = info.model.as_deref().map(masked);
+        self.outcome.finish_reason = info.finish_reason.as_deref().map(masked);
         if let Some(usage) = &info.usage {
             self.tokens = Some(usage.total.max(usage.prompt.saturating_add(usage.completion)));
             self.outcome.usage =
@@ -173,8 +185,8 @@ impl OpenCall {
         if let Some(told) = &mut self.told {
             told.code = error.code;
         }
-        self.outcome.error = error.in_words();
         super::watch::failed(&self.core, error, Some(self.id));
+        self.outcome.error = masked(&error.in_words());
     }
 
     /// Records a whole body, masked already.
@@ -233,6 +245,7 @@ impl OpenCall {
     /// # Errors
     /// When it will never be; then the end of the answer must not be delivered.
     pub(super) async fn close(&mut self, ended_by: EndedBy) -> Result<(), CallError> {
+        self.end_of_seal().await?;
         let Some(commit) = self.queue_outcome(ended_by) else { return Ok(()) };
         commit.await.map(|_| ()).map_err(CallError::no_evidence)
     }
@@ -255,6 +268,7 @@ impl OpenCall {
             // What a failed call used, if anything, the server would have said.
             charge.settle(self.tokens.or((outcome.status >= 400).then_some(0)));
         }
+        outcome.values = self.answered_values();
         outcome.at = Moment::now();
         outcome.duration_us = outcome.at.mono_us.saturating_sub(self.began.mono_us);
         outcome.ended_by = ended_by;
@@ -321,15 +335,16 @@ pub(super) async fn refusal(core: &Core, call: &Call, error: &CallError) -> Resu
             declared: declared(core, call),
             dialect: call.operation.map_or("", Operation::dialect).to_owned(),
             operation: call.operation.map_or("", Operation::endpoint).to_owned(),
-            model: judged.map(|judged| judged.model.clone()).filter(|model| !model.is_empty()),
+            model: judged.and_then(model),
             policy: judged.map(|_| policy_ref(call)),
             decision,
             status: error.status,
             code: Cow::Borrowed(error.code),
-            reason: error.in_words(),
+            reason: masked(&error.in_words()),
             fired: judged.map(|judged| fired(call, judged)).unwrap_or_default(),
             approval: error.approval.as_deref().copied(),
             count: 1,
+            keep: keep(call),
         },
     )
     .await
@@ -352,7 +367,7 @@ pub(super) async fn malformed(core: &Core, peer: SocketAddr, error: &CallError) 
             decision: Decision::Reject,
             status: error.status,
             code: Cow::Borrowed(error.code),
-            reason: error.in_words(),
+            reason: masked(&error.in_words()),
             count: 1,
             ..Refusal::default()
         },
@@ -406,6 +421,8 @@ pub(super) async fn sum_up_now(core: &Core, all: bool) {
     }
 }
 
+pub(super) use values::of_body as values_of;
+
 /// SHA-256 of a body.
 pub(super) fn sha256(bytes: &[u8]) -> [u8; 32] {
     Sha256::digest(bytes).into()
@@ -426,7 +443,7 @@ fn intent(core: &Core, call: &Call, admitted: &Admitted) -> Intent {
         declared: declared(core, call),
         dialect: call.operation.map_or("opaque", Operation::dialect).to_owned(),
         operation: call.operation.map_or("opaque", Operation::endpoint).to_owned(),
-        model: judged.map(|judged| judged.model.clone()).filter(|model| !model.is_empty()),
+        model: judged.and_then(model),
         upstream: upstream.map(|route| route.config.name.clone()).unwrap_or_default(),
         policy: policy_ref(call),
         decision: if admitted.passes.cited().is_some() { Decision::Approved } else { Decision::Allow },
@@ -442,7 +459,21 @@ fn intent(core: &Core, call: &Call, admitted: &Admitted) -> Intent {
         approval: admitted.passes.cited(),
         parent: None,
         body: admitted.raw_digest.map_or(RequestBody::Follows, RequestBody::Whole),
+        keep: keep(call),
+        values: admitted.values.clone(),
     }
+}
+
+/// How long the policy wants what is written of the call kept.
+fn keep(call: &Call) -> Keep {
+    let Some(judged) = &call.judged else { return Keep::default() };
+    let owed = &judged.decision.obligations;
+    Keep { at_least: owed.retain_at_least, at_most: owed.retain_at_most }
+}
+
+/// Text that a caller chose, too.
+fn model(judged: &super::judge::Judged) -> Option<String> {
+    (!judged.model.is_empty()).then(|| masked(&judged.model))
 }
 
 fn fired(call: &Call, judged: &super::judge::Judged) -> Vec<String> {
@@ -485,37 +516,21 @@ fn declared(core: &Core, call: &Call) -> Declared {
     let pseudonym =
         |name: &str| hex::encode(core.shared.evidence.mac("data subject", &[tenant.as_bytes(), name.as_bytes()]));
     Declared {
-        purpose: said(&declared.purpose, &mask_text),
-        basis: said(&declared.basis, &mask_text),
+        purpose: said(&declared.purpose, &masked),
+        basis: said(&declared.basis, &masked),
         data_subject: said(&declared.data_subject, &pseudonym),
     }
 }
 
-/// The path is text that a caller chose, so it is masked like a body before it is stored (DESIGN §4.4).
+/// Path and host are text that a caller chose, so they are masked like a body before they are stored (DESIGN §4.4).
 fn request_info(call: &Call) -> RequestInfo {
     RequestInfo {
         address: call.peer.ip().to_string(),
         method: call.head.method.clone(),
-        host: call.head.host().to_owned(),
-        path: mask_text(&call.head.target),
+        host: masked(call.head.host()),
+        path: masked_target(&call.head.target),
         trace: call.trace.id(),
     }
-}
-
-/// Every built-in detector of tier V over a text that stands in no body.
-pub(super) fn mask_text(text: &str) -> String {
-    let mut findings = detect::find_validated(text);
-    findings.sort_by_key(|finding| (finding.range.start, std::cmp::Reverse(finding.range.end)));
-    let (mut out, mut at) = (String::with_capacity(text.len()), 0);
-    for finding in findings {
-        if finding.range.start >= at {
-            out.push_str(text.get(at..finding.range.start).unwrap_or_default());
-            out.push_str(&format!("[{}]", finding.detector.to_uppercase()));
-        }
-        at = at.max(finding.range.end);
-    }
-    out.push_str(text.get(at..).unwrap_or_default());
-    out
 }
 
 fn policy_ref(call: &Call) -> PolicyRef {
@@ -563,13 +578,24 @@ pub(super) fn form(call: &Call, json_bytes: Option<usize>) -> BodyForm {
     }
 }
 
-/// What the recorded copy of the request is written from, if it was read.
+/// What plans do not look at: file names of a form, base64.
+pub(super) fn last_pass(form: &BodyForm, copy: Vec<u8>) -> Vec<u8> {
+    match form {
+        BodyForm::Json | BodyForm::Lines => without_encoded(copy),
+        // Tensors stay what they are; forms and texts are text as far as they can be read.
+        BodyForm::Tensors { .. } => copy,
+        BodyForm::Form { .. } | BodyForm::Text | BodyForm::Opaque => without_encoded(masked_bytes(&copy)),
+    }
+}
+
+/// Whether the recorded copy of the request is to be written, and from what.
 pub(super) fn request_copy(call: &Call, admitted: &Admitted) -> Option<Vec<u8>> {
     let (operation, body) = (call.operation?, admitted.body.as_deref()?);
     if body.is_empty() {
         return None;
     }
-    let copy =
-        redact::redact_request_as(operation, &form(call, admitted.json_bytes), &admitted.plans.recorded_request, body);
-    Some(copy.map_or_else(|_| b"[could not be masked, so not recorded]".to_vec(), |copy| copy.body.into_owned()))
+    let form = form(call, admitted.json_bytes);
+    let copy = redact::redact_request_as(operation, &form, &admitted.plans.recorded_request, body);
+    let copy = copy.map_or_else(|_| b"[could not be masked, so not recorded]".to_vec(), |copy| copy.body.into_owned());
+    Some(last_pass(&form, copy))
 }

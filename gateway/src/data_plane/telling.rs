@@ -6,7 +6,8 @@ use policy_compiler::dialect::{ErrorKind, Operation};
 use super::core::Core;
 use super::error::CallError;
 use super::exchange::Call;
-use super::record::mask_text;
+
+use crate::recorded_text::masked;
 use crate::telemetry::{Fault, Finished, Marks, Phase};
 
 /// Bytes of a model's name that are told.
@@ -68,7 +69,7 @@ pub(super) fn over(core: &Core, marks: &Marks, told: Option<Box<Finished>>, outc
 }
 
 fn about(call: &Call, request_id: String) -> Box<Finished> {
-    let mut model = call.judged.as_ref().map(|judged| mask_text(&judged.model)).unwrap_or_default();
+    let mut model = call.judged.as_ref().map(|judged| masked(&judged.model)).unwrap_or_default();
     model.truncate(model.floor_char_boundary(MODEL_BYTES_MAX));
     Box::new(Finished {
         request_id,

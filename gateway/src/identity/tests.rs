@@ -14,12 +14,17 @@ fn rule(claim: &str, values: &[&str]) -> ClaimRule {
     ClaimRule { claim: claim.to_owned(), values: names(values) }
 }
 
-fn identify(cache: &mut TokenCache, verifier: &Verifier, token: &str, now: u64) -> Result<Rc<Identity>, IdentityError> {
+fn identify(
+    cache: &mut TokenCache,
+    verifier: &Verifier,
+    token: &str,
+    now: u64,
+) -> Result<Rc<KnownCaller>, IdentityError> {
     if let Some(identity) = cache.get(verifier, token, now) {
         return Ok(identity);
     }
     let generation = verifier.generation();
-    let identity = Rc::new(verifier.verify(token, now)?);
+    let identity = KnownCaller::new(verifier.verify(token, now)?);
     cache.remember(token, &identity, generation, now);
     Ok(identity)
 }
@@ -238,7 +243,8 @@ fn the_cache_remembers_until_expiry() {
     assert!(Rc::ptr_eq(&first, &identify(&mut cache, &verifier, &token, NOW + 59).unwrap()));
     // At `exp` it is judged afresh (and still within the leeway), after the leeway it is refused.
     assert!(!Rc::ptr_eq(&first, &identify(&mut cache, &verifier, &token, NOW + 60).unwrap()));
-    assert_eq!(identify(&mut cache, &verifier, &token, NOW + 60 + LEEWAY_S), Err(IdentityError::Expired));
+    let late = identify(&mut cache, &verifier, &token, NOW + 60 + LEEWAY_S);
+    assert_eq!(late.unwrap_err(), IdentityError::Expired);
 }
 
 #[test]
@@ -286,7 +292,7 @@ fn what_changed_while_a_token_was_checked_is_not_missed() {
     let token = idp.token(&claims());
     assert!(cache.get(&verifier, &token, NOW).is_none());
     let generation = verifier.generation();
-    let identity = Rc::new(verifier.verify(&token, NOW).unwrap());
+    let identity = KnownCaller::new(verifier.verify(&token, NOW).unwrap());
     verifier.install(0, KeySet::default(), NOW);
     assert!(cache.get(&verifier, "another", NOW).is_none());
     cache.remember(&token, &identity, generation, NOW);
@@ -296,7 +302,7 @@ fn what_changed_while_a_token_was_checked_is_not_missed() {
 #[test]
 fn the_cache_is_bounded() {
     let verifier = Verifier::new(&[], &IdentitySettings::default());
-    let identity = |expires| Rc::new(Identity { expires_at_unix_s: expires, ..Identity::new("x", ISSUER) });
+    let identity = |expires| KnownCaller::new(Identity { expires_at_unix_s: expires, ..Identity::new("x", ISSUER) });
     let mut cache = TokenCache::new();
     assert!(cache.get(&verifier, "none", NOW).is_none());
     let short = identity(NOW + 1);

@@ -108,6 +108,12 @@ impl Lifecycle {
         self.advance(Phase::Drained);
     }
 
+    /// Whether the data plane has finished its last call.
+    #[must_use]
+    pub fn is_drained(&self) -> bool {
+        *self.phase.borrow() >= Phase::Drained
+    }
+
     /// Resolves when the data plane has finished its last call. Works on any executor.
     pub async fn drained(&self) {
         self.reached(Phase::Drained).await;

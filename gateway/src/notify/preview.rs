@@ -1,6 +1,6 @@
 //! The little that a message shows of a request: its beginning, masked, on one line.
 
-use policy_compiler::detect;
+use crate::recorded_text::masked;
 use serde_json::Value;
 
 /// Characters that are shown.
@@ -58,21 +58,6 @@ fn gather(value: &Value, texts: &mut Vec<String>) {
         }
         _ => {}
     }
-}
-
-fn masked(text: &str) -> String {
-    let mut findings = detect::find_validated(text);
-    findings.sort_by_key(|finding| (finding.range.start, std::cmp::Reverse(finding.range.end)));
-    let (mut out, mut at) = (String::with_capacity(text.len()), 0);
-    for finding in findings {
-        if finding.range.start >= at {
-            out.push_str(text.get(at..finding.range.start).unwrap_or_default());
-            out.push_str(&format!("[{}]", finding.detector.to_uppercase()));
-        }
-        at = at.max(finding.range.end);
-    }
-    out.push_str(text.get(at..).unwrap_or_default());
-    out
 }
 
 #[cfg(test)]

@@ -217,6 +217,12 @@ impl Operation {
         !matches!(self.spec().request, RequestBody::Nothing)
     }
 
+    /// Whether its body may hold calls of other operations: a batch. What a policy says of those shows only in the body.
+    #[must_use]
+    pub fn carries_calls(self) -> bool {
+        self == Self::MessageBatches || matches!(self.spec().request, RequestBody::Upload)
+    }
+
     /// Whether its answers can come in events.
     #[must_use]
     pub fn answers_in_events(self) -> bool {
@@ -252,5 +258,18 @@ impl Operation {
     pub(crate) fn names(self, member: &str) -> bool {
         let tables = [self.request_table(), self.answer_table()];
         tables.into_iter().flatten().any(|table| table.names(member))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Operation;
+
+    #[test]
+    fn batches_carry_calls_and_nothing_else_does() {
+        let carries = |operation: &Operation| operation.carries_calls();
+        assert!([Operation::MessageBatches, Operation::UploadFile].iter().all(carries));
+        // A batch of files names an uploaded one.
+        assert!(![Operation::ChatCompletions, Operation::CreateBatch, Operation::Messages].iter().any(carries));
     }
 }

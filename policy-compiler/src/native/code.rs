@@ -1,91 +1,185 @@
 //! Machine code: made, called, freed. All `unsafe` of this crate is here; the contract is in the module docs of `native`.
 
 use super::NativeError;
-use super::lower::{chunks, lower};
+use super::lower::{Job, NODES_PER_FUNCTION_MAX, lower_all, lower_each};
 use super::plan::{Plan, Slots};
+use crate::planted::planted;
 use cranelift::codegen::settings::{self, Configurable, Flags};
 use cranelift::prelude::{AbiParam, FunctionBuilder, FunctionBuilderContext, Signature, types};
 use cranelift_jit::{JITBuilder, JITModule};
 use cranelift_module::{FuncId, Linkage, Module, default_libcall_names};
-use policy_lang::{AtomId, Facts, Program, Truth, eval_atom};
+use policy_lang::schema::IntField;
+use policy_lang::{Atom, AtomId, Facts, Program, Truth, eval_atom, eval_condition};
 use std::cell::Cell;
 use std::ffi::c_void;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-/// One function: judges up to 64 rules.
-pub(super) type ChunkFn = unsafe extern "C" fn(*const Slots, *const c_void, *mut u8);
+/// Judges every rule of a word of slots into two bits each.
+pub(super) type AllFn = unsafe extern "C" fn(*const Slots, *const c_void, *mut [u64; 2]);
+/// Judges the rule at a position of a word of slots.
+pub(super) type EachFn = unsafe extern "C" fn(*const Slots, *const c_void, usize) -> u8;
 
 /// Name of the callback inside the module.
 const CALLBACK: &str = "sallyport_atom";
-/// A memo entry that is not judged yet; truths are 0, 1, 2.
-const NOT_JUDGED: u8 = u8::MAX;
+/// Bytes of one function; rules are taken out until it fits.
+const FUNCTION_BYTES_MAX: usize = 32 << 10;
 
-/// The native form of one program.
-pub(super) struct NativeCode {
-    plan: Plan,
-    pub(super) chunks: Vec<Chunk>,
+/// Which functions to make.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Form {
+    /// [`AllFn`]
+    All,
+    /// [`EachFn`]
+    Each,
+}
+
+/// The functions of one program.
+pub(super) struct Code {
+    form: Form,
+    functions: Vec<Function>,
+    /// By word of slots: where its functions begin; one more for the end.
+    starts: Vec<usize>,
     /// Keeps the functions alive; only ever touched again to free them.
     _pages: Pages,
 }
 
-/// One function and how many rules it judges.
-pub(super) struct Chunk {
-    pub(super) entry: ChunkFn,
-    rules: usize,
+/// One function and the positions that it judges.
+struct Function {
+    mask: u64,
+    entry: Entry,
 }
 
-impl NativeCode {
-    /// Compiles every rule. Nothing stays mapped when it fails.
+#[derive(Clone, Copy)]
+enum Entry {
+    All(AllFn),
+    Each(EachFn),
+}
+
+impl Code {
+    /// Makes functions for the rules; `words` has the jobs of each word of slots.
     ///
     /// # Errors
-    /// Every [`NativeError`] but a divergence.
-    pub(super) fn compile(program: &Program) -> Result<Self, NativeError> {
-        let plan = Plan::new(program);
+    /// Every [`NativeError`] but a divergence. Nothing stays mapped then.
+    pub(super) fn new(
+        plan: &Plan,
+        words: &[Vec<Job<'_>>],
+        form: Form,
+        cancelled: &AtomicBool,
+    ) -> Result<Self, NativeError> {
         let mut pages = Pages::new()?;
-        let chunks = match pages.module() {
-            Some(module) => emit(module, program, &plan)?,
-            None => Vec::new(),
-        };
-        Ok(Self { plan, chunks, _pages: pages })
+        let (mut functions, mut starts) = (Vec::new(), vec![0]);
+        if let Some(module) = pages.module() {
+            let mut emitter = Emitter::new(module, plan, form)?;
+            for jobs in words {
+                if cancelled.load(Ordering::Relaxed) {
+                    return Err(NativeError::Deadline);
+                }
+                for jobs in cut(jobs) {
+                    emitter.emit(&jobs)?;
+                }
+                starts.push(emitter.made.len());
+            }
+            functions = emitter.finish()?;
+        }
+        Ok(Self { form, functions, starts, _pages: pages })
     }
 
-    /// Judges every rule; `truths` is cleared and then holds one entry per rule, in order. `program` is the one this was compiled from.
-    pub(super) fn judge(&self, program: &Program, facts: &Facts<'_>, truths: &mut Vec<Truth>) {
-        let mut scratch = SCRATCH.try_with(Cell::take).unwrap_or_default();
-        scratch.memo.clear();
-        scratch.memo.resize(self.plan.costly.len(), NOT_JUDGED);
-        scratch.out.clear();
-        scratch.out.resize(program.rules.len(), Truth::Error as u8);
-        let slots = self.plan.slots(facts);
-        let call = Call {
-            program,
-            facts,
-            costly: &self.plan.costly,
-            memo: Cell::from_mut(scratch.memo.as_mut_slice()).as_slice_of_cells(),
-        };
-        let mut rest = scratch.out.as_mut_slice();
-        for chunk in &self.chunks {
-            // Chunks cover the rules in order; a program with fewer rules than were compiled would be another program.
-            let Some((out, after)) = rest.split_at_mut_checked(chunk.rules) else {
-                break;
-            };
-            // SAFETY: `slots` was filled by the plan that the code was compiled with, so its ids are inside the bitmaps, and plan
-            // and bitmaps outlive this call. `call` outlives it too, and `callback` reads it as what it is. `out` has exactly
-            // one byte per rule of this chunk. The code is mapped and executable as long as `self` lives.
-            unsafe {
-                (chunk.entry)(&raw const slots, (&raw const call).cast::<c_void>(), out.as_mut_ptr());
+    /// Number of functions.
+    pub(super) fn functions(&self) -> usize {
+        self.functions.len()
+    }
+
+    /// Judges the given slots of a word: `hit` gets each that is true or an error. `slots` and `call` are of the plan that this was
+    /// compiled with.
+    #[inline]
+    pub(super) fn judge(
+        &self,
+        word: usize,
+        slots_wanted: u64,
+        slots: &Slots,
+        call: &Call<'_>,
+        mut hit: impl FnMut(usize, Truth),
+    ) {
+        let range = self.starts.get(word).copied().unwrap_or(0)..self.starts.get(word + 1).copied().unwrap_or(0);
+        let ctx = (&raw const *call).cast::<c_void>();
+        for function in self.functions.get(range).unwrap_or_default() {
+            let mut wanted = slots_wanted & function.mask;
+            match function.entry {
+                Entry::All(_) if wanted == 0 => {}
+                Entry::All(entry) => {
+                    let mut out = [0_u64; 2];
+                    // SAFETY: `slots` was filled by the plan that the code was compiled with, so its ids are inside the bitmaps and
+                    // the caller's bits and truths are as many as the plan has; plan, bitmaps and caller outlive this call. `call`
+                    // outlives it too, and `callback` reads it as what it is. `out` is two words. The code is mapped and
+                    // executable as long as `self` lives.
+                    unsafe { entry(slots, ctx, &raw mut out) };
+                    for (half, mut truths) in out.into_iter().enumerate() {
+                        while truths != 0 {
+                            let place = truths.trailing_zeros() as usize / 2;
+                            let truth = truth_of_byte((truths >> (place * 2)) as u8 & 3);
+                            truths &= !(3 << (place * 2));
+                            if wanted >> (half * 32 + place) & 1 == 1 {
+                                hit(half * 32 + place, truth);
+                            }
+                        }
+                    }
+                }
+                Entry::Each(entry) => {
+                    while wanted != 0 {
+                        let place = wanted.trailing_zeros() as usize;
+                        wanted &= wanted - 1;
+                        // SAFETY: as above; any position is allowed.
+                        match truth_of_byte(unsafe { entry(slots, ctx, place) }) {
+                            Truth::False => {}
+                            truth => hit(place, truth),
+                        }
+                    }
+                }
             }
-            rest = after;
         }
-        truths.clear();
-        truths.extend(scratch.out.iter().copied().map(truth_of_byte));
-        // On a dying thread the buffers are simply dropped.
-        let _ = SCRATCH.try_with(|kept| kept.set(scratch));
+    }
+
+    /// Puts another function in the place of the first.
+    #[cfg(test)]
+    pub(super) fn sabotage(&mut self, entry: AllFn) {
+        if let Some(first) = self.functions.first_mut() {
+            first.entry = Entry::All(entry);
+        }
     }
 }
 
-/// The contract's `out` bytes; what the code should never write counts as an error.
+impl std::fmt::Debug for Code {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Code")
+            .field("form", &self.form)
+            .field("functions", &self.functions.len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Cuts the jobs of a word into runs that fit one function each.
+fn cut<'j, 'p>(jobs: &'j [Job<'p>]) -> Vec<Vec<&'j Job<'p>>> {
+    let mut runs: Vec<Vec<&Job<'_>>> = Vec::new();
+    let mut nodes = usize::MAX;
+    for job in jobs {
+        match runs.last_mut() {
+            Some(run) if nodes.saturating_add(job.size()) <= NODES_PER_FUNCTION_MAX => {
+                run.push(job);
+                nodes += job.size();
+            }
+            _ => {
+                runs.push(vec![job]);
+                nodes = job.size();
+            }
+        }
+    }
+    runs
+}
+
+/// The contract's truths; what the code should never say counts as an error.
+#[inline]
 fn truth_of_byte(byte: u8) -> Truth {
     match byte {
         0 => Truth::False,
@@ -94,53 +188,65 @@ fn truth_of_byte(byte: u8) -> Truth {
     }
 }
 
-thread_local! {
-    /// Buffers of the last call on this thread. A nested call (a text engine that asks a policy) finds them taken and uses new ones.
-    static SCRATCH: Cell<Scratch> = const { Cell::new(Scratch { memo: Vec::new(), out: Vec::new() }) };
-}
-
-#[derive(Default)]
-struct Scratch {
-    /// Truths of costly atoms, by costly index.
-    memo: Vec<u8>,
-    /// One byte per rule.
-    out: Vec<u8>,
+/// Judges one atom. A panic in a view or an engine must not unwind through native code, and is an error of the rule. Views are read
+/// only, so none is left half changed.
+pub(crate) fn judge_atom(program: &Program, id: AtomId, facts: &Facts<'_>) -> Truth {
+    let judge = |atom: &Atom| catch_unwind(AssertUnwindSafe(|| eval_atom(atom, facts))).ok();
+    program.atoms.get(id.0 as usize).and_then(judge).unwrap_or(Truth::Error)
 }
 
 /// What the callback works with; native code only carries the pointer.
-struct Call<'a> {
-    program: &'a Program,
-    facts: &'a Facts<'a>,
-    costly: &'a [AtomId],
-    memo: &'a [Cell<u8>],
+pub(super) struct Call<'a> {
+    pub(super) program: &'a Program,
+    pub(super) facts: &'a Facts<'a>,
+    pub(super) costly: &'a [(AtomId, u8)],
+    /// Truths of costly atoms, by costly index: `epoch` × 4 + truth where judged in this call.
+    pub(super) memo: &'a [Cell<u64>],
+    /// Number of the call.
+    pub(super) epoch: u64,
+    /// `request.risk`, for rules that are judged whole.
+    pub(super) risk: Cell<Option<i64>>,
 }
 
 impl Call<'_> {
     fn judge(&self, index: usize) -> Truth {
-        let (Some(id), Some(memo)) = (self.costly.get(index), self.memo.get(index)) else {
+        let Some((id, _)) = self.costly.get(index) else {
+            return self.judge_rule(index - self.costly.len());
+        };
+        let Some(memo) = self.memo.get(index) else {
             return Truth::Error;
         };
-        if memo.get() != NOT_JUDGED {
-            return truth_of_byte(memo.get());
+        let known = memo.get();
+        if known >> 2 == self.epoch || (planted!(HeadersAreMemoisedAcrossCalls) && known != 0) {
+            return truth_of_byte(known as u8 & 3);
         }
-        let truth = self
-            .program
-            .atoms
-            .get(id.0 as usize)
-            .and_then(|atom| {
-                // A panic in a view or an engine must not unwind through native code. Views are read only, so none is left half changed.
-                catch_unwind(AssertUnwindSafe(|| eval_atom(atom, self.facts))).ok()
-            })
-            .unwrap_or(Truth::Error);
-        memo.set(truth as u8);
+        let truth = judge_atom(self.program, *id, self.facts);
+        memo.set(self.epoch << 2 | truth as u64);
         truth
+    }
+
+    /// A rule that no function could hold.
+    fn judge_rule(&self, rule: usize) -> Truth {
+        let Some(rule) = self.program.rules.get(rule) else {
+            return Truth::Error;
+        };
+        eval_condition(&rule.condition, &mut |id| match self.program.atoms.get(id.0 as usize) {
+            Some(Atom::Int { field: IntField::Risk, op, value }) => match self.risk.get() {
+                Some(risk) if op.holds(&risk, value) => Truth::True,
+                Some(_) => Truth::False,
+                None => Truth::Error,
+            },
+            Some(Atom::IntPresent(IntField::Risk)) if self.risk.get().is_some() => Truth::True,
+            Some(Atom::IntPresent(IntField::Risk)) => Truth::False,
+            _ => judge_atom(self.program, id, self.facts),
+        })
     }
 }
 
 /// Judges one costly atom. Called by native code only.
 ///
 /// # Safety
-/// `ctx` is the pointer that [`NativeCode::judge`] handed to the running chunk.
+/// `ctx` is the pointer that [`Code::judge`] handed to the running function.
 unsafe extern "C" fn callback(ctx: *const c_void, index: usize) -> u8 {
     // SAFETY: native code passes on the `ctx` it was given, which points to a `Call` that lives on the stack of `judge` below us, on
     // this thread, and is only shared. Its lifetime ends after native code has returned.
@@ -185,46 +291,80 @@ impl Drop for Pages {
     fn drop(&mut self) {
         let module = self.0.get_mut().unwrap_or_else(PoisonError::into_inner);
         if let Some(module) = module.take() {
-            // SAFETY: function pointers into these pages are held only by the `NativeCode` that owns `self`. It is being dropped (or
+            // SAFETY: function pointers into these pages are held only by the `Code` that owns `self`. It is being dropped (or
             // was never finished), so nobody borrows it and none of its functions is running; they are never called again.
             unsafe { module.free_memory() }
         }
     }
 }
 
-/// Compiles every rule into the module and makes the code executable.
-fn emit(module: &mut JITModule, program: &Program, plan: &Plan) -> Result<Vec<Chunk>, NativeError> {
-    let callback = declare_callback(module)?;
-    let mut context = module.make_context();
-    let mut builder_context = FunctionBuilderContext::new();
-    let mut functions = Vec::new();
-    for rules in chunks(&program.rules, plan)? {
-        let rules = program.rules.get(rules).unwrap_or_default();
-        let signature = chunk_signature(module);
-        let function = module.declare_anonymous_function(&signature)?;
-        context.func.signature = signature;
-        let callback = module.declare_func_in_func(callback, &mut context.func);
-        let builder = FunctionBuilder::new(&mut context.func, &mut builder_context);
-        lower(builder, plan, rules, callback, module.target_config());
-        module.define_function(function, &mut context)?;
-        module.clear_context(&mut context);
-        functions.push((function, rules.len()));
-    }
-    module.finalize_definitions()?;
-    let chunk = |(function, rules)| {
-        let address = module.get_finalized_function(function);
-        // SAFETY: the address is that of a finished function, compiled just above with `chunk_signature`, which is the signature of
-        // `ChunkFn` in the host's C calling convention. It stays mapped as long as the `Pages` beside it live.
-        let entry = unsafe { std::mem::transmute::<*const u8, ChunkFn>(address) };
-        Chunk { entry, rules }
-    };
-    Ok(functions.into_iter().map(chunk).collect())
+/// Compiles functions into a module.
+struct Emitter<'m, 'p> {
+    module: &'m mut JITModule,
+    plan: &'p Plan,
+    form: Form,
+    callback: FuncId,
+    context: cranelift::codegen::Context,
+    builder_context: FunctionBuilderContext,
+    made: Vec<(FuncId, u64)>,
 }
 
-fn chunk_signature(module: &JITModule) -> Signature {
+impl<'m, 'p> Emitter<'m, 'p> {
+    fn new(module: &'m mut JITModule, plan: &'p Plan, form: Form) -> Result<Self, NativeError> {
+        let callback = declare_callback(module)?;
+        let (context, builder_context) = (module.make_context(), FunctionBuilderContext::new());
+        Ok(Self { module, plan, form, callback, context, builder_context, made: Vec::new() })
+    }
+
+    /// One function, or several where one would be too long.
+    fn emit(&mut self, jobs: &[&Job<'_>]) -> Result<(), NativeError> {
+        let signature = signature(self.module, self.form);
+        self.context.func.signature = signature.clone();
+        let callback = self.module.declare_func_in_func(self.callback, &mut self.context.func);
+        let builder = FunctionBuilder::new(&mut self.context.func, &mut self.builder_context);
+        let owned: Vec<Job<'_>> = jobs.iter().map(|job| (*job).clone()).collect();
+        let lower = if self.form == Form::All { lower_all } else { lower_each };
+        lower(builder, self.plan, &owned, callback, self.module.target_config());
+        let function = self.module.declare_anonymous_function(&signature)?;
+        self.module.define_function(function, &mut self.context)?;
+        let bytes = self.context.compiled_code().map_or(0, |code| code.code_buffer().len());
+        self.module.clear_context(&mut self.context);
+        if bytes > FUNCTION_BYTES_MAX
+            && let Some((left, right)) = jobs.split_at_checked(jobs.len() / 2).filter(|(left, _)| !left.is_empty())
+        {
+            self.emit(left)?;
+            return self.emit(right);
+        }
+        self.made.push((function, jobs.iter().fold(0, |mask, job| mask | 1 << job.position)));
+        Ok(())
+    }
+
+    /// Makes the code executable.
+    fn finish(self) -> Result<Vec<Function>, NativeError> {
+        self.module.finalize_definitions()?;
+        let functions = self.made.iter().map(|(function, mask)| {
+            let address = self.module.get_finalized_function(*function);
+            // SAFETY: the address is that of a finished function, compiled above with `signature` of this form, which is the
+            // signature of the type in the host's C calling convention. It stays mapped as long as the `Pages` beside it live.
+            let entry = unsafe {
+                match self.form {
+                    Form::All => Entry::All(std::mem::transmute::<*const u8, AllFn>(address)),
+                    Form::Each => Entry::Each(std::mem::transmute::<*const u8, EachFn>(address)),
+                }
+            };
+            Function { mask: *mask, entry }
+        });
+        Ok(functions.collect())
+    }
+}
+
+fn signature(module: &JITModule, form: Form) -> Signature {
     let pointer = module.target_config().pointer_type();
     let mut signature = module.make_signature();
     signature.params = vec![AbiParam::new(pointer); 3];
+    if form == Form::Each {
+        signature.returns = vec![AbiParam::new(types::I8)];
+    }
     signature
 }
 

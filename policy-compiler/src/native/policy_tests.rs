@@ -4,7 +4,7 @@
 use super::*;
 use crate::native::plan::Slots;
 use policy_lang::schema::{IntField, StrField};
-use policy_lang::{Atom, AtomId, CompareOp, Condition, Effect, Rule, StrSet, Truth, Verdict};
+use policy_lang::{Atom, AtomId, CompareOp, Condition, Effect, Rule, StrSet, Verdict, conclude};
 use std::ffi::c_void;
 
 #[test]
@@ -17,7 +17,7 @@ fn native_code_judges_where_it_can() {
 
 #[test]
 fn the_interpreter_can_be_asked_for() {
-    let options = CompileOptions { interpreter_only: true };
+    let options = CompileOptions { interpreter_only: true, ..CompileOptions::default() };
     let policy = compile_with(Arc::new(small()), options);
     assert_eq!(reason(&policy), "asked for");
     assert_same_as_interpreter(&policy);
@@ -25,18 +25,60 @@ fn the_interpreter_can_be_asked_for() {
 
 #[test]
 fn a_wrong_function_is_found_and_named_by_its_rule() {
-    /// Writes nothing, so every rule stays an error. `a.broken` is one anyway.
-    extern "C" fn wrong(_: *const Slots, _: *const c_void, _: *mut u8) {}
+    /// Says that every rule is an error. `a.broken` is one anyway.
+    extern "C" fn wrong(_: *const Slots, _: *const c_void, out: *mut [u64; 2]) {
+        // SAFETY: the contract gives two words.
+        unsafe { *out = [0b01_01_01, 0] };
+    }
     let policy = compile_by(Arc::new(small()), |program| {
-        let mut native = NativeCode::compile(program)?;
-        native.chunks.first_mut().unwrap().entry = wrong;
+        let mut native = NativeCode::compile(program, Layout::StraightLine, &AtomicBool::new(false))?;
+        native.code.sabotage(wrong);
         Ok(native)
     });
     assert_eq!(
         reason(&policy),
         "native code disagrees with the interpreter on rule b.models: Error instead of False (boundary request 0)"
     );
+    let divergence = policy.divergence().unwrap();
+    assert_eq!((divergence.rule.as_deref(), divergence.request), (Some("b.models"), Some(0)));
     assert_same_as_interpreter(&policy);
+}
+
+#[test]
+fn a_sampled_call_shows_a_function_that_went_wrong() {
+    extern "C" fn wrong(_: *const Slots, _: *const c_void, out: *mut [u64; 2]) {
+        // SAFETY: the contract gives two words.
+        unsafe { *out = [0b10_10_01, 0] };
+    }
+    let program = Arc::new(small());
+    let mut native = NativeCode::compile(&program, Layout::StraightLine, &AtomicBool::new(false)).unwrap();
+    assert_eq!(CompiledPolicy::new(Arc::clone(&program), Ok(native)).check_sample(&Facts::empty()), None);
+    native = NativeCode::compile(&program, Layout::StraightLine, &AtomicBool::new(false)).unwrap();
+    native.code.sabotage(wrong);
+    let policy = CompiledPolicy::new(program, Ok(native));
+    let divergence = policy.check_sample(&Facts::empty()).unwrap();
+    assert_eq!(
+        divergence.to_string(),
+        "native code disagrees with the interpreter on rule b.models: True instead of False"
+    );
+}
+
+#[test]
+fn past_its_deadline_the_interpreter_takes_over_and_the_compiler_is_told_to_stop() {
+    let (stopped, told) = std::sync::mpsc::channel();
+    let policy = within(Arc::new(small()), Duration::from_millis(1), move |_, cancelled| {
+        while !cancelled.load(Ordering::Relaxed) {
+            std::thread::yield_now();
+        }
+        stopped.send(()).unwrap();
+        Err(NativeError::Deadline)
+    });
+    assert_eq!(reason(&policy), "native code could not be made in time");
+    assert_eq!(policy.divergence(), None);
+    assert_same_as_interpreter(&policy);
+    told.recv().unwrap();
+    let options = CompileOptions { deadline: Some(Duration::from_secs(600)), ..CompileOptions::default() };
+    assert_eq!(compile_with(Arc::new(small()), options).engine(), &Engine::Native);
 }
 
 #[test]
@@ -52,33 +94,33 @@ fn a_panicking_code_generator_leaves_the_interpreter() {
 }
 
 #[test]
-fn a_rule_larger_than_a_function_leaves_the_interpreter() {
+fn a_rule_too_large_or_too_deep_for_a_function_is_judged_by_the_interpreter_alone() {
     let mut program = small();
-    let parts = vec![Condition::Atom(AtomId(1)); 10_000];
-    program.rules.push(rule("z.huge", Condition::All(parts)));
-    let policy = compile(Arc::new(program));
-    assert_eq!(reason(&policy), "rule z.huge is too large for native code (10001 nodes, at most 8192)");
-    assert_same_as_interpreter(&policy);
-}
-
-#[test]
-fn a_rule_nested_too_deeply_leaves_the_interpreter() {
-    let mut program = small();
-    let mut condition = Condition::Atom(AtomId(1));
+    let mut deep = Condition::Atom(AtomId(1));
     for _ in 0..300 {
-        condition = Condition::Not(Box::new(condition));
+        deep = Condition::Not(Box::new(deep));
     }
-    program.rules.push(rule("z.deep", condition));
-    let policy = compile(Arc::new(program));
-    assert_eq!(reason(&policy), "rule z.deep is nested too deeply for native code (more than 256 levels)");
-    assert_same_as_interpreter(&policy);
+    program.rules.push(rule("y.deep", deep));
+    program.rules.push(rule("z.huge", Condition::All(vec![Condition::Atom(AtomId(1)); 10_000])));
+    for layout in [Layout::StraightLine, Layout::Indexed] {
+        let options = CompileOptions { layout, ..CompileOptions::default() };
+        let policy = compile_with(Arc::new(program.clone()), options);
+        assert_eq!(policy.engine(), &Engine::Native);
+        assert_same_as_interpreter(&policy);
+    }
 }
 
 /// The boundary requests are good enough to notice every small change of a program's meaning.
 #[test]
 fn every_mutant_is_noticed() {
     type Mutation = (&'static str, fn(&mut Program));
-    let mutants: [Mutation; 9] = [
+    let mutants: [Mutation; 11] = [
+        ("a deny for an allow", |p| {
+            p.rules[1].effects = vec![Effect::Deny { text: String::new(), status: 403, hold: false }]
+        }),
+        ("an obligation less", |p| {
+            p.rules[2].effects.truncate(1);
+        }),
         ("another literal", |p| set_of(p).literals[0] = "b".to_owned()),
         ("a literal less", |p| {
             set_of(p).literals.pop();
@@ -104,18 +146,18 @@ fn every_mutant_is_noticed() {
         }),
     ];
     let original = small();
+    let judge = |program: &Program, facts: &Facts<'_>| {
+        let facts = with_risk(program, facts);
+        let trace = trace(program, &facts, Phase::Request);
+        let decision = conclude(program, &trace, &facts);
+        (trace, decision)
+    };
     for (name, mutate) in mutants {
         let mut mutant = small();
         mutate(&mut mutant);
-        let found = replay(&original, |facts, truths| {
-            *truths = trace(&mutant, facts, Phase::Request).truths;
-        });
-        assert!(found.is_err(), "not noticed: {name}");
+        assert!(replay(&original, |facts| judge(&mutant, facts)).is_err(), "not noticed: {name}");
     }
-    replay(&original, |facts, truths| {
-        *truths = trace(&original, facts, Phase::Request).truths;
-    })
-    .unwrap();
+    replay(&original, |facts| judge(&original, facts)).unwrap();
 }
 
 /// `a.broken` reads an atom that does not exist; `b.models`; `c.both` joins a group and a size.
@@ -128,7 +170,10 @@ fn small() -> Program {
         rules: vec![
             rule("a.broken", Condition::Atom(AtomId(99))),
             rule("b.models", Condition::Atom(AtomId(0))),
-            rule("c.both", Condition::All(both)),
+            Rule {
+                effects: vec![Effect::Allow, Effect::Seal(policy_lang::Side::Request)],
+                ..rule("c.both", Condition::All(both))
+            },
         ],
         atoms: vec![
             Atom::StrIn {

@@ -101,7 +101,8 @@ impl Measured {
         }
         let facts: Vec<Facts<'_>> = views.iter().map(|view| view.facts(&set.host)).collect();
         let native = policy_compiler::compile(Arc::clone(program));
-        let interpreter = compile_with(Arc::clone(program), CompileOptions { interpreter_only: true });
+        let interpreter =
+            compile_with(Arc::clone(program), CompileOptions { interpreter_only: true, ..CompileOptions::default() });
         let rounds = args.rounds as usize;
         let judge =
             |policy: &CompiledPolicy, rounds, per_rule| measure(policy, &facts, Options { rounds, per_rule }, cpu_time);

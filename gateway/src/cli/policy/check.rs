@@ -87,7 +87,7 @@ fn check(path: &Path, today: Date) -> Report {
             found.list.extend(loaded.check());
             found.list.extend(loaded.expiring(today));
             let unusable = PolicyHost::new(&loaded.program).err().map(|error| error.to_string());
-            let not_enforced = not_enforced(&loaded.program);
+            let not_enforced = not_enforced(&loaded.program, true);
             Report { unusable, not_enforced, loaded: Some(loaded), ..nothing(found) }
         }
     }

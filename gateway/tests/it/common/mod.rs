@@ -1,5 +1,6 @@
 //! Runs the real binary over real sockets.
 
+pub mod faults;
 pub mod run;
 
 use std::io::{BufRead, BufReader, Read, Write};

@@ -64,9 +64,16 @@ impl House {
     }
 
     pub fn start_with(&self, extra: &[&str]) -> Running {
-        let mut command = binary();
-        command.args(["run", "--cores", "1", "--config"]).arg(self.path("sallyport.toml")).args(extra);
+        let mut command = self.command();
+        command.args(extra);
         Running::spawn(command)
+    }
+
+    /// How it is started, for whoever adds to that.
+    pub fn command(&self) -> std::process::Command {
+        let mut command = binary();
+        command.args(["run", "--cores", "1", "--config"]).arg(self.path("sallyport.toml"));
+        command
     }
 }
 
