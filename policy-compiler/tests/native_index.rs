@@ -126,12 +126,12 @@ impl policy_lang::BodyView for OneText {
 fn the_cheapest_is_asked_first() {
     let policy = policy(
         "rule a.b { when request.text finds detect(us_ssn) and request.text matches /x/ and request.text contains \"y\" and \
-         request.header(\"x-team\") == \"ml\" allow }",
+         request.header(\"x-team\") is present and request.header(\"x-team\") == \"ml\" allow }",
     );
     let asked = Asked(RefCell::default());
     let facts = Facts { headers: &asked, text_engine: &asked, body: &OneText, ..Facts::empty() };
     assert_eq!(policy.decide(&facts).verdict, Verdict::Forward);
-    assert_eq!(*asked.0.borrow(), ["header", "literal", "regex", "detector"]);
+    assert_eq!(*asked.0.borrow(), ["header", "header", "literal", "regex", "detector"]);
 }
 
 #[test]

@@ -21,7 +21,8 @@ fn rust_files() -> Vec<(String, String)> {
 fn collect(directory: &Path, files: &mut Vec<(String, String)>) {
     for entry in std::fs::read_dir(directory).unwrap() {
         let path = entry.unwrap().path();
-        if path.is_dir() {
+        // Comparisons with peers are workspaces of their own and build in place.
+        if path.is_dir() && path.file_name().is_some_and(|name| name != "target") {
             collect(&path, files);
         } else if path.extension().is_some_and(|extension| extension == "rs") {
             let name = path.strip_prefix(root()).unwrap().display().to_string();
