@@ -120,7 +120,7 @@ impl Peer for Regorus {
 
 pub struct Cel {
     rules: Vec<(bool, cel::Program)>,
-    contexts: Vec<cel::Context<'static>>,
+    contexts: Vec<cel::Context<'static, 'static>>,
 }
 
 impl Cel {

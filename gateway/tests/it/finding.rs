@@ -22,7 +22,7 @@ rule words { when request.text matches /wombat \d{3}-/ deny "No wombats." }
 "#;
 const BY_HEADER: &str = r#"
 policy "by header" version 1
-rule access { when identity in group("ml-apps") and request.header("x-team") in { "red" } allow }
+rule access { when identity in group("ml-apps") and request.header("x-team") is present and request.header("x-team") in { "red" } allow }
 rule nobody { when model == "n" deny "No." }
 "#;
 

@@ -73,9 +73,9 @@ async fn welcome(control: &Control, identity: Identity, headers: &HeaderMap, nex
     // is only for requests of our own pages.
     let followed = links::after_login(control, headers);
     let next = followed.as_deref().unwrap_or(next);
-    let cleared = [Kind::Login, Kind::Link].map(|kind| control.cookies.clear(kind));
-    let response = with_cookies(bare("Signed in", Some(next), console::login::signed_in(next)), cleared);
-    with_cookies(response, [control.cookies.set(Kind::Session, &id, life)])
+    let cleared = |kind| control.cookies.clear(kind);
+    let cookies = [control.cookies.set(Kind::Session, &id, life), cleared(Kind::Login), cleared(Kind::Link)];
+    with_cookies(bare("Signed in", Some(next), console::login::signed_in(next)), cookies)
 }
 
 /// Where to go after the login: a page of ours, or else the first one.
