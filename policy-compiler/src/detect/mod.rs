@@ -32,6 +32,7 @@ pub(crate) use set::{DetectorIndex, DetectorSet, index_of};
 
 use policy_lang::catalogue::{self, Detector, DetectorTier};
 use std::ops::Range;
+use std::sync::LazyLock;
 
 /// Digits of the shortest number that a detector of tier V takes by itself, an American telephone number.
 pub(crate) const NUMBER_BYTES_MIN: usize = 8;
@@ -92,10 +93,14 @@ pub fn names() -> impl Iterator<Item = &'static str> {
 
 /// The detectors of tier V.
 pub(crate) fn validated() -> DetectorSet {
-    let all = catalogue::detectors().iter();
-    all.filter(|detector| detector.tier == DetectorTier::Validated)
-        .filter_map(|detector| index_of(detector.id))
-        .collect()
+    // Every text that is written down is looked at with it, so it is not looked up by its names each time.
+    static VALIDATED: LazyLock<DetectorSet> = LazyLock::new(|| {
+        let all = catalogue::detectors().iter();
+        all.filter(|detector| detector.tier == DetectorTier::Validated)
+            .filter_map(|detector| index_of(detector.id))
+            .collect()
+    });
+    *VALIDATED
 }
 
 /// The detector of an index.
