@@ -4,6 +4,7 @@
 //! listening sockets (SCM_RIGHTS). From then on the old process accepts nothing, finishes its calls and ends; new connections
 //! wait in the sockets' queues. The successor begins to accept when it has the evidence, which one process writes at a time.
 
+use rustix::io::retry_on_intr;
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags,
     recvmsg, sendmsg,
@@ -123,7 +124,7 @@ fn send(successor: &UnixStream, sockets: &[TcpListener]) -> io::Result<()> {
     if !control.push(SendAncillaryMessage::ScmRights(&descriptors)) {
         return Err(io::Error::other("too many sockets for one message"));
     }
-    sendmsg(successor, &[IoSlice::new(&count)], &mut control, SendFlags::NOSIGNAL)?;
+    retry_on_intr(|| sendmsg(successor, &[IoSlice::new(&count)], &mut control, SendFlags::NOSIGNAL))?;
     Ok(())
 }
 
@@ -155,7 +156,8 @@ fn receive(running: &UnixStream) -> io::Result<(Vec<TcpListener>, usize)> {
     let mut count = [0; MESSAGE_BYTES];
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(SOCKETS_MAX))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
-    let got = recvmsg(running, &mut [IoSliceMut::new(&mut count)], &mut control, RecvFlags::CMSG_CLOEXEC)?;
+    let got =
+        retry_on_intr(|| recvmsg(running, &mut [IoSliceMut::new(&mut count)], &mut control, RecvFlags::CMSG_CLOEXEC))?;
     if got.bytes < MESSAGE_BYTES {
         return Err(io::ErrorKind::UnexpectedEof.into());
     }
