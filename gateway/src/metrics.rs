@@ -226,24 +226,25 @@ fn count(counters: &[AtomicU64], slot: Option<usize>) {
     }
 }
 
+/// A page in Prometheus' text form, as it is written.
 #[derive(Default)]
-struct Page {
-    text: String,
+pub(crate) struct Page {
+    pub(crate) text: String,
     name: &'static str,
 }
 
 impl Page {
-    fn family(&mut self, name: &'static str, kind: &str, help: &str) {
+    pub(crate) fn family(&mut self, name: &'static str, kind: &str, help: &str) {
         self.name = name;
         // Writing to a String cannot fail.
         let _ = writeln!(self.text, "# HELP {name} {help}\n# TYPE {name} {kind}");
     }
 
-    fn sample(&mut self, labels: &str, value: impl std::fmt::Display) {
+    pub(crate) fn sample(&mut self, labels: &str, value: impl std::fmt::Display) {
         let _ = writeln!(self.text, "{}{labels} {value}", self.name);
     }
 
-    fn single(&mut self, name: &'static str, kind: &str, help: &str, value: impl std::fmt::Display) {
+    pub(crate) fn single(&mut self, name: &'static str, kind: &str, help: &str, value: impl std::fmt::Display) {
         self.family(name, kind, help);
         self.sample("", value);
     }

@@ -75,13 +75,6 @@ pub(crate) struct End {
     pub(crate) torn_bytes: u64,
 }
 
-impl Resume {
-    /// Index of the first leaf behind it.
-    pub(crate) fn index(&self) -> u64 {
-        self.expected.index
-    }
-}
-
 /// Where a reader goes on later.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Resume {
@@ -106,6 +99,11 @@ impl Resume {
             previous: first.previous,
         };
         Self { segment: first.segment, offset: 0, expected }
+    }
+
+    /// Index of the first leaf behind it.
+    pub(crate) fn index(&self) -> u64 {
+        self.expected.index
     }
 }
 

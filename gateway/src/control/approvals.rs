@@ -8,7 +8,6 @@ use super::access::{Approver, Viewer};
 use super::api::Shared;
 use super::error::ApiError;
 use super::evidence::{record_access, source};
-use super::notices::Told;
 use crate::approvals::{DecideError, Decided, Event, Filter, Page, Restored, Status, View};
 use crate::identity::Identity;
 use audit_shipper::read::{self, Past};
@@ -53,14 +52,7 @@ pub(super) enum Happening {
 pub(super) fn happened(control: &Control, what: Happening, id: &str) {
     let Some(View { kind, status, subject, .. }) = control.shared.approvals.view(id) else { return };
     tracing::info!(id, ?kind, ?status, subject, "approval: {what:?}");
-    control.tell_of(
-        match what {
-            Happening::Asked => Told::Asked,
-            Happening::Decided => Told::Decided,
-            Happening::Expired => Told::Expired,
-        },
-        id,
-    );
+    control.tell_of(what, id);
 }
 
 /// An event is durable (with its place in the log), or could not be written.

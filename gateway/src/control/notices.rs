@@ -1,6 +1,7 @@
 //! What people are told about requests for approval, and what becomes of messages that cannot be sent.
 
 use super::Control;
+use super::approvals::Happening;
 use crate::alerts::Watch;
 use crate::approvals::{Status, View};
 use crate::notify::slack_request::Seen;
@@ -34,17 +35,6 @@ pub(super) struct People {
     given_up: AsyncMutex<mpsc::Receiver<GivenUp>>,
 }
 
-/// What happened to a request for approval.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Told {
-    /// A call asks.
-    Asked,
-    /// A person decided.
-    Decided,
-    /// Its time is over.
-    Expired,
-}
-
 impl People {
     /// # Errors
     /// The file of used links cannot be read.
@@ -67,7 +57,7 @@ impl People {
 
 impl Control {
     /// Tells those who are configured to hear of approvals.
-    pub(super) fn tell_of(&self, told: Told, id: &str) {
+    pub(super) fn tell_of(&self, told: Happening, id: &str) {
         let live = self.shared.live.current();
         let approvals = &live.config.approvals;
         if approvals.notify.is_empty() {
@@ -115,7 +105,7 @@ pub(super) async fn record_given_up(control: Arc<Control>) {
 }
 
 /// `None` where there is no news, as when more people are needed.
-fn message(told: Told, view: &View, now_ms: u64) -> Option<Message> {
+fn message(told: Happening, view: &View, now_ms: u64) -> Option<Message> {
     let name = |text: &str| preview::line(text, NAME_CHARS_MAX);
     let (subject, model, endpoint) = (name(&view.subject), name(&view.model), name(&view.endpoint));
     let needs = view.requirements.iter().map(|own| format!("{} of {}", own.by.max(1), own.groups.join(", ")));
@@ -139,16 +129,16 @@ fn message(told: Told, view: &View, now_ms: u64) -> Option<Message> {
         }
     };
     let (event, title) = match (told, view.status) {
-        (Told::Asked, _) => {
+        (Happening::Asked, _) => {
             let until = time(view.expires_at_unix_ms);
             facts.extend([("Needs", needs.collect::<Vec<_>>().join(" and ")), ("Until", until.clone())]);
             add("groups", view.requirements.iter().flat_map(|own| own.groups.clone()).collect());
             add("expires_at", until.into());
             ("approval.asked", format!("{subject} asks for approval: {model}"))
         }
-        (Told::Expired, _) => ("approval.expired", format!("A request of {subject} for approval lapsed: {model}")),
-        (Told::Decided, Status::Pending) => return None,
-        (Told::Decided, status) => {
+        (Happening::Expired, _) => ("approval.expired", format!("A request of {subject} for approval lapsed: {model}")),
+        (Happening::Decided, Status::Pending) => return None,
+        (Happening::Decided, status) => {
             // An approval may have been used before we look.
             let (by, verdict) = match (&view.denied_by, status) {
                 (Some(by), _) => (by, "denied"),
@@ -166,7 +156,7 @@ fn message(told: Told, view: &View, now_ms: u64) -> Option<Message> {
             ("approval.decided", format!("{by} {verdict} a request of {subject}: {model}"))
         }
     };
-    let undecided = told == Told::Asked;
+    let undecided = told == Happening::Asked;
     Some(Message {
         id: new_message_id()?,
         event,

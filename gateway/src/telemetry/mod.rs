@@ -15,6 +15,7 @@ pub(crate) use ship::{Post, Shipper};
 pub(crate) use timings::Timings;
 
 use crate::config::TelemetryConfig;
+use crate::metrics::Page;
 use crossbeam::queue::ArrayQueue;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
@@ -76,12 +77,10 @@ impl Telemetry {
 
     /// For `/metrics`.
     pub(crate) fn page(&self) -> String {
-        let mut page = self.timings.page();
-        let dropped = self.dropped.load(Relaxed);
-        page.push_str(&format!(
-            "# HELP sallyport_telemetry_dropped_total Calls that are missing in the access log or the traces.\n\
-             # TYPE sallyport_telemetry_dropped_total counter\nsallyport_telemetry_dropped_total {dropped}\n"
-        ));
-        page
+        let mut page = Page::default();
+        self.timings.write(&mut page);
+        let help = "Calls that are missing in the access log or the traces.";
+        page.single("sallyport_telemetry_dropped_total", "counter", help, self.dropped.load(Relaxed));
+        page.text
     }
 }

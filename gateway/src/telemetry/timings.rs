@@ -1,7 +1,7 @@
 //! Histograms of how long calls and their parts take, in Prometheus' form: plain relaxed atomics, written from every core.
 
 use super::marks::{PHASES, Phase};
-use std::fmt::Write as _;
+use crate::metrics::Page;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 /// Upper bounds of the buckets in microseconds, with their names in seconds: from what the gateway itself takes to what reasoning
@@ -45,16 +45,16 @@ impl Histogram {
         self.sum_us.fetch_add(us, Relaxed);
     }
 
-    fn write(&self, page: &mut String, name: &str, label: &str) {
+    /// A sample of the page's family.
+    fn write(&self, page: &mut Page, label: &str) {
         let mut so_far = 0;
         let bounds = BUCKETS.iter().map(|(_, seconds)| *seconds).chain(["+Inf"]);
         for (bound, count) in bounds.zip(&self.counts) {
             so_far += count.load(Relaxed);
-            // Writing to a String cannot fail.
-            let _ = writeln!(page, "{name}_bucket{{{label},le=\"{bound}\"}} {so_far}");
+            page.sample(&format!("_bucket{{{label},le=\"{bound}\"}}"), so_far);
         }
-        let seconds = self.sum_us.load(Relaxed) as f64 / 1e6;
-        let _ = writeln!(page, "{name}_sum{{{label}}} {seconds}\n{name}_count{{{label}}} {so_far}");
+        page.sample(&format!("_sum{{{label}}}"), self.sum_us.load(Relaxed) as f64 / 1e6);
+        page.sample(&format!("_count{{{label}}}"), so_far);
     }
 }
 
@@ -98,25 +98,17 @@ impl Timings {
     }
 
     /// For `/metrics`.
-    pub(crate) fn page(&self) -> String {
-        let mut page = String::new();
-        let name = "sallyport_request_duration_seconds";
-        let _ = writeln!(
-            page,
-            "# HELP {name} From the head of a request to the end of its answer.\n# TYPE {name} histogram"
-        );
+    pub(super) fn write(&self, page: &mut Page) {
+        let help = "From the head of a request to the end of its answer.";
+        page.family("sallyport_request_duration_seconds", "histogram", help);
         for (outcome, histogram) in OUTCOMES.iter().zip(&self.calls) {
-            histogram.write(&mut page, name, &format!("outcome=\"{outcome}\""));
+            histogram.write(page, &format!("outcome=\"{outcome}\""));
         }
-        let name = "sallyport_phase_seconds";
-        let _ = writeln!(
-            page,
-            "# HELP {name} What each point on the way of a call came after the one before it.\n# TYPE {name} histogram"
-        );
+        let help = "What each point on the way of a call came after the one before it.";
+        page.family("sallyport_phase_seconds", "histogram", help);
         for ((_, phase), histogram) in Phase::ALL.iter().zip(&self.phases) {
-            histogram.write(&mut page, name, &format!("phase=\"{phase}\""));
+            histogram.write(page, &format!("phase=\"{phase}\""));
         }
-        page
     }
 }
 
@@ -133,7 +125,9 @@ mod tests {
         marks[Phase::Decided as usize] = Some(36);
         timings.completed(1_000, &marks);
         timings.completed(u32::MAX, &[None; PHASES]);
-        let page = timings.page();
+        let mut page = Page::default();
+        timings.write(&mut page);
+        let page = page.text;
         for line in [
             "sallyport_request_duration_seconds_bucket{outcome=\"completed\",le=\"0.0005\"} 0",
             "sallyport_request_duration_seconds_bucket{outcome=\"completed\",le=\"0.001\"} 1",
