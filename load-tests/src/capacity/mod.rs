@@ -22,6 +22,9 @@ pub use usl::Fit;
 /// Name and version of the JSON form; `load-tests/schema/capacity.v1.json` describes it.
 pub const SCHEMA: &str = "sallyport-load/capacity/1";
 
+/// Requests that must be due in a window for it to say anything.
+const WINDOW_REQUESTS_MIN: f64 = 10.0;
+
 /// Share of the client's own maximum beyond which the client may be what was measured.
 const OWN_SHARE_MAX: f64 = 0.7;
 
@@ -149,8 +152,12 @@ pub fn run(settings: &Settings, mut say: impl FnMut(&str)) -> Result<Capacity, l
         calibration.own_maximum,
         display_ns(calibration.late_p99_ns)
     ));
-    let search =
-        Search { from: settings.from, most: calibration.own_maximum * OWN_SHARE_MAX, precision: settings.precision };
+    let search = Search {
+        from: settings.from,
+        least: WINDOW_REQUESTS_MIN / settings.window.as_secs_f64(),
+        most: calibration.own_maximum * OWN_SHARE_MAX,
+        precision: settings.precision,
+    };
     let found = search.run(|rate| {
         let trial = trial(settings, &settings.plan, rate, settings.window)?;
         let verdict = if trial.met { "good" } else { "missed" };
@@ -217,7 +224,15 @@ impl Capacity {
         let Some(point) = self.points.first() else { return };
         let found = &point.found;
         let mut reasons = Vec::new();
-        if found.rate <= 0.0 {
+        if found.trials.is_empty() {
+            reasons.push(Doubt::new(
+                "client_bottleneck",
+                format!(
+                    "this client sends {:.1}/s at most, even to a server that does nothing: too few for a window",
+                    self.calibration.own_maximum
+                ),
+            ));
+        } else if found.rate <= 0.0 {
             reasons.push(Doubt::new(
                 "not_stationary",
                 "no rate met the objectives: is the target up, and the token good?".to_owned(),

@@ -27,6 +27,8 @@ const LEAST: f64 = 1.0 / 64.0;
 pub struct Search {
     /// The first rate.
     pub from: f64,
+    /// No rate below this one: too few requests would fall into a window to say anything.
+    pub least: f64,
     /// No rate above this one: what the client can do.
     pub most: f64,
     /// Distance between the highest good and the lowest bad rate at which it ends, as a share of the former.
@@ -96,7 +98,10 @@ impl Search {
     /// Whatever a trial fails with.
     pub fn run<E>(&self, mut trial: impl FnMut(f64) -> Result<Trial, E>) -> Result<Found, E> {
         let mut trials = Vec::new();
-        let (mut good, mut bad, mut rate) = (0.0, None, self.from.min(self.most));
+        let (mut good, mut bad, mut rate) = (0.0, None, self.from.max(self.least).min(self.most));
+        if self.most < self.least {
+            return Ok(Found { rate: good, missed_at: bad, bound_by: None, trials });
+        }
         for _ in 0..DOUBLINGS_MAX {
             if self.is_good(rate, &mut trials, &mut trial)? {
                 good = rate;
@@ -111,10 +116,11 @@ impl Search {
         }
         // The first rate may have been too high already: look below it.
         while let Some(too_much) = bad {
-            if too_much - good <= self.precision * good || too_much < self.from * LEAST {
+            if too_much - good <= self.precision * good || too_much < self.from * LEAST || too_much <= self.least {
                 break;
             }
             let middle = if good > 0.0 { f64::midpoint(good, too_much) } else { too_much / 2.0 };
+            let middle = middle.max(self.least);
             if self.is_good(middle, &mut trials, &mut trial)? {
                 good = middle;
             } else {
@@ -194,7 +200,7 @@ mod tests {
     }
 
     fn find(limit: Limit, bound: Duration, poisson: Option<u64>) -> f64 {
-        let (search, mut number) = (Search { from: 10.0, most: 1e6, precision: 0.005 }, 0);
+        let (search, mut number) = (Search { from: 10.0, least: 0.0, most: 1e6, precision: 0.005 }, 0);
         let found = search.run(|rate| {
             number += 1;
             Ok::<_, Infallible>(window(rate, 200_000.0, limit, bound, poisson.map(|seed| seed * 1000 + number)))
@@ -240,7 +246,7 @@ mod tests {
 
     #[test]
     fn one_bad_window_is_not_the_limit() {
-        let (search, mut windows) = (Search { from: 10.0, most: 1e6, precision: 0.01 }, 0);
+        let (search, mut windows) = (Search { from: 10.0, least: 0.0, most: 1e6, precision: 0.01 }, 0);
         let limit = Limit::Queue { service: SERVICE, servers: 1 };
         let found = search.run(|rate| {
             windows += 1;
@@ -256,8 +262,25 @@ mod tests {
     }
 
     #[test]
+    fn a_client_too_slow_for_a_window_tries_nothing() {
+        let search = Search { from: 500.0, least: 10.0, most: 8.0, precision: 0.01 };
+        let found = search.run(|_| Err("a trial")).unwrap();
+        assert!(found.trials.is_empty() && found.rate == 0.0 && found.missed_at.is_none(), "{found:?}");
+    }
+
+    #[test]
+    fn no_window_with_too_few_requests_is_tried() {
+        let (search, mut lowest) = (Search { from: 500.0, least: 50.0, most: 1e6, precision: 0.01 }, f64::MAX);
+        let found = search.run(|rate| {
+            lowest = lowest.min(rate);
+            Ok::<_, Infallible>(window(rate, 1000.0, Limit::Queue { service: SERVICE, servers: 1 }, SERVICE / 2, None))
+        });
+        assert_eq!((found.unwrap().rate, lowest), (0.0, 50.0));
+    }
+
+    #[test]
     fn what_the_client_cannot_reach_is_not_claimed() {
-        let search = Search { from: 10.0, most: 300.0, precision: 0.01 };
+        let search = Search { from: 10.0, least: 0.0, most: 300.0, precision: 0.01 };
         let limit = Limit::Queue { service: SERVICE, servers: 1 };
         let found = search.run(|rate| Ok::<_, Infallible>(window(rate, 1000.0, limit, 20 * SERVICE, None))).unwrap();
         assert_eq!((found.rate, found.missed_at), (300.0, None));
