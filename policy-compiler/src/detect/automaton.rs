@@ -123,6 +123,31 @@ impl Automaton {
         }
         first
     }
+
+    /// Which bytes can stand behind the first one of a match, or behind a match of one byte.
+    pub(crate) fn second_bytes(&self) -> Box<[bool; 256]> {
+        let mut second = Box::new([true; 256]);
+        if let Self::Table(table) = self {
+            let mut behind_first: Vec<u32> = table.starts.clone();
+            behind_first.sort_unstable();
+            behind_first.dedup();
+            let mut firsts: Vec<u32> = behind_first
+                .into_iter()
+                .flat_map(|start| (0..=255_u8).map(move |byte| table.next(start, byte)))
+                .filter(|&state| table.flag(state) & HOPELESS == 0)
+                .collect();
+            firsts.sort_unstable();
+            firsts.dedup();
+            for (byte, can) in second.iter_mut().enumerate() {
+                let byte = u8::try_from(byte).unwrap_or(u8::MAX);
+                *can = firsts.iter().any(|&state| {
+                    let flag = table.flag(table.next(state, byte));
+                    table.flag(state) & SETTLED != 0 || flag & MATCH != 0 || flag & HOPELESS == 0
+                });
+            }
+        }
+        second
+    }
 }
 
 impl Table {

@@ -3,6 +3,7 @@
 //! A place is written as in `choices[].message.tool_calls[].function.arguments`: names, `[]` for every element, `*` for any
 //! member, and `**` at the end for everything below that no other line names.
 
+use crate::json::unescape;
 use std::sync::OnceLock;
 
 /// What stands at a place.
@@ -180,6 +181,15 @@ impl State {
     /// Where a member leads, and its name in the table (`*` for any).
     pub(crate) fn member(&self, name: &str) -> Option<(&'static str, usize)> {
         let found = self.names.binary_search_by_key(&name, |(name, _)| name).ok();
+        found.and_then(|found| self.names.get(found).copied()).or_else(|| self.any.map(|next| ("*", next)))
+    }
+
+    /// The same for a name as it stands between its quotes.
+    pub(crate) fn member_as_spelt(&self, raw: &[u8]) -> Option<(&'static str, usize)> {
+        if raw.contains(&b'\\') {
+            return self.member(&unescape(raw));
+        }
+        let found = self.names.binary_search_by_key(&raw, |(name, _)| name.as_bytes()).ok();
         found.and_then(|found| self.names.get(found).copied()).or_else(|| self.any.map(|next| ("*", next)))
     }
 

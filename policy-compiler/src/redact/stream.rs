@@ -41,7 +41,8 @@ pub struct StreamRedactor {
     framing: Framing,
     framer: Framer,
     strips_usage: bool,
-    channels: BTreeMap<StreamChannel, Channel>,
+    /// Boxed, since a map has room for many and most streams have one.
+    channels: BTreeMap<StreamChannel, Box<Channel>>,
     finished: BTreeSet<u32>,
     holding: bool,
     held: usize,
@@ -153,7 +154,10 @@ impl StreamRedactor {
             for frame in frames {
                 match frame {
                     Frame::LineFeed => this.write(b"\n", out)?,
-                    Frame::Event(event) => this.event(&event, false, out)?,
+                    Frame::Event(event) => {
+                        this.event(&event, false, out)?;
+                        this.framer.recycle(event);
+                    }
                 }
             }
             framed
@@ -295,7 +299,12 @@ impl StreamRedactor {
         taken_out: &mut Vec<NodeId>,
         edits: &mut Edits,
     ) -> Result<BTreeMap<StreamChannel, Vec<u8>>, RedactError> {
-        let unclean = |channels: &BTreeMap<StreamChannel, Channel>, changed: &mut Changed| {
+        let has_rest = self.has_rest(reading);
+        let unclean = |channels: &BTreeMap<StreamChannel, Box<Channel>>, changed: &mut Changed| {
+            if !has_rest {
+                // Nothing repeats a text.
+                return;
+            }
             let unclean = channels.iter().filter(|(_, channel)| !channel.ended && !channel.is_clean());
             changed.extend(unclean.map(|(id, _)| id.indices.first()));
         };
@@ -319,13 +328,12 @@ impl StreamRedactor {
                 continue;
             }
             let carried = channel.carry.is_some();
-            let mut text = Vec::with_capacity(raw.len());
-            json::unescape_carrying(raw, &mut channel.carry, &mut text);
+            let text = json::unescaped_carrying(raw, &mut channel.carry);
             let mut out = Vec::with_capacity(text.len());
             channel.redactor.push(&text, &mut out)?;
             channel.came += text.len() as u64;
             channel.went += out.len() as u64;
-            let changed = carried || channel.carry.is_some() || out != text;
+            let changed = carried || channel.carry.is_some() || out != *text;
             released.push((id, node, out, changed));
         }
         self.take_hits();
@@ -363,6 +371,11 @@ impl StreamRedactor {
         }
     }
 
+    /// Whether an event carries anything beside its pieces.
+    fn has_rest(&self, reading: &Reading) -> bool {
+        !reading.slots.is_empty() || !reading.parts.is_empty() || self.plan.everywhere()
+    }
+
     /// Masks what an event carries beside its pieces: parts of the whole form, errors, echoes, and for the recorded copy
     /// anything.
     fn mask_rest(
@@ -373,6 +386,9 @@ impl StreamRedactor {
         changed: &mut Changed,
         edits: &mut Edits,
     ) -> Result<(), RedactError> {
+        if !self.has_rest(reading) && taken_out.is_empty() {
+            return Ok(());
+        }
         let plan = self.plan.clone();
         let mut masker = Masker::new(&plan, self.operation, document);
         let slots = std::mem::take(&mut reading.slots);
@@ -429,7 +445,7 @@ impl StreamRedactor {
         let plan = &self.plan;
         Ok(self.channels.entry(id).or_insert_with(|| {
             let way = spec.map(|spec| way_to(spec.whole, id.indices)).unwrap_or_default();
-            Channel {
+            Box::new(Channel {
                 redactor: TextRedactor::new(spec.map_or(TextKind::Plain, |spec| spec.kind), &plan.of_channel(&way)),
                 carry: None,
                 pointer: pointer_to(&way),
@@ -440,7 +456,7 @@ impl StreamRedactor {
                 has_hits: false,
                 dropped: plan.drops_channel(&way),
                 pattern: Pattern::default(),
-            }
+            })
         }))
     }
 
@@ -558,6 +574,9 @@ impl StreamRedactor {
             return self.write(event.bytes(), out);
         }
         let everywhere = self.plan.everywhere();
+        if let (false, Some((before, behind))) = (everywhere, data.and_then(|data| event.around_data(data))) {
+            return self.write_parts([before, data.unwrap_or_default(), behind], out);
+        }
         let masks = self.plan.of_text(true, &[]);
         let hits = &mut self.hits;
         let bytes = event.rewritten(data, |lines| {
@@ -593,15 +612,20 @@ impl StreamRedactor {
     }
 
     fn write(&mut self, bytes: &[u8], out: &mut StreamOutput) -> Result<(), RedactError> {
-        if !self.holding {
-            out.ready.extend_from_slice(bytes);
-            return Ok(());
-        }
-        self.held += bytes.len();
-        if self.held > HELD_BYTES_MAX {
-            return Err(RedactError::HeldTooLong);
-        }
-        out.held.extend_from_slice(bytes);
+        self.write_parts([bytes], out)
+    }
+
+    fn write_parts<const N: usize>(&mut self, parts: [&[u8]; N], out: &mut StreamOutput) -> Result<(), RedactError> {
+        let to = if self.holding {
+            self.held += parts.iter().map(|part| part.len()).sum::<usize>();
+            if self.held > HELD_BYTES_MAX {
+                return Err(RedactError::HeldTooLong);
+            }
+            &mut out.held
+        } else {
+            &mut out.ready
+        };
+        parts.iter().for_each(|part| to.extend_from_slice(part));
         Ok(())
     }
 }

@@ -63,7 +63,7 @@ pub(super) fn digits(probe: &Probe<'_>, start: usize, finds: &mut Finds<'_>) {
 
 fn consider(run: &Run, start: usize, end: usize, finds: &mut Finds<'_>) {
     for &(detector, form) in FORMS.digits.get(run.total).into_iter().flatten() {
-        if finds.wants(detector) && fits(run, form) && (form.valid)(run.digits()) {
+        if finds.wants_form(detector, form.form) && fits(run, form) && (form.valid)(run.digits()) {
             finds.add(detector, start, end, form.form);
         }
     }
@@ -129,21 +129,21 @@ fn is_birth_date(run: &Run) -> bool {
     if run.separators & ANY & !UNDERSCORE != run.separators {
         return false;
     }
-    let parts: Vec<u64> = run
-        .groups()
-        .iter()
-        .scan(0, |from, &size| {
-            let part = run.digits().get(*from..*from + usize::from(size)).unwrap_or_default();
-            *from += usize::from(size);
-            Some(number(part))
-        })
-        .collect();
+    // No date has more than three parts.
+    let mut parts = [0; 3];
+    let mut from = 0;
+    for (part, &size) in parts.iter_mut().zip(run.groups()) {
+        *part = number(run.digits().get(from..from + usize::from(size)).unwrap_or_default());
+        from += usize::from(size);
+    }
+    let [first, second, third] = parts;
     let year = |year: u64| (1900..2030).contains(&year);
-    match (run.groups(), parts.as_slice()) {
-        ([4, 1 | 2, 1 | 2], &[y, m, d]) => year(y) && is_date(y, m, d),
-        ([1 | 2, 1 | 2, 4], &[a, b, y]) => year(y) && (is_date(y, a, b) || is_date(y, b, a)),
-        ([1 | 2, 1 | 2, 2], &[a, b, y]) => is_date(y, a, b) || is_date(y, b, a),
-        ([8], _) => {
+    let either_order = is_date(third, first, second) || is_date(third, second, first);
+    match run.groups() {
+        [4, 1 | 2, 1 | 2] => year(first) && is_date(first, second, third),
+        [1 | 2, 1 | 2, 4] => year(third) && either_order,
+        [1 | 2, 1 | 2, 2] => either_order,
+        [8] => {
             let part = |from: usize, to: usize| number(run.digits().get(from..to).unwrap_or_default());
             year(part(0, 4)) && is_date(part(0, 4), part(4, 6), part(6, 8))
         }
@@ -165,7 +165,7 @@ pub(super) fn shapes(probe: &Probe<'_>, start: usize, finds: &mut Finds<'_>) {
     };
     let lists = if letters { &FORMS.letters_first } else { &FORMS.digits_first };
     for &(detector, form) in lists.get(lead).into_iter().flatten().chain(&FORMS.either_first) {
-        if !finds.wants(detector) {
+        if !finds.wants_form(detector, form.form) {
             continue;
         }
         if let Some((end, text, count)) = shape_of(probe, start, form.shape)

@@ -57,13 +57,15 @@ pub(super) fn date_with_month(probe: &Probe<'_>, start: usize, finds: &mut Finds
 
 fn month_name(probe: &Probe<'_>, start: usize) -> Option<(u64, usize)> {
     let end = probe.run(start, 10, |byte| byte.is_ascii_alphabetic());
-    let name = probe.slice(start, end).to_ascii_lowercase();
+    let name = probe.slice(start, end);
     if name.len() < 3 {
         return None;
     }
-    let month = MONTHS
-        .iter()
-        .position(|month| month.as_bytes() == name || name.len() == 3 && month.as_bytes().starts_with(&name))?;
+    let is = |month: &&str| {
+        let short = if name.len() == 3 { month.get(..3) } else { Some(*month) };
+        short.is_some_and(|short| name.eq_ignore_ascii_case(short.as_bytes()))
+    };
+    let month = MONTHS.iter().position(|month| is(&month))?;
     Some((month as u64 + 1, end))
 }
 
