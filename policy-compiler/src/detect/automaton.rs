@@ -114,8 +114,9 @@ impl Automaton {
     pub(crate) fn first_bytes(&self) -> Box<[bool; 256]> {
         let mut first = Box::new([true; 256]);
         if let Self::Table(table) = self {
+            let starts = table.distinct_starts();
             for (byte, can) in first.iter_mut().enumerate() {
-                *can = table.starts.iter().any(|&start| {
+                *can = starts.iter().any(|&start| {
                     let next = table.next(start, u8::try_from(byte).unwrap_or(u8::MAX));
                     table.flag(next) & HOPELESS == 0
                 });
@@ -128,10 +129,8 @@ impl Automaton {
     pub(crate) fn second_bytes(&self) -> Box<[bool; 256]> {
         let mut second = Box::new([true; 256]);
         if let Self::Table(table) = self {
-            let mut behind_first: Vec<u32> = table.starts.clone();
-            behind_first.sort_unstable();
-            behind_first.dedup();
-            let mut firsts: Vec<u32> = behind_first
+            let mut firsts: Vec<u32> = table
+                .distinct_starts()
                 .into_iter()
                 .flat_map(|start| (0..=255_u8).map(move |byte| table.next(start, byte)))
                 .filter(|&state| table.flag(state) & HOPELESS == 0)
@@ -206,6 +205,13 @@ impl Table {
         }
         let flags = flags(&next, count, &matched, &eoi_match);
         Some(Self { class_of, classes: count, next, flags, eoi_match, starts })
+    }
+
+    fn distinct_starts(&self) -> Vec<u32> {
+        let mut starts = self.starts.clone();
+        starts.sort_unstable();
+        starts.dedup();
+        starts
     }
 
     /// The state before the first byte; `before` is the byte in front of it.

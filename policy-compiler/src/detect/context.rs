@@ -8,7 +8,7 @@ use std::sync::LazyLock;
 /// Characters before a value in which a context word counts.
 pub(super) const REACH: usize = 64;
 /// Characters for values that say little by themselves.
-const SHORT_REACH: usize = 24;
+pub(super) const SHORT_REACH: usize = 24;
 
 /// Detectors whose values say so little that their word must stand close.
 const SAY_LITTLE: [&str; 14] = [

@@ -58,6 +58,16 @@ impl<'a> Probe<'a> {
         }
     }
 
+    /// The byte so many steps before a place, whatever was masked; 0 where nothing is remembered.
+    #[inline]
+    pub(super) fn left(&self, place: usize, steps: usize) -> u8 {
+        let byte = match place.checked_sub(steps) {
+            Some(at) => self.text.get(at),
+            None => self.behind.len().checked_sub(steps - place).and_then(|at| self.behind.get(at)),
+        };
+        byte.copied().unwrap_or_default()
+    }
+
     /// The bytes before a place, nearest first, over at most `reach` bytes.
     pub(super) fn leftwards(&self, place: usize, reach: usize) -> impl Iterator<Item = u8> + '_ {
         let near = self.text.get(..place).unwrap_or(self.text);

@@ -310,21 +310,38 @@ impl<'a> Resolver<'a> {
     }
 
     fn has_context(&mut self, item: &Item<'_>) -> bool {
-        let words = match item.find.by {
-            Finder::Regex(_) => item.near,
-            Finder::Detector(detector) => {
-                let named = *self.named.get_or_insert_with(|| match self.question.key {
-                    Some(key) => EVERY_WORD.detectors_in(key.as_bytes()),
-                    None => DetectorSet::default(),
-                });
-                if !named.has(detector) && !self.left.names().has(detector) {
-                    return false;
-                }
-                words_of(detector)
-            }
+        let key = self.question.key;
+        let in_key = |words: &Words| key.is_some_and(|key| words.are_in(&normalise(key)));
+        let Finder::Detector(detector) = item.find.by else {
+            return item.near.is_some_and(|words| in_key(words) || self.is_near(item, words));
         };
-        let in_key = |words: &Words| self.question.key.is_some_and(|key| words.are_in(&normalise(key)));
-        words.is_some_and(|words| in_key(words) || words.are_behind_first(self.left.before(words.reach)))
+        let Some(words) = words_of(detector) else {
+            return false;
+        };
+        let named = *self.named.get_or_insert_with(|| match key {
+            Some(key) => EVERY_WORD.detectors_in(key.as_bytes()),
+            None => DetectorSet::default(),
+        });
+        if named.has(detector) && in_key(words) {
+            return true;
+        }
+        let names = self.left.names().or_else(|| {
+            self.look_far(item);
+            self.left.names()
+        });
+        let names = names.unwrap_or_default();
+        names.within(words.reach).has(detector) && (names.sure || self.is_near(item, words))
+    }
+
+    fn look_far(&mut self, item: &Item<'_>) {
+        if let Some(view) = self.views.get(item.view) {
+            self.left.look_far(view, &self.spans, self.question.behind.masked(item.view));
+        }
+    }
+
+    fn is_near(&mut self, item: &Item<'_>, words: &Words) -> bool {
+        self.look_far(item);
+        words.are_behind_first(self.left.before(words.reach))
     }
 
     /// Whether what stands before a find leaves it what it is: `Some(false)` if it needs a context word then, `None` if it is nothing.

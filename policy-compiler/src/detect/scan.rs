@@ -4,7 +4,7 @@ use super::classes::is_boundary;
 use super::kinds::{Candidate, Finds, recognise};
 use super::probe::Probe;
 use super::set::DetectorSet;
-use super::triggers::{AHEAD, Triggers, Wanted};
+use super::triggers::{AHEAD, Reach, Triggers, Wanted};
 use std::cell::RefCell;
 
 /// What stands in a text so far.
@@ -23,27 +23,37 @@ pub(super) fn scan(probe: &Probe<'_>, wanted: &Wanted<'_>) -> Scan {
         static TRIGGERS: RefCell<Triggers> = RefCell::default();
     }
     let (text, set) = (probe.text(), wanted.set);
-    let mut finds = Finds { set, context: *set, candidates: Vec::new() };
+    let mut finds = Finds::new(set);
     let limit = if probe.is_last() { text.len() } else { text.len().saturating_sub(AHEAD) };
     let marked = (limit > 0).then(|| {
         TRIGGERS.with_borrow_mut(|triggers| {
-            triggers.each(text, limit, wanted, |place, reach| {
-                let before = finds.candidates.len();
-                finds.context = reach.named(text, place);
-                let starved = try_place(probe, place, &mut finds);
-                if let Some(end) =
-                    finds.candidates.get(before..).and_then(|found| found.iter().map(|found| found.end).max())
-                {
-                    reach.stretch(place, end);
-                }
-                starved
-            })
+            triggers.each(text, limit, wanted, |place, reach| try_marked(probe, place, reach, &mut finds))
         })
     });
-    finds.context = *set;
+    finds.context = Some(*set);
     let undecided =
         marked.flatten().or_else(|| (limit..text.len()).find_map(|place| try_place(probe, place, &mut finds)));
     Scan { candidates: finds.candidates, undecided: undecided.unwrap_or(text.len()) }
+}
+
+/// The same for a place that is far from an end that may go on: where a context word is asked for and none is near, it is left out.
+fn try_marked(probe: &Probe<'_>, place: usize, reach: &mut Reach, finds: &mut Finds<'_>) -> Option<usize> {
+    let before = finds.candidates.len();
+    (finds.context, finds.asked) = (None, DetectorSet::default());
+    let mut starved = try_place(probe, place, finds);
+    if starved.is_none() && !finds.asked.is_empty() {
+        let named = reach.named(probe.text(), place);
+        if named.meets(&finds.asked) {
+            finds.candidates.truncate(before);
+            finds.context = Some(named);
+            starved = try_place(probe, place, finds);
+        }
+    }
+    let found = finds.candidates.get(before..).unwrap_or_default();
+    if let Some(end) = found.iter().map(|found| found.end).max() {
+        reach.stretch(place, end);
+    }
+    starved
 }
 
 /// Tries one place; gives it back if it needs more text.
@@ -63,7 +73,7 @@ fn try_place(probe: &Probe<'_>, place: usize, finds: &mut Finds<'_>) -> Option<u
 
 /// Everything that begins at one place. `None`: it needs more text.
 pub(super) fn at(probe: &Probe<'_>, place: usize, set: &DetectorSet) -> Option<Vec<Candidate>> {
-    let mut finds = Finds { set, context: *set, candidates: Vec::new() };
+    let mut finds = Finds::new(set);
     recognise(probe, place, &mut finds);
     (!probe.take_starved()).then_some(finds.candidates)
 }
@@ -72,7 +82,7 @@ pub(super) fn at(probe: &Probe<'_>, place: usize, set: &DetectorSet) -> Option<V
 #[cfg(test)]
 pub(super) fn scan_everywhere(probe: &Probe<'_>, set: &DetectorSet) -> Scan {
     let text = probe.text();
-    let mut finds = Finds { set, context: *set, candidates: Vec::new() };
+    let mut finds = Finds::new(set);
     let undecided = (0..text.len()).find_map(|place| try_place(probe, place, &mut finds)).unwrap_or(text.len());
     Scan { candidates: finds.candidates, undecided }
 }

@@ -238,13 +238,17 @@ impl Triggers {
         {
             *hot |= long & boundaries(block, before);
         }
-        let span = |at: usize| self.spans.get(at).copied().unwrap_or_default();
-        let seven = runs(span(number), span(number + 1), 7);
-        let mut digits = block.digit & !behind(block.digit, before.digit);
-        while digits != 0 {
-            let bit = digits.trailing_zeros();
-            digits &= digits - 1;
-            self.mark_number(text, start, base + bit as usize, seven >> bit & 1 == 1, set);
+        let mut numbers = block.digit & !behind(block.digit, before.digit);
+        if numbers != 0 {
+            let span = |at: usize| self.spans.get(at).copied().unwrap_or_default();
+            let seven = runs(span(number), span(number + 1), 7);
+            let four = runs(span(number), span(number + 1), 4);
+            numbers &= telling(block, before, &next, four);
+            while numbers != 0 {
+                let bit = numbers.trailing_zeros();
+                numbers &= numbers - 1;
+                self.mark_number(text, start, base + bit as usize, seven >> bit & 1 == 1, set);
+            }
         }
         let mut strong = block.strong;
         while strong != 0 {
@@ -385,6 +389,20 @@ impl Triggers {
             *hot |= 1 << (offset % BLOCK);
         }
     }
+}
+
+/// Where a number may be a part of something: with four digits or separators, or glued to something, or behind a separator with two letters
+/// or a mark before it.
+fn telling(block: &Block, before: &Block, next: &Block, four: u64) -> u64 {
+    let glued_behind = block.digit & (block.letter >> 1 | next.letter << 63);
+    if glued_behind != 0 {
+        return u64::MAX;
+    }
+    let letters = |steps: u32| block.letter << steps | before.letter >> (64 - steps);
+    let mark = |block: &Block| block.long & !block.letter & !block.digit;
+    let pair = letters(2) & letters(3) & !letters(4);
+    let marked = mark(block) << 2 | mark(before) >> 62;
+    four | !behind(block.separator, before.separator) | pair | marked
 }
 
 fn is_separator(byte: u8) -> bool {

@@ -46,7 +46,8 @@ impl<'b> Document<'b> {
         for child in self.children(object) {
             let same = match self.raw_key(child) {
                 Some(raw) if raw == name.as_bytes() => true,
-                Some(raw) => raw.contains(&b'\\') && unescape(raw) == name,
+                // What is escaped is longer.
+                Some(raw) => raw.len() > name.len() && raw.contains(&b'\\') && unescape(raw) == name,
                 None => false,
             };
             if same && found.replace(child).is_some() {

@@ -108,7 +108,8 @@ impl Framer {
             event.bytes.clear();
             event.data.clear();
             event.name = 0..0;
-            self.spare = event;
+            let next = if self.event.bytes.capacity() == 0 { &mut self.event } else { &mut self.spare };
+            *next = event;
         }
     }
 

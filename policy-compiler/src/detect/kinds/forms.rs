@@ -63,7 +63,11 @@ pub(super) fn digits(probe: &Probe<'_>, start: usize, finds: &mut Finds<'_>) {
 
 fn consider(run: &Run, start: usize, end: usize, finds: &mut Finds<'_>) {
     for &(detector, form) in FORMS.digits.get(run.total).into_iter().flatten() {
-        if finds.wants_form(detector, form.form) && fits(run, form) && (form.valid)(run.digits()) {
+        if finds.wants(detector)
+            && fits(run, form)
+            && finds.wants_form(detector, form.form)
+            && (form.valid)(run.digits())
+        {
             finds.add(detector, start, end, form.form);
         }
     }
@@ -165,7 +169,7 @@ pub(super) fn shapes(probe: &Probe<'_>, start: usize, finds: &mut Finds<'_>) {
     };
     let lists = if letters { &FORMS.letters_first } else { &FORMS.digits_first };
     for &(detector, form) in lists.get(lead).into_iter().flatten().chain(&FORMS.either_first) {
-        if !finds.wants_form(detector, form.form) {
+        if !finds.wants(detector) {
             continue;
         }
         if let Some((end, text, count)) = shape_of(probe, start, form.shape)

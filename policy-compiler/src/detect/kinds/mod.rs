@@ -34,20 +34,33 @@ pub(super) struct Candidate {
 pub(super) struct Finds<'a> {
     /// Which detectors run.
     pub(super) set: &'a DetectorSet,
-    /// Of which of them a context word may be near.
-    pub(super) context: DetectorSet,
+    /// Of which of them a context word may be near; `None` if that is found out where one is asked for.
+    pub(super) context: Option<DetectorSet>,
+    /// Which were asked for.
+    pub(super) asked: DetectorSet,
     /// What was found.
     pub(super) candidates: Vec<Candidate>,
 }
 
-impl Finds<'_> {
+impl<'a> Finds<'a> {
+    /// Nothing found yet, and context words everywhere.
+    pub(super) fn new(set: &'a DetectorSet) -> Self {
+        Self { set, context: Some(*set), asked: DetectorSet::default(), candidates: Vec::new() }
+    }
+
     fn wants(&self, detector: DetectorIndex) -> bool {
         self.set.has(detector)
     }
 
     /// Whether a form of a detector could count here.
-    fn wants_form(&self, detector: DetectorIndex, form: Form) -> bool {
-        self.set.has(detector) && (form == Form::Sure || self.context.has(detector))
+    fn wants_form(&mut self, detector: DetectorIndex, form: Form) -> bool {
+        if !self.set.has(detector) || form == Form::Sure {
+            return self.set.has(detector);
+        }
+        if self.context.is_none() {
+            self.asked.insert(detector);
+        }
+        self.context.is_some_and(|context| context.has(detector))
     }
 
     fn add(&mut self, detector: DetectorIndex, start: usize, end: usize, form: Form) {

@@ -118,6 +118,10 @@ fn putty_key(probe: &Probe<'_>, start: usize, finds: &mut Finds<'_>) {
 
 /// The value behind `Bearer` or `Basic`.
 fn authorization(probe: &Probe<'_>, start: usize, finds: &mut Finds<'_>) {
+    // The last letters of the words below.
+    if !matches!(probe.left(start, 2), b'r' | b'R' | b'n' | b'N' | b'c' | b'C') {
+        return;
+    }
     let word = |names| ends_with_keyword(probe.leftwards(start, NAME_MAX).skip(1), names);
     let bearer = word(&["bearer", "token"]);
     let basic = !bearer && word(&["basic"]);
@@ -207,7 +211,8 @@ pub(super) fn value(probe: &Probe<'_>, start: usize, finds: &mut Finds<'_>) {
     if before == b'/' && finds.wants(KNOWN.url_credentials) && is_behind_scheme(probe, start) {
         userinfo(probe, start, finds);
     }
-    if !is_filler(before) {
+    // Mostly a word and a blank.
+    if !is_filler(before) || before == b' ' && probe.left(start, 2).is_ascii_alphanumeric() {
         return;
     }
     let azure = finds.wants(KNOWN.azure_storage_key) && is_value_of(probe, start, AZURE_NAMES);
