@@ -25,17 +25,15 @@ pub(super) struct Block {
 }
 
 impl Block {
+    /// No bytes.
+    pub(super) const NONE: Self =
+        Self { digit: 0, letter: 0, upper: 0, long: 0, separator: 0, strong: 0, letter_c: 0, foreign: 0 };
+
     /// The classes of up to 64 bytes; of what is missing there is none.
     pub(super) fn of(bytes: &[u8]) -> Self {
         match bytes.first_chunk::<BLOCK>() {
             Some(block) => of_block(block),
-            None => {
-                let mut block = [0; BLOCK];
-                for (slot, byte) in block.iter_mut().zip(bytes) {
-                    *slot = *byte;
-                }
-                of_block(&block)
-            }
+            None => of_block(&padded(bytes)),
         }
     }
 
@@ -45,6 +43,27 @@ impl Block {
         let lower_before = before.letter & !before.upper;
         let (behind_letter, behind_lower) = (behind(self.letter, before.letter), behind(lower, lower_before));
         self.letter & !behind_letter | self.upper & behind_lower
+    }
+}
+
+fn padded(bytes: &[u8]) -> [u8; BLOCK] {
+    let mut block = [0; BLOCK];
+    for (slot, byte) in block.iter_mut().zip(bytes) {
+        *slot = *byte;
+    }
+    block
+}
+
+/// The classes of a text, block by block.
+pub(super) fn blocks_of(text: &[u8], into: &mut Vec<Block>) {
+    into.clear();
+    let (blocks, rest) = text.as_chunks::<BLOCK>();
+    #[cfg(target_arch = "x86_64")]
+    super::simd::of_blocks(blocks, into);
+    #[cfg(not(target_arch = "x86_64"))]
+    into.extend(blocks.iter().map(of_bytes));
+    if !rest.is_empty() {
+        into.push(Block::of(rest));
     }
 }
 
@@ -118,6 +137,11 @@ mod tests {
             let block: [u8; BLOCK] = std::array::from_fn(|place| first.wrapping_add((place as u8).wrapping_mul(7)));
             assert_eq!(of_block(&block), of_bytes(&block));
         }
+        let text: Vec<u8> = (0..=255).cycle().take(3 * BLOCK + 5).collect();
+        let mut blocks = Vec::new();
+        blocks_of(&text, &mut blocks);
+        assert!(blocks.iter().zip(text.chunks(BLOCK)).all(|(block, bytes)| *block == of_bytes(&padded(bytes))));
+        assert_eq!(blocks.len(), 4);
         assert_eq!(Block::of(b"a1").letter, 1);
         assert_eq!(Block::of(b"a1").digit, 2);
     }

@@ -4,7 +4,7 @@
 //! exception: matches of [`SHORT`] need a context word and are looked for only within the reach of one.
 
 use super::behind::BEHIND_MAX;
-use super::bits::{BLOCK, Block, behind, runs};
+use super::bits::{BLOCK, Block, behind, blocks_of, runs};
 use super::ids::iban_length;
 use super::kinds::{ends_secret_name, is_filler};
 use super::lexicon::{EVERY_WORD, Lexicon};
@@ -144,10 +144,10 @@ impl Triggers {
                     break;
                 }
                 let block = self.block(number);
-                let previous = if number == 0 { before } else { self.block(number - 1) };
+                let previous = if number == 0 { &before } else { self.block(number - 1) };
                 let mut hot = self.hot.get(number).copied().unwrap_or_default();
                 if reach.wanted {
-                    hot |= Self::near_words(text, base, &block, &previous, &mut reach);
+                    hot |= Self::near_words(text, base, block, previous, &mut reach);
                 }
                 while hot != 0 {
                     let place = base + hot.trailing_zeros() as usize;
@@ -186,52 +186,60 @@ impl Triggers {
         if reach.everywhere || reach.until > base { boundaries(block, before) } else { 0 }
     }
 
-    fn block(&self, number: usize) -> Block {
-        self.blocks.get(number).copied().unwrap_or_default()
+    fn block(&self, number: usize) -> &Block {
+        self.blocks.get(number).unwrap_or(&NO_BLOCK)
     }
 
     /// Marks the places of one segment; `before` is the block before it. Gives back its last block.
     fn mark(&mut self, text: &[u8], start: usize, before: Block, wanted: &Wanted<'_>) -> Block {
         let rest = text.get(start..).unwrap_or_default();
         let rest = rest.get(..(SEGMENT + LOOK) * BLOCK).unwrap_or(rest);
-        self.blocks.clear();
-        self.blocks.extend(rest.chunks(BLOCK).map(Block::of));
-        let count = self.blocks.len();
+        blocks_of(rest, &mut self.blocks);
         self.spans.clear();
-        let mut previous = before;
-        for number in 0..count {
-            let (block, next) = (self.block(number), self.block(number + 1));
-            let ahead = block.digit >> 1 | next.digit << 63;
-            self.spans.push(block.digit | block.separator & behind(block.digit, previous.digit) & ahead);
-            previous = block;
+        let mut previous = before.digit;
+        for (number, block) in self.blocks.iter().enumerate() {
+            let ahead = block.digit >> 1 | self.block(number + 1).digit << 63;
+            self.spans.push(block.digit | block.separator & behind(block.digit, previous) & ahead);
+            previous = block.digit;
+        }
+        // What the segment before marked beyond its end.
+        let mut carried = [0; LOOK];
+        if start > 0 {
+            carried.iter_mut().zip(self.hot.iter().skip(SEGMENT)).for_each(|(slot, hot)| *slot = *hot);
+        } else if let Some(first) = carried.first_mut() {
+            *first = HEAD;
         }
         self.hot.clear();
-        self.hot.resize(count, 0);
-        let mut previous = before;
-        for number in 0..count {
-            let block = self.block(number);
-            self.mark_block(text, start, number, &block, &previous, wanted.set);
+        self.hot.resize(self.blocks.len(), 0);
+        self.hot.iter_mut().zip(carried).for_each(|(hot, carried)| *hot |= carried);
+        let Self { blocks, spans, hot } = self;
+        let mut marks = Marks { text, start, set: wanted.set, blocks, spans, hot };
+        let mut previous = &before;
+        for (number, block) in blocks.iter().enumerate() {
+            marks.mark_block(number, block, previous);
             previous = block;
         }
-        if start == 0
-            && let Some(first) = self.hot.first_mut()
-        {
-            *first |= HEAD;
-        }
-        self.block(SEGMENT - 1)
+        *self.block(SEGMENT - 1)
     }
+}
 
-    fn mark_block(
-        &mut self,
-        text: &[u8],
-        start: usize,
-        number: usize,
-        block: &Block,
-        before: &Block,
-        set: &DetectorSet,
-    ) {
-        let next = self.block(number + 1);
-        let base = start + number * BLOCK;
+/// No bytes.
+static NO_BLOCK: Block = Block::NONE;
+
+/// The places of a segment that begins at `start`.
+struct Marks<'a> {
+    text: &'a [u8],
+    start: usize,
+    set: &'a DetectorSet,
+    blocks: &'a [Block],
+    spans: &'a [u64],
+    hot: &'a mut [u64],
+}
+
+impl Marks<'_> {
+    fn mark_block(&mut self, number: usize, block: &Block, before: &Block) {
+        let next = self.blocks.get(number + 1).unwrap_or(&NO_BLOCK);
+        let base = self.start + number * BLOCK;
         let long = runs(block.long, next.long, LONG_RUN);
         if long != 0
             && let Some(hot) = self.hot.get_mut(number)
@@ -240,79 +248,77 @@ impl Triggers {
         }
         let mut numbers = block.digit & !behind(block.digit, before.digit);
         if numbers != 0 {
-            let span = |at: usize| self.spans.get(at).copied().unwrap_or_default();
-            let seven = runs(span(number), span(number + 1), 7);
-            let four = runs(span(number), span(number + 1), 4);
-            numbers &= telling(block, before, &next, four);
+            let (now, ahead) = (self.span(number), self.span(number + 1));
+            let (four, seven) = (runs(now, ahead, 4), runs(now, ahead, 7));
+            numbers &= telling(block, before, next, four);
             while numbers != 0 {
                 let bit = numbers.trailing_zeros();
                 numbers &= numbers - 1;
-                self.mark_number(text, start, base + bit as usize, seven >> bit & 1 == 1, set);
+                self.mark_number(base + bit as usize, seven >> bit & 1 == 1);
             }
         }
         let mut strong = block.strong;
         while strong != 0 {
             let place = base + strong.trailing_zeros() as usize;
             strong &= strong - 1;
-            self.mark_strong(text, start, place);
+            self.mark_strong(place);
         }
-        self.mark_key_line(text, start, number, block, before);
+        self.mark_key_line(number, block, before);
         // `Basic `, whose value is short.
-        let c = u128::from(block.letter_c) << 64 | u128::from(before.letter_c);
-        let mut behind_c = (c >> 62) as u64 & block.long & !behind(block.long, before.long);
+        let c = block.letter_c << 2 | before.letter_c >> 62;
+        let mut behind_c = c & block.long & !behind(block.long, before.long);
         while behind_c != 0 {
             let place = base + behind_c.trailing_zeros() as usize;
             behind_c &= behind_c - 1;
-            let word = place.checked_sub(6).and_then(|from| text.get(from..place));
+            let word = place.checked_sub(6).and_then(|from| self.text.get(from..place));
             if word.is_none_or(|word| word.eq_ignore_ascii_case(b"basic ")) {
-                self.put(start, place);
+                self.put(place);
             }
         }
     }
 
+    fn span(&self, number: usize) -> u64 {
+        self.spans.get(number).copied().unwrap_or_default()
+    }
+
     /// `-----BEGIN`, of which the text before and behind it says nothing.
-    fn mark_key_line(&mut self, text: &[u8], start: usize, number: usize, block: &Block, before: &Block) {
-        let next = self.block(number + 1);
+    fn mark_key_line(&mut self, number: usize, block: &Block, before: &Block) {
+        let (text, next) = (self.text, self.blocks.get(number + 1).unwrap_or(&NO_BLOCK));
         // A run from before a segment begins anew in it.
         let before = if number == 0 { 0 } else { before.separator };
         let mut five = runs(block.separator, next.separator, 5) & !behind(block.separator, before);
         while five != 0 {
-            let place = start + number * BLOCK + five.trailing_zeros() as usize;
+            let place = self.start + number * BLOCK + five.trailing_zeros() as usize;
             five &= five - 1;
             let run = text.get(place..).unwrap_or_default().iter().take_while(|&&byte| is_separator(byte)).count();
             let begin = place + run;
             if text.get(begin - 5..begin) == Some(b"-----") && text.get(begin).is_some_and(|byte| byte | 0x20 == b'b') {
-                self.put(start, begin - 5);
+                self.put(begin - 5);
             }
         }
     }
 
     /// What may begin at a number, or at what stands before it.
-    fn mark_number(&mut self, text: &[u8], start: usize, place: usize, seven: bool, set: &DetectorSet) {
+    fn mark_number(&mut self, place: usize, seven: bool) {
+        let text = self.text;
         let at = |place: usize| text.get(place).copied().unwrap_or_default();
-        let digits = self.window(start, place, |block| block.digit);
+        let digits = self.window(place, |number| self.blocks.get(number).map_or(0, |block| block.digit));
         let lead = (!digits).trailing_zeros() as usize;
-        let span = {
-            let number = (place - start) / BLOCK;
-            let bit = (place - start) % BLOCK;
-            let part = |at: usize| self.spans.get(at).copied().unwrap_or_default();
-            let low = part(number) >> bit;
-            if bit == 0 { low } else { low | part(number + 1) << (BLOCK - bit) }
-        };
+        let span = self.window(place, |number| self.span(number));
         let fraction = digits.checked_shr(lead as u32 + 1).unwrap_or_default() & 0xf == 0xf;
         if seven || lead >= 5 || fraction || at(place + lead).is_ascii_alphabetic() {
-            self.put(start, place);
+            self.put(place);
         }
         let back = |steps: usize| place.checked_sub(steps).map_or(0, at);
         match back(1) {
             b'-' if !fraction => {}
             b'+' | b'-' | b'(' | b';' => {
-                self.put(start, place - 1);
+                self.put(place - 1);
                 if back(2) == b'+' {
-                    self.put(start, place - 2);
+                    self.put(place - 2);
                 }
             }
-            b' ' if back(2) == b'+' => self.put(start, place - 2),
+            b' ' if back(2) == b'+' => self.put(place - 2),
             _ => {}
         }
         // Letters before it, perhaps with a separator between.
@@ -325,64 +331,65 @@ impl Triggers {
         let enough = span & 0xf == 0xf;
         let account =
             letters == 2 && iban_length([at(first).to_ascii_uppercase(), at(first + 1).to_ascii_uppercase()]).is_some();
-        let postcode = gap == 0 && set.has(KNOWN.uk_postcode);
+        let postcode = gap == 0 && self.set.has(KNOWN.uk_postcode);
         if enough || account || postcode {
-            self.put(start, first);
+            self.put(first);
         }
     }
 
     /// What may begin around one of `@`, `:`, `=`, `%`.
-    fn mark_strong(&mut self, text: &[u8], start: usize, place: usize) {
+    fn mark_strong(&mut self, place: usize) {
+        let text = self.text;
         let at = |place: usize| text.get(place).copied().unwrap_or_default();
         match at(place) {
             b'@' => {
                 let local = |byte: &u8| byte.is_ascii_alphanumeric() || b"._%+'-".contains(byte) || !byte.is_ascii();
                 let before = text.get(..place).unwrap_or_default();
                 let length = before.iter().rev().take(LOCAL_PART).take_while(|byte| local(byte)).count();
-                (place - length..place).for_each(|place| self.put(start, place));
+                (place - length..place).for_each(|place| self.put(place));
             }
-            b'%' if at(place + 1).eq_ignore_ascii_case(&b'b') => self.put(start, place),
+            b'%' if at(place + 1).eq_ignore_ascii_case(&b'b') => self.put(place),
             b'%' => {}
             mark => {
                 if mark == b':' {
                     let groups = text.get(..place).unwrap_or_default().iter().rev();
                     let length = groups.take(5).take_while(|byte| byte.is_ascii_hexdigit()).count();
-                    (place - length..place).for_each(|place| self.put(start, place));
+                    (place - length..place).for_each(|place| self.put(place));
                     if at(place + 1) == b':' {
-                        self.put(start, place);
+                        self.put(place);
                     }
                     if text.get(place..place + 3) == Some(b"://") {
-                        self.put(start, place + 3);
+                        self.put(place + 3);
                     }
                 }
-                self.mark_value(text, start, place);
+                self.mark_value(place);
             }
         }
     }
 
     /// The value behind `:` or `=`, if a name of secrets may stand before it.
-    fn mark_value(&mut self, text: &[u8], start: usize, mark: usize) {
+    fn mark_value(&mut self, mark: usize) {
+        let text = self.text;
         let behind = text.get(mark..).unwrap_or_default();
         let filler = behind.iter().take(FILLER_MAX).take_while(|&&byte| is_filler(byte)).count();
         let before = text.get(..mark).unwrap_or_default();
         let name = before.iter().rev().take(FILLER_MAX).find(|&&byte| !is_filler(byte));
         if name.is_none_or(|&last| ends_secret_name(last)) {
-            self.put(start, mark + filler);
+            self.put(mark + filler);
         }
     }
 
-    /// The bits of a class from a place on.
-    fn window(&self, start: usize, place: usize, class: impl Fn(&Block) -> u64) -> u64 {
-        let (number, bit) = ((place - start) / BLOCK, (place - start) % BLOCK);
-        let of = |number: usize| self.blocks.get(number).map_or(0, &class);
+    /// The bits from a place on, of blocks by number.
+    fn window(&self, place: usize, of: impl Fn(usize) -> u64) -> u64 {
+        let (number, bit) = ((place - self.start) / BLOCK, (place - self.start) % BLOCK);
         let low = of(number) >> bit;
         if bit == 0 { low } else { low | of(number + 1) << (BLOCK - bit) }
     }
 
     /// Marks a place, if it is in this segment.
     #[inline]
-    fn put(&mut self, start: usize, place: usize) {
-        let Some(offset) = place.checked_sub(start) else {
+    fn put(&mut self, place: usize) {
+        let Some(offset) = place.checked_sub(self.start) else {
             return;
         };
         if let Some(hot) = self.hot.get_mut(offset / BLOCK) {
