@@ -1,11 +1,13 @@
 //! Detectors: what personal data and secrets look like, decided on whole texts and on texts that arrive in pieces.
 //!
-//! How a text is searched: `fold` shows it as detectors see it; `scan` skips what cannot hold anything and asks the recognisers of
-//! `kinds` at each place that can; these read through a `probe` that notes when they need text that has not arrived; `resolve` goes
-//! over what they found from left to right, asks for context words, and unites overlaps. Whether something is undecided is therefore
+//! How a text is searched: `fold` shows it as detectors see it; `triggers` marks the places where something may begin, by the `bits` of
+//! 64 bytes at a time, and short numbers only near a word of the `lexicon`; `scan` asks the recognisers of `kinds` there; these read
+//! through a `probe` that notes when they need text that has not arrived; `resolve` goes over what they found from left to right, looks for
+//! context words in what stands `left` of it, and unites overlaps. Whether something is undecided is therefore
 //! never said by a detector: it is what its reading shows, so the streaming redactor holds back what it must and no more.
 //!
-//! `ids` and `checksums` hold the identifiers, `automaton` and `pattern` the regexes of policies.
+//! `ids` and `checksums` hold the identifiers, `automaton` and `pattern` the regexes of policies, which `starts` finds
+//! the beginnings of.
 
 mod automaton;
 mod behind;
