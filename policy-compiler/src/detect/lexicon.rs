@@ -194,7 +194,7 @@ fn follows(text: &[u8], start: usize, word: &str) -> bool {
     let mut begins = true;
     for wanted in word.bytes() {
         let here = byte(at);
-        if !wanted.is_ascii() || !here.is_ascii() {
+        if !here.is_ascii() {
             return true;
         }
         if wanted == b' ' {
