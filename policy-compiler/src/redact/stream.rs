@@ -4,6 +4,7 @@ use super::body::slots_or_everything;
 use super::document::{Changed, Masker, Part, mask_text, pointer_to};
 use super::edits::Edits;
 use super::event::{self, Items, Reading, StreamChannel};
+use super::few::Few;
 use super::frames::{Frame, Framer, Framing, RawEvent};
 use super::heard::Heard;
 use super::plan::MaskPlan;
@@ -41,8 +42,7 @@ pub struct StreamRedactor {
     framing: Framing,
     framer: Framer,
     strips_usage: bool,
-    /// Boxed, since a map has room for many and most streams have one.
-    channels: BTreeMap<StreamChannel, Box<Channel>>,
+    channels: Few<StreamChannel, Channel>,
     finished: BTreeSet<u32>,
     holding: bool,
     held: usize,
@@ -103,7 +103,7 @@ impl StreamRedactor {
             framing: Framing::Events,
             framer: Framer::default(),
             strips_usage: false,
-            channels: BTreeMap::new(),
+            channels: Few::default(),
             finished: BTreeSet::new(),
             holding: false,
             held: 0,
@@ -188,9 +188,9 @@ impl StreamRedactor {
     /// What was looked at so far; empty with an empty plan.
     #[must_use]
     pub fn coverage(&self) -> Vec<ChannelCoverage> {
-        let channels = self.channels.values().map(|channel| (channel.name.clone(), Coverage::Scanned));
+        let channels = self.channels.iter().map(|(_, channel)| (channel.name.clone(), Coverage::Scanned));
         let others =
-            self.coverage.iter().filter(|(name, _)| !self.channels.values().any(|channel| channel.name == *name));
+            self.coverage.iter().filter(|(name, _)| !self.channels.iter().any(|(_, channel)| channel.name == *name));
         channels.chain(others.cloned()).map(|(channel, coverage)| ChannelCoverage { channel, coverage }).collect()
     }
 
@@ -300,7 +300,7 @@ impl StreamRedactor {
         edits: &mut Edits,
     ) -> Result<BTreeMap<StreamChannel, Vec<u8>>, RedactError> {
         let has_rest = self.has_rest(reading);
-        let unclean = |channels: &BTreeMap<StreamChannel, Box<Channel>>, changed: &mut Changed| {
+        let unclean = |channels: &Few<StreamChannel, Channel>, changed: &mut Changed| {
             if !has_rest {
                 // Nothing repeats a text.
                 return;
@@ -364,7 +364,7 @@ impl StreamRedactor {
     }
 
     fn take_hits(&mut self) {
-        for channel in self.channels.values_mut() {
+        for (_, channel) in self.channels.iter_mut() {
             let hits = channel.redactor.take_hits();
             channel.has_hits |= !hits.is_empty();
             self.hits.extend(hits.into_iter().map(|hit| hit.at(&channel.pointer, &channel.name)));
@@ -410,7 +410,7 @@ impl StreamRedactor {
         masker.run(changed, edits, &mut hits)?;
         // What repeats a text repeats its hits.
         let is_new = |hit: &Hit| {
-            let streamed = self.channels.values().any(|channel| channel.pointer == hit.pointer);
+            let streamed = self.channels.iter().any(|(_, channel)| channel.pointer == hit.pointer);
             !(streamed || self.known.contains(&hit.pointer)) || reading.parts.is_empty()
         };
         hits.retain(is_new);
@@ -438,14 +438,14 @@ impl StreamRedactor {
     }
 
     fn channel(&mut self, id: StreamChannel) -> Result<&mut Channel, RedactError> {
-        if self.channels.len() >= CHANNELS_MAX && !self.channels.contains_key(&id) {
+        if self.channels.len() >= CHANNELS_MAX && self.channels.get(&id).is_none() {
             return Err(RedactError::Channels);
         }
         let spec = self.table.and_then(|table| table.channels.get(usize::from(id.spec)));
         let plan = &self.plan;
-        Ok(self.channels.entry(id).or_insert_with(|| {
+        Ok(self.channels.get_or_insert_with(id, || {
             let way = spec.map(|spec| way_to(spec.whole, id.indices)).unwrap_or_default();
-            Box::new(Channel {
+            Channel {
                 redactor: TextRedactor::new(spec.map_or(TextKind::Plain, |spec| spec.kind), &plan.of_channel(&way)),
                 carry: None,
                 pointer: pointer_to(&way),
@@ -456,7 +456,7 @@ impl StreamRedactor {
                 has_hits: false,
                 dropped: plan.drops_channel(&way),
                 pattern: Pattern::default(),
-            })
+            }
         }))
     }
 
@@ -466,7 +466,7 @@ impl StreamRedactor {
         which: impl Fn(StreamChannel) -> bool,
     ) -> Result<BTreeMap<StreamChannel, Vec<u8>>, RedactError> {
         let mut rest = BTreeMap::new();
-        for (id, channel) in &mut self.channels {
+        for (id, channel) in self.channels.iter_mut() {
             if channel.ended || !which(*id) {
                 continue;
             }

@@ -32,14 +32,14 @@ pub(super) fn ipv4(probe: &Probe<'_>, start: usize, finds: &mut Finds<'_>) {
 fn octets(probe: &Probe<'_>, start: usize) -> Option<(usize, [u32; 4])> {
     let mut octets = [0; 4];
     let mut at = start;
-    for number in 0..4 {
+    for (number, slot) in octets.iter_mut().enumerate() {
         let end = probe.run(at, 4, |byte| byte.is_ascii_digit());
         let digits = probe.slice(at, end);
         let octet = value(digits);
         if digits.is_empty() || digits.len() > 3 || octet > 255 || digits.len() > 1 && digits.first() == Some(&b'0') {
             return None;
         }
-        octets[number] = octet;
+        *slot = octet;
         at = end;
         if number < 3 {
             if probe.at(at) != b'.' {

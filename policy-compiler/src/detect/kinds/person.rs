@@ -61,11 +61,11 @@ fn month_name(probe: &Probe<'_>, start: usize) -> Option<(u64, usize)> {
     if name.len() < 3 {
         return None;
     }
-    let is = |month: &&str| {
-        let short = if name.len() == 3 { month.get(..3) } else { Some(*month) };
+    let is = |month: &str| {
+        let short = if name.len() == 3 { month.get(..3) } else { Some(month) };
         short.is_some_and(|short| name.eq_ignore_ascii_case(short.as_bytes()))
     };
-    let month = MONTHS.iter().position(|month| is(&month))?;
+    let month = MONTHS.iter().position(|month| is(month))?;
     Some((month as u64 + 1, end))
 }
 
