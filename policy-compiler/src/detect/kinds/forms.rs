@@ -83,10 +83,10 @@ fn consider(run: &Run, start: usize, end: usize, finds: &mut Finds<'_>) {
             finds.add(KNOWN.phone, start, end, Form::Context);
         }
     }
-    if finds.wants(KNOWN.date_of_birth) && is_birth_date(run) {
+    if finds.wants_form(KNOWN.date_of_birth, Form::Context) && is_birth_date(run) {
         finds.add(KNOWN.date_of_birth, start, end, Form::Context);
     }
-    if finds.wants(KNOWN.age) && run.count == 1 && run.total <= 3 {
+    if run.count == 1 && run.total <= 3 && finds.wants_form(KNOWN.age, Form::Context) {
         let years = run.digits().iter().fold(0, |years, &digit| years * 10 + u32::from(digit));
         if (1..=120).contains(&years) && run.digits().first() != Some(&0) {
             finds.add(KNOWN.age, start, end, Form::Context);

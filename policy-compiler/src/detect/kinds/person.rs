@@ -23,7 +23,7 @@ const MONTHS: [&str; 12] = [
 
 /// `March 3, 1980` and, from the month on, `3 March 1980`.
 pub(super) fn date_with_month(probe: &Probe<'_>, start: usize, finds: &mut Finds<'_>) {
-    if !finds.wants(KNOWN.date_of_birth) {
+    if !finds.wants_form(KNOWN.date_of_birth, Form::Context) {
         return;
     }
     let Some((month, mut at)) = month_name(probe, start) else {
@@ -81,11 +81,12 @@ const CODE_MAX: usize = 20;
 
 /// Tokens that a context word makes record or member numbers, or diagnoses.
 pub(super) fn codes(probe: &Probe<'_>, start: usize, finds: &mut Finds<'_>) {
-    if finds.wants(KNOWN.icd10) {
+    if finds.wants_form(KNOWN.icd10, Form::Context) {
         diagnosis(probe, start, finds);
     }
     let (record, insurance) = (KNOWN.medical_record_number, KNOWN.health_insurance_id);
-    if !finds.wants(record) && !finds.wants(insurance) {
+    let wants_record = finds.wants_form(record, Form::Context);
+    if !finds.wants_form(insurance, Form::Context) && !wants_record {
         return;
     }
     // Each part, as with the groups of digits, so that what is masked behind it does not decide.

@@ -50,7 +50,7 @@ pub(super) fn tokens(probe: &Probe<'_>, start: usize, finds: &mut Finds<'_>) {
     if finds.wants(KNOWN.http_authorization) && probe.before(start) == b' ' {
         authorization(probe, start, finds);
     }
-    if finds.wants(KNOWN.aws_secret_key) {
+    if finds.wants_form(KNOWN.aws_secret_key, Form::Context) {
         let end = probe.run(start, 40, |byte| byte.is_ascii_alphanumeric() || byte == b'/' || byte == b'+');
         let text = probe.slice(start, end);
         if text.len() == 40 && kinds_of(text) >= 3 && probe.ends(end) {
@@ -66,7 +66,7 @@ pub(super) fn tokens(probe: &Probe<'_>, start: usize, finds: &mut Finds<'_>) {
             }
         }
     }
-    if finds.wants(KNOWN.generic_secret) {
+    if finds.wants_form(KNOWN.generic_secret, Form::Context) {
         let end = probe.run(start, 129, |byte| byte.is_ascii_alphanumeric() || b"+/_=.~-".contains(&byte));
         let text = probe.slice(start, end);
         if (16..=128).contains(&text.len()) && kinds_of(text) >= 3 && has_early_digit(text) && entropy(text) >= 3.5 {
