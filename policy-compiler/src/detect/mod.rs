@@ -40,7 +40,7 @@ pub(crate) use context::Words;
 pub(crate) use pattern::{Attempt, CeilingExceeded, Outcome, Pattern, Window};
 pub(crate) use resolve::{Find, Finder, Match, Question, Shown, Span, find as find_spans};
 pub(crate) use set::{DetectorIndex, DetectorSet, index_of};
-pub(crate) use starts::{Start, Starts, TOGETHER_MAX};
+pub(crate) use starts::{Places, Starts, TOGETHER_MAX};
 
 use policy_lang::catalogue::{self, Detector, DetectorTier};
 use std::ops::Range;

@@ -10,11 +10,37 @@ const RANGES_MAX: usize = 8;
 
 /// A place where some of the regexes may begin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Start {
+struct Start {
     /// The place in the text.
-    pub(crate) place: usize,
+    place: usize,
     /// Which of them, by bit.
-    pub(crate) regexes: u64,
+    regexes: u64,
+}
+
+/// The places of one text where regexes may begin, found when somebody asks.
+#[derive(Debug)]
+pub(crate) struct Places {
+    from: usize,
+    /// Those from `from` on; `None` before the first question.
+    found: Option<Vec<Start>>,
+}
+
+impl Places {
+    /// Most questions will be about what lies behind `from`.
+    pub(crate) fn from(from: usize) -> Self {
+        Self { from, found: None }
+    }
+
+    /// The first place from `from` on where the regex with this number may begin.
+    pub(crate) fn next(&mut self, starts: &Starts, text: &[u8], from: usize, number: usize) -> Option<usize> {
+        if from < self.from {
+            *self = Self::from(from);
+        }
+        let found = self.found.get_or_insert_with(|| starts.find(text, self.from.min(text.len())));
+        let at = found.partition_point(|start| start.place < from);
+        let mut behind = found.iter().skip(at);
+        behind.find(|start| start.regexes >> number & 1 == 1).map(|start| start.place)
+    }
 }
 
 /// How the matches of some regexes begin.
@@ -53,7 +79,7 @@ impl Starts {
     }
 
     /// The places from `from` on, in order.
-    pub(crate) fn find(&self, text: &[u8], from: usize) -> Vec<Start> {
+    fn find(&self, text: &[u8], from: usize) -> Vec<Start> {
         let mut found = Vec::new();
         let mut add = |place: usize| {
             let of = |set: &[u64; 256], byte: u8| set.get(usize::from(byte)).copied().unwrap_or_default();

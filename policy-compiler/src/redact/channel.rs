@@ -9,8 +9,8 @@
 
 use super::transform::{Transform, keep_from};
 use crate::detect::{
-    Attempt, BEHIND_READ, Behind, CeilingExceeded, DetectorIndex, DetectorSet, Finder, Match, Outcome, Pattern,
-    Question, Shown, Span, Start, Starts, TOGETHER_MAX, Window, Words, find_spans,
+    Attempt, BEHIND_READ, Behind, CeilingExceeded, DetectorIndex, DetectorSet, Finder, Match, Outcome, Pattern, Places,
+    Question, Shown, Span, Starts, TOGETHER_MAX, Window, Words, find_spans,
 };
 use std::sync::Arc;
 
@@ -253,9 +253,11 @@ impl Core {
     pub(crate) fn feed(&mut self, piece: &[u8], last: bool, sink: &mut impl Sink) -> Result<(), CeilingExceeded> {
         self.text.extend_from_slice(piece);
         let mut undecided = self.text.len();
-        let starts = self.starts();
+        // Those that wait ask for no start, and mostly the others are done with what was there before.
+        let asks = self.cursors.iter().filter(|cursor| cursor.waits.is_none()).map(|cursor| self.index(cursor.at));
+        let mut places = Places::from(asks.min().unwrap_or_default());
         for number in 0..self.cursors.len() {
-            self.search(number, &starts, last)?;
+            self.search(number, &mut places, last)?;
             let at = self.cursors.get(number).map_or(0, |cursor| cursor.at);
             undecided = undecided.min(self.index(at));
         }
@@ -290,26 +292,17 @@ impl Core {
         Ok(())
     }
 
-    /// Where regexes may begin, from the first place on that one of them has not decided.
-    fn starts(&self) -> Vec<Start> {
-        let from = self.cursors.iter().map(|cursor| cursor.at).min();
-        match (&self.uses.starts, from) {
-            (Some(starts), Some(from)) => starts.find(&self.text, self.index(from).min(self.text.len())),
-            _ => Vec::new(),
-        }
-    }
-
     /// Moves one regex's cursor to its first undecided attempt.
-    fn search(&mut self, number: usize, starts: &[Start], last: bool) -> Result<(), CeilingExceeded> {
+    fn search(&mut self, number: usize, places: &mut Places, last: bool) -> Result<(), CeilingExceeded> {
         let window = Window { text: &self.text, base: self.base, before: self.before, last };
         let end = self.base + self.text.len() as u64;
-        let mut starts = starts.iter().filter(|start| start.regexes >> number & 1 == 1);
-        let mut next_start = |pattern: &Pattern, from: u64| {
-            if number >= TOGETHER_MAX {
-                return pattern.next_start(window, from);
+        let starts = self.uses.starts.as_ref().filter(|_| number < TOGETHER_MAX);
+        let mut next_start = |pattern: &Pattern, from: u64| match starts {
+            Some(starts) => {
+                let from = usize::try_from(from.saturating_sub(window.base)).unwrap_or(usize::MAX);
+                places.next(starts, window.text, from, number).map_or(end, |place| window.base + place as u64)
             }
-            let offset = |start: &Start| window.base + start.place as u64;
-            starts.by_ref().map(offset).find(|&start| start >= from).unwrap_or(end)
+            None => pattern.next_start(window, from),
         };
         let place = self.uses.regexes.get(number).copied().unwrap_or_default();
         let (Some(Use { wanted: Wanted::Regex(pattern, _), .. }), Some(cursor)) =
