@@ -78,6 +78,11 @@ impl<'a> View<'a> {
         Self { text: Cow::Owned(text), map: Some(map), complete: at, decoded }
     }
 
+    /// Whether it is the text itself.
+    pub(super) fn is_plain(&self) -> bool {
+        self.map.is_none()
+    }
+
     /// Where the source of a folded byte begins; for the end, where the complete part ends.
     pub(super) fn raw_start(&self, place: usize) -> usize {
         match &self.map {

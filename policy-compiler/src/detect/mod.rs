@@ -72,8 +72,16 @@ pub(crate) fn finds_surely(name: &str, text: &str) -> bool {
     let Some(index) = index_of(name) else { return false };
     let (set, behind) = (std::iter::once(index).collect(), Behind::default());
     let text = text.as_bytes();
-    let question =
-        Question { text, behind: &behind, last: false, set: &set, key: None, undecided: text.len(), outermost: false };
+    let question = Question {
+        text,
+        behind: &behind,
+        last: false,
+        set: &set,
+        key: None,
+        undecided: text.len(),
+        outermost: false,
+        looked: 0,
+    };
     let answer = find_spans(question, &[], &AllGone);
     answer.spans.iter().any(|span| span.end <= answer.undecided)
 }
@@ -140,6 +148,7 @@ fn find_all(set: &DetectorSet, text: &str, key: Option<&str>) -> Vec<Finding> {
         key,
         undecided: text.len(),
         outermost: false,
+        looked: 0,
     };
     let answer = find_spans(question, &[], &AllGone);
     let mut findings: Vec<Finding> = answer

@@ -41,6 +41,8 @@ pub(crate) struct Question<'a> {
     pub(crate) undecided: usize,
     /// What lies within something that was found is of no interest.
     pub(crate) outermost: bool,
+    /// Places before this one were looked at and hold nothing, see [`Answer::looked`].
+    pub(crate) looked: usize,
 }
 
 /// A match of a regex.
@@ -103,6 +105,8 @@ pub(crate) struct Answer {
     pub(crate) spans: Vec<Span>,
     /// What begins here or behind it may depend on text that has not arrived.
     pub(crate) undecided: usize,
+    /// Nothing begins before this place whatever comes, as far as detectors go and as long as nothing before it is masked.
+    pub(crate) looked: usize,
 }
 
 /// Finds what is decided about a text.
@@ -145,6 +149,7 @@ struct Resolver<'a> {
     items: VecDeque<Item<'a>>,
     spans: Vec<Span>,
     undecided: usize,
+    looked: usize,
     /// What stands before the place that was asked about last: several detectors ask about one place.
     left: Left,
     /// The detectors whose words are in the name of the member.
@@ -169,6 +174,7 @@ impl<'a> Resolver<'a> {
     ) -> Self {
         let mut undecided = question.undecided.min(question.text.len());
         let mut items = Vec::new();
+        let mut looked = 0;
         let masked = matches.iter().map(|found| found.end - found.start).sum();
         for (number, view) in views.iter().enumerate() {
             if question.set.is_empty() {
@@ -176,8 +182,13 @@ impl<'a> Resolver<'a> {
                 continue;
             }
             let behind = question.behind.masked(number);
-            let wanted = Wanted { set: question.set, behind, key: question.key, masked };
+            let plain = number == 0 && view.is_plain();
+            let from = if plain { question.looked.min(view.text.len()) } else { 0 };
+            let wanted = Wanted { set: question.set, behind, key: question.key, masked, from };
             let found = scan(&probe(question, view, number, None), &wanted);
+            if plain && found.candidates.is_empty() {
+                looked = found.undecided;
+            }
             undecided = undecided.min(view.raw_start(found.undecided));
             items.extend(found.candidates.iter().filter_map(|candidate| item(view, number, candidate)));
         }
@@ -198,7 +209,7 @@ impl<'a> Resolver<'a> {
         }
         items.sort_unstable_by_key(|item| (item.find.start, item.find.by, item.find.end, item.form));
         let (spans, left) = (Vec::new(), Left::default());
-        Self { question, views, items: items.into(), spans, undecided, left, named: None }
+        Self { question, views, items: items.into(), spans, undecided, looked, left, named: None }
     }
 
     fn run(mut self, shown: &impl Shown) -> Answer {
@@ -232,7 +243,7 @@ impl<'a> Resolver<'a> {
         // A decoded character is released as a whole, else the rest of it would mean something else.
         let undecided = self.views.iter().fold(self.undecided, |at, view| view.before_decoded(at));
         self.spans.retain(|span| span.start < undecided);
-        Answer { spans: self.spans, undecided }
+        Answer { spans: self.spans, undecided, looked: self.looked }
     }
 
     /// Tries the start that a span opens: its replacement shows what follows another left side than the text it hides.

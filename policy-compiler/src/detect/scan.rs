@@ -25,14 +25,15 @@ pub(super) fn scan(probe: &Probe<'_>, wanted: &Wanted<'_>) -> Scan {
     let (text, set) = (probe.text(), wanted.set);
     let mut finds = Finds::new(set);
     let limit = if probe.is_last() { text.len() } else { text.len().saturating_sub(AHEAD) };
-    let marked = (limit > 0).then(|| {
+    let marked = (limit > wanted.from).then(|| {
         TRIGGERS.with_borrow_mut(|triggers| {
             triggers.each(text, limit, wanted, |place, reach| try_marked(probe, place, reach, &mut finds))
         })
     });
     finds.context = Some(*set);
-    let undecided =
-        marked.flatten().or_else(|| (limit..text.len()).find_map(|place| try_place(probe, place, &mut finds)));
+    let undecided = marked
+        .flatten()
+        .or_else(|| (limit.max(wanted.from)..text.len()).find_map(|place| try_place(probe, place, &mut finds)));
     Scan { candidates: finds.candidates, undecided: undecided.unwrap_or(text.len()) }
 }
 

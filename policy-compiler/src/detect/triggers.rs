@@ -27,7 +27,7 @@ const LEAD_MAX: usize = 6;
 const FILLER_MAX: usize = 8;
 /// Context words that are kept apart.
 const NEAR_MAX: usize = 32;
-/// Places at the beginning whose left side may lie in text that was released.
+/// Places at the beginning, which what stands before it may mark.
 const HEAD: u64 = (1 << 16) - 1;
 
 /// The words of [`SHORT`].
@@ -53,6 +53,8 @@ pub(super) struct Wanted<'a> {
     pub(super) key: Option<&'a str>,
     /// Bytes that are masked by others than the detectors of the set.
     pub(super) masked: usize,
+    /// Places before this one are of no interest any more.
+    pub(super) from: usize,
 }
 
 /// How far the context words reach that were met.
@@ -136,7 +138,11 @@ impl Triggers {
     ) -> Option<T> {
         let mut reach = Reach::new(wanted);
         let mut before = Block::default();
-        for start in (0..limit).step_by(SEGMENT * BLOCK) {
+        if reach.wanted {
+            let from = wanted.from.saturating_sub(BEHIND_MAX + wanted.masked);
+            SHORT_WORDS.each_name(text, from, wanted.from, |place, _| reach.meet(place));
+        }
+        for start in (wanted.from..limit).step_by(SEGMENT * BLOCK) {
             let last = self.mark(text, start, before, wanted);
             for number in 0..SEGMENT {
                 let base = start + number * BLOCK;
@@ -204,7 +210,7 @@ impl Triggers {
         }
         // What the segment before marked beyond its end.
         let mut carried = [0; LOOK];
-        if start > 0 {
+        if start > wanted.from {
             carried.iter_mut().zip(self.hot.iter().skip(SEGMENT)).for_each(|(slot, hot)| *slot = *hot);
         } else if let Some(first) = carried.first_mut() {
             *first = HEAD;

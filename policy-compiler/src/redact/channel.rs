@@ -173,6 +173,8 @@ pub(crate) struct Core {
     cursors: Vec<Cursor>,
     /// Of regexes, not yet emitted.
     matches: Vec<(usize, u64, u64)>,
+    /// Detectors find nothing that begins before this offset.
+    looked: u64,
     /// The name of the JSON member that holds the text.
     key: Option<Arc<str>>,
     /// A span is only emitted when the byte behind it is known.
@@ -215,6 +217,7 @@ impl Core {
             behind: Behind::default(),
             cursors,
             matches: Vec::new(),
+            looked: 0,
             key: None,
             wants_next: false,
         }
@@ -237,6 +240,7 @@ impl Core {
         self.before = None;
         self.behind.clear();
         self.matches.clear();
+        self.looked = 0;
         self.key = None;
         self.wants_next = wants_next;
         let base = self.base;
@@ -283,8 +287,11 @@ impl Core {
             key: self.key.as_deref(),
             undecided,
             outermost: uses.alike,
+            looked: self.index(self.looked),
         };
         let answer = find_spans(question, &matches, &Kept { uses: &uses, text: &self.text });
+        // Behind a masked span things may begin that did not before.
+        self.looked = if answer.spans.is_empty() { self.base + answer.looked as u64 } else { 0 };
         self.emit(&answer.spans, answer.undecided, last, sink);
         if self.text.len() > HELD_MAX {
             return Err(CeilingExceeded);

@@ -72,8 +72,16 @@ fn steps(text: &str, set: &DetectorSet) -> u64 {
     let behind = Behind::default();
     let text = text.as_bytes();
     STEPS.set(0);
-    let question =
-        Question { text, behind: &behind, last: true, set, key: None, undecided: text.len(), outermost: true };
+    let question = Question {
+        text,
+        behind: &behind,
+        last: true,
+        set,
+        key: None,
+        undecided: text.len(),
+        outermost: true,
+        looked: 0,
+    };
     find_spans(question, &[], &AllGone);
     STEPS.get()
 }

@@ -50,8 +50,9 @@ pub(crate) fn cases(usual: u32) -> ProptestConfig {
 /// What is found with triggers, and where every place is tried.
 fn both(text: &str, set: &DetectorSet, behind: &Behind, key: Option<&str>, last: bool) -> [String; 2] {
     let text = text.as_bytes();
-    let question = Question { text, behind, last, set, key, undecided: text.len(), outermost: false };
-    [find_spans(question, &[], &AllGone), find_everywhere(question, &AllGone)].map(|answer| format!("{answer:?}"))
+    let question = Question { text, behind, last, set, key, undecided: text.len(), outermost: false, looked: 0 };
+    [find_spans(question, &[], &AllGone), find_everywhere(question, &AllGone)]
+        .map(|answer| format!("{:?} {}", answer.spans, answer.undecided))
 }
 
 proptest! {
