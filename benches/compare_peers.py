@@ -9,15 +9,17 @@ import time
 import urllib.request
 from pathlib import Path
 
-from compare_helpers import cpu_clock_ns, family, free_port, install, proxy_core, say, start, stop
+from compare_helpers import cpu_clock_ns, environment, family, free_port, install, proxy_core, start, stop
 
 ROOT = Path(__file__).resolve().parent.parent
 READY_SECONDS_MAX = {"haproxy": 20, "envoy": 60, "litellm": 180}
 
 
 class Proxy:
-    def __init__(self, name, process, port):
-        self.name, self.process, self.port = name, process, port
+    """A running proxy. `most`: calls at once that it takes; more only queue in it. `load`: a script of its own for wrk."""
+
+    def __init__(self, name, process, port, most=1 << 30, load=None):
+        self.name, self.process, self.port, self.most, self.load = name, process, port, most, load
 
     def cpu_ns(self):
         """CPU time of the process and all below it, all threads, living and ended."""
@@ -107,25 +109,13 @@ def litellm(home, upstream, _tests):
     os.environ.update(LITELLM_DANGEROUSLY_PERMIT_WEAK_OR_UNSET_MASTER_KEY="true", LITELLM_LOG="ERROR", LITELLM_LOCAL_MODEL_COST_MAP="True", DISABLE_ADMIN_UI="True")
     process = begin(command, place, port, "litellm")
     version = first_line([str(python), "-m", "pip", "show", "litellm"], 1).split()[-1]
-    yield Proxy(f"litellm {version}, plain proxy, no identity", process, port)
+    yield Proxy(f"litellm {version}, plain proxy, no identity", process, port, most=8)
 
 
 PEERS = {"haproxy": haproxy, "envoy": envoy, "litellm": litellm}
 
 
 # ---- helpers
-
-
-def environment(name, package):
-    """A virtual environment of its own below target/, with one package; gives its interpreter."""
-    place = ROOT / "target" / f"py-{name}"
-    python = place / "bin" / "python"
-    if not (place / ".installed").exists():
-        say(f"installing {package} from PyPI")
-        subprocess.run([sys.executable, "-m", "venv", str(place)], check=True)
-        subprocess.run([str(python), "-m", "pip", "install", "--quiet", package], check=True)
-        (place / ".installed").write_text(package)
-    return python
 
 
 def begin(command, place, port, name):
