@@ -11,7 +11,7 @@ mod string;
 pub use lookup::Duplicate;
 pub use string::{unescape, write_escaped, write_string};
 
-pub(crate) use string::{finish_carry, unescape_carrying};
+pub(crate) use string::{finish_carry, unescape_carrying, unescaped_carrying};
 
 use std::ops::Range;
 
