@@ -285,7 +285,7 @@ impl<'d, 'p> Drawing<'d, 'p> {
         }
     }
 
-    fn finish_request(mut self, facts: &Facts<'_>, risk: Option<i64>) {
+    fn finish_request(&mut self, facts: &Facts<'_>, risk: Option<i64>) {
         if !self.allowed {
             self.against(ReasonKind::NotAllowed, None, NOT_ALLOWED, 403);
         }
@@ -411,13 +411,14 @@ impl<'d, 'p> Drawing<'d, 'p> {
         }
     }
 
-    fn finish(mut self) {
+    fn finish(&mut self) {
         if !self.required.is_empty() && self.decision.verdict == Verdict::Forward {
-            self.required.approvals.sort();
-            self.required.approvals.dedup();
-            self.required.grants.sort();
-            self.required.grants.dedup();
-            self.decision.verdict = Verdict::Pending(self.required);
+            let mut required = std::mem::take(&mut self.required);
+            required.approvals.sort();
+            required.approvals.dedup();
+            required.grants.sort();
+            required.grants.dedup();
+            self.decision.verdict = Verdict::Pending(required);
         }
         // Where bounds contradict, keeping more is the stricter reading; the default is to keep all.
         let at_most = self.record_at_most.unwrap_or(RecordLevel::Full);
