@@ -78,6 +78,8 @@ pub(super) struct Call {
     /// Purpose, basis and data subject, where headers added to what the caller's identity says; see [`Call::declared`].
     pub(super) declared: Option<Declared>,
     pub(super) judged: Option<Judged>,
+    /// Set where the call is to be judged twice, with a copy of its body, if that was read.
+    pub(super) look_again: Option<Option<Vec<u8>>>,
     /// Set when the head of the answer went out while the call waited for people.
     pub(super) began: Option<Began>,
     /// What is left of the request on the wire.
@@ -112,13 +114,15 @@ pub(super) struct Admitted {
 pub(super) async fn run(core: &Rc<Core>, client: &mut Wire, origin: &Origin, head: RequestHead) -> After {
     let mut call = Call::new(core, origin, head);
     let Some(_counted) = core.count_call() else { return refuse(core, client, &call, too_busy()).await };
-    match let_in(core, client, &mut call).await {
+    let after = match let_in(core, client, &mut call).await {
         Ok(admitted) if let Some(upstreams) = models::asked(&call) => {
             models::list(core, client, &mut call, &admitted, upstreams).await
         }
         Ok(admitted) => pass(core, client, &mut call, admitted).await,
         Err(error) => refuse(core, client, &call, error).await,
-    }
+    };
+    admit::look_again(core, &mut call);
+    after
 }
 
 /// Everything that can refuse a call before it is written down as let in. Whatever a call waited for, it is judged again by the
@@ -307,6 +311,7 @@ impl Call {
             caller: None,
             declared: None,
             judged: None,
+            look_again: None,
             began: None,
             peer: origin.peer,
             origin: origin.clone(),
