@@ -30,7 +30,8 @@ pub(super) async fn serve(core: Rc<Core>, socket: Socket) {
         return;
     };
     let life = async {
-        if let Some((mut client, origin)) = arrive(&core, socket, peer).await {
+        // On its own, so that the room for a handshake is given back after it.
+        if let Some((mut client, origin)) = Box::pin(arrive(&core, socket, peer)).await {
             exchanges(&core, &mut client, &origin).await;
         }
     };
@@ -47,11 +48,12 @@ async fn exchanges(core: &Rc<Core>, client: &mut Wire, origin: &Origin) {
             Next::Head(head) => head,
             Next::End => return,
             Next::Refuse(error) => {
-                exchange::refuse_malformed(core, client, origin.peer, error).await;
+                Box::pin(exchange::refuse_malformed(core, client, origin.peer, error)).await;
                 return linger(client).await;
             }
         };
-        match exchange::run(core, client, origin, head).await {
+        // A call needs several times the room of a connection that rests, so it has it only while it lasts.
+        match Box::pin(exchange::run(core, client, origin, head)).await {
             After::KeepAlive => client.rest(),
             After::Close => return,
             After::Linger => return linger(client).await,

@@ -41,10 +41,10 @@ pub(crate) struct Core {
 }
 
 impl Core {
-    pub(super) fn new(shared: Arc<Shared>, producer: Producer) -> Rc<Self> {
+    pub(super) fn new(shared: Arc<Shared>, producer: Producer, watchdog: Rc<Watchdog>) -> Rc<Self> {
         let (policy, live) = (shared.policy.current(), shared.live.current());
         Rc::new(Self {
-            watchdog: Watchdog::new(),
+            watchdog,
             pool: Pool::default(),
             tokens: RefCell::new(TokenCache::new()),
             producer: RefCell::new(producer),

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use policy_compiler::dialect::ErrorKind;
 
 use super::admit::{body_error, caller_left, too_large};
-use super::answer::{CONTINUE, JSON_BYTES_FIELD, push_field};
+use super::answer::{CONTINUE, JSON_BYTES_FIELD, push_field, push_shown};
 use super::core::Core;
 use super::error::CallError;
 use super::exchange::{Admitted, Call};
@@ -77,10 +77,13 @@ pub(super) async fn send_request(
         Failed { error, unanswered: is_gone(cause.kind()) }
     };
     if let Some(body) = &admitted.body {
-        bytes.extend_from_slice(body);
-        return wire.socket.write_all(&bytes).await.map_err(failed);
+        return wire.socket.write_both(&bytes, body).await.map_err(failed);
     }
-    wire.socket.write_all(&bytes).await.map_err(failed)?;
+    // With the beginning of the body already here, the head goes out together with it.
+    if client.unread().is_empty() || call.body.is_done() {
+        wire.socket.write_all(&bytes).await.map_err(failed)?;
+        bytes.clear();
+    }
     if call.head.expects_continue && !call.body.is_done() && client.unread().is_empty() {
         client.socket.write_all(CONTINUE).await.map_err(|cause| caller_left().because(cause))?;
     }
@@ -109,7 +112,8 @@ pub(super) async fn send_request(
             &piece
         };
         wire.socket.move_within(idle);
-        wire.socket.write_all(out).await.map_err(failed)?;
+        wire.socket.write_both(&bytes, out).await.map_err(failed)?;
+        bytes.clear();
         if !more {
             return Ok(());
         }
@@ -217,9 +221,12 @@ const REPLACED: [&str; 17] = [
 /// Fields that are about the request's bytes as they were coded.
 const OF_THE_CODED_BYTES: [&str; 4] = ["content-encoding", "content-md5", "digest", "content-digest"];
 
+/// Room for an ordinary head.
+const HEAD_BYTES_USUAL: usize = 2048;
+
 /// Serialises the head.
 fn request_head(request: &RequestHead, forwarded: &Forwarded<'_>) -> Vec<u8> {
-    let mut out = Vec::with_capacity(1024);
+    let mut out = Vec::with_capacity(HEAD_BYTES_USUAL);
     out.extend_from_slice(request.method.as_bytes());
     out.push(b' ');
     out.extend_from_slice(request.target.as_bytes());
@@ -242,15 +249,15 @@ fn request_head(request: &RequestHead, forwarded: &Forwarded<'_>) -> Vec<u8> {
         push_field(&mut out, "accept-encoding", b"identity");
     }
     if let Some(json_bytes) = forwarded.json_bytes {
-        push_field(&mut out, JSON_BYTES_FIELD, json_bytes.to_string().as_bytes());
+        push_shown(&mut out, JSON_BYTES_FIELD, json_bytes);
     }
     push_field(&mut out, "traceparent", forwarded.traceparent.as_bytes());
-    push_field(&mut out, "x-forwarded-for", forwarded.client.to_string().as_bytes());
+    push_shown(&mut out, "x-forwarded-for", forwarded.client);
     push_field(&mut out, "x-sallyport-request-id", forwarded.request_id.as_bytes());
     match forwarded.framing {
         Framing::Chunked => push_field(&mut out, "transfer-encoding", b"chunked"),
         Framing::Length(0) if matches!(request.method.as_str(), "GET" | "HEAD" | "DELETE" | "OPTIONS") => {}
-        Framing::Length(length) => push_field(&mut out, "content-length", length.to_string().as_bytes()),
+        Framing::Length(length) => push_shown(&mut out, "content-length", length),
         Framing::UntilClose => {}
     }
     out.extend_from_slice(b"\r\n");

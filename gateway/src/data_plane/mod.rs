@@ -40,7 +40,7 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use self::core::Core;
-use self::rt::{Executor, ExecutorError, Listener};
+use self::rt::{Executor, ExecutorError, Listener, Readiness, Watchdog};
 use crate::shared::Shared;
 
 pub use self::sockets::{Sockets, SocketsError};
@@ -94,11 +94,15 @@ pub fn serve(shared: &Arc<Shared>, cores: usize, sockets: Sockets) -> Result<Dat
         let producer = shared.evidence.producer(index).ok_or(StartError::NoProducer(index))?;
         let (shared, ready) = (Arc::clone(shared), ready.clone());
         executors.push(rt::spawn_executor(index, move || async move {
-            let listeners = listeners.into_iter().map(Listener::new).collect();
+            let (watchdog, listeners) = match listen(listeners) {
+                Ok(listening) => listening,
+                // The core is missed: it does not say that it is ready.
+                Err(error) => return tracing::error!(%error, core = index, "a core cannot listen"),
+            };
             // The receiver only goes away when another core failed to start.
             let _ = ready.send(());
             drop(ready);
-            run(Core::new(shared, producer), listeners, index == 0).await;
+            run(Core::new(shared, producer, watchdog), listeners, index == 0).await;
         })?);
     }
     drop(ready);
@@ -108,6 +112,15 @@ pub fn serve(shared: &Arc<Shared>, cores: usize, sockets: Sockets) -> Result<Dat
         tracing::error!(running, cores, "not every core runs");
     }
     Ok(DataPlane { address, executors })
+}
+
+fn listen(listeners: Vec<std::net::TcpListener>) -> std::io::Result<(Rc<Watchdog>, Vec<Listener>)> {
+    let readiness = Rc::new(Readiness::new()?);
+    let watchdog = Watchdog::new(Rc::clone(&readiness));
+    let listeners =
+        listeners.into_iter().map(|listener| Listener::new(listener, &watchdog)).collect::<Result<_, _>>()?;
+    rt::spawn(readiness.run());
+    Ok((watchdog, listeners))
 }
 
 /// The life of one core: accept until the drain, then let calls finish.

@@ -215,7 +215,9 @@ impl Pool {
                 kept.clear();
                 return None;
             }
-            if !newest.wire.socket.is_stale() {
+            // In the few milliseconds since its last answer, what was heard is as good as another look.
+            let just_rested = newest.since_ms == now_ms && newest.wire.socket.is_quiet();
+            if just_rested || !newest.wire.socket.is_stale() {
                 return Some(newest);
             }
         }
