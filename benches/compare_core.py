@@ -2,13 +2,18 @@
 
     benches/compare-nginx > table.md              # $SALLYPORT, else target/release/sallyport
     benches/compare-nginx --without-sallyport     # without ours: is the ground firm?
+    benches/compare-all --scenario prompt         # json (the default), prompt, sse or tls
+
+* json: a small question and a 1 KiB answer. prompt: a question of 100 KB. sse: an answer streamed in 64 events, one a millisecond. tls: as
+  json, with TLS 1.3 to callers (ECDSA P-256, kept-alive connections).
 
 compare-haproxy, compare-envoy and compare-litellm are the same with another peer beside nginx; compare-all has all of them in one
 table. Peers are installed from Debian and PyPI, and configured for the same job: pass every call on to one upstream, over
 kept-alive connections, without an access log.
 
 How it is taken:
-* The upstream is an nginx of its own that answers every POST with the same 1 KiB chat completion.
+* The upstream is an nginx of its own that answers every POST with the same 1 KiB chat completion; for sse it is the mock model of
+  sallyport-load ($SALLYPORT_LOAD, else target/release/sallyport-load).
 * Proxies run pinned to one core; the upstream and wrk share another. One proxy is loaded at a time; proxies alternate in
   every round and the order turns from round to round, so that drift of the machine hits all alike.
 * CPU time is that of the proxy's processes with all their threads (the evidence committer included), read from the
@@ -55,6 +60,9 @@ REQUEST = {
     "temperature": 0.2,
     "max_tokens": 256,
 }
+PROMPT_BYTES = 100_000
+EVENTS, BETWEEN_EVENTS = 64, "1ms"
+SCENARIOS = ("json", "prompt", "sse", "tls")
 ANSWER_BYTES = 1024
 ANSWER_TEXT = "The number on file is 536-22-8145. "
 
@@ -81,9 +89,12 @@ NGINX_UPSTREAM = """
 NGINX_PROXY = """
     upstream model {{ server 127.0.0.1:{upstream}; keepalive 256; keepalive_requests 1000000000; }}
     server {{
-        listen 127.0.0.1:{port};
+        listen 127.0.0.1:{port}{tls};
+        client_max_body_size 0;
+        client_body_buffer_size 256k;
         location / {{
             proxy_pass http://model;
+            proxy_buffering {buffering};
             proxy_http_version 1.1;
             proxy_set_header Connection "";
         }}
@@ -95,6 +106,7 @@ data = "data"
 [listen]
 address = "127.0.0.1:{port}"
 cores = 1
+{tls}
 [admin]
 address = "127.0.0.1:{admin}"
 [[issuer]]
@@ -157,11 +169,12 @@ def compare(peers):
         # nginx drops its rights, and its worker must still reach its directories.
         home.chmod(0o755)
         try:
-            load = wrk_script(home)
+            load = wrk_script(home, options.scenario)
+            if options.scenario == "tls":
+                certificate(home)
             upstream = free_port()
-            answer_config = NGINX_UPSTREAM.format(port=upstream, answer=answer().replace("'", ""))
-            processes.append(nginx(home / "upstream", answer_config, client_core(), upstream))
-            proxies = [nginx_proxy(home, upstream)]
+            processes.append(model(home, upstream, options))
+            proxies = [nginx_proxy(home, upstream, options.scenario)]
             processes.append(proxies[0].process)
             for peer in peers:
                 for proxy in PEERS[peer](home, upstream, [text_test(number) for number in range(RULES_THAT_READ_TEXT)]):
@@ -183,6 +196,8 @@ def arguments():
     built = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "release" / "sallyport"
     parser.add_argument("--sallyport", default=os.environ.get("SALLYPORT", str(built)), help="the gateway's program")
     parser.add_argument("--without-sallyport", action="store_true", help="measure the peers only")
+    parser.add_argument("--scenario", choices=SCENARIOS, default="json", help="what is asked and answered")
+    parser.add_argument("--load-tests", default=os.environ.get("SALLYPORT_LOAD", str(built.with_name("sallyport-load"))), help="the mock model's program, for sse")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=int, default=3, help="length of one measurement")
     parser.add_argument("--connections", type=lambda text: [int(n) for n in text.split(",")], default=[1, 8, 64])
@@ -196,10 +211,32 @@ def arguments():
 # ---- the proxies
 
 
-def nginx_proxy(home, upstream):
+def model(home, port, options):
+    """The upstream."""
+    if options.scenario == "sse":
+        command = [options.load_tests, "mock-model", "--listen", f"127.0.0.1:{port}", "--answer-chars", str(3 * (EVENTS - 2)),
+                   "--between-tokens", BETWEEN_EVENTS]
+        log = home / "model.log"
+        process = start(command, client_core(), log.open("wb"))
+        wait_for(f"http://127.0.0.1:{port}/health", process, log)
+        return process
+    config = NGINX_UPSTREAM.format(port=port, answer=answer().replace("'", ""))
+    return nginx(home / "upstream", config, client_core(), port)
+
+
+def certificate(home):
+    """A key and a certificate for all proxies, and both in one file for haproxy."""
+    run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2", "-subj", "/CN=localhost",
+         "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1", "-keyout", str(home / "tls.key"), "-out", str(home / "tls.pem")])
+    (home / "tls.both").write_text((home / "tls.pem").read_text() + (home / "tls.key").read_text())
+
+
+def nginx_proxy(home, upstream, scenario):
     port = free_port()
-    config = NGINX_PROXY.format(port=port, upstream=upstream)
-    return Proxy("nginx, plain proxy", nginx(home / "nginx", config, proxy_core(), port), port)
+    tls = f" ssl; ssl_certificate {home}/tls.pem; ssl_certificate_key {home}/tls.key; ssl_protocols TLSv1.3" if scenario == "tls" else ""
+    # Events have to go out as they come.
+    config = NGINX_PROXY.format(port=port, upstream=upstream, tls=tls, buffering="off" if scenario == "sse" else "on")
+    return Proxy("nginx, plain proxy", nginx(home / "nginx", config, proxy_core(), port), port, tls=bool(tls))
 
 
 def variants(home, upstream, program):
@@ -215,8 +252,10 @@ def variants(home, upstream, program):
         (place / "policies").mkdir(parents=True)
         (place / "policies" / "bench.policy").write_text(policy.lstrip())
         config = place / "sallyport.toml"
+        tls = (home / "tls.pem").exists()
+        listen_tls = f'[listen.tls]\ncert = "{home}/tls.pem"\nkey = "{home}/tls.key"\nmin_version = "1.3"' if tls else ""
         config.write_text(SALLYPORT_CONFIG.format(
-            port=port, admin=admin, upstream=upstream, issuer=ISSUER, audience=AUDIENCE, jwks=home / "jwks.json",
+            tls=listen_tls, port=port, admin=admin, upstream=upstream, issuer=ISSUER, audience=AUDIENCE, jwks=home / "jwks.json",
             durability=durability))
         run([program, "run", "--config", str(config), "--check"])
         log = (place / "log").open("wb")
@@ -226,7 +265,7 @@ def variants(home, upstream, program):
         except BaseException:
             stop(process)
             raise
-        yield Proxy(name, process, port)
+        yield Proxy(name, process, port, tls)
 
 
 def everything_policy():
@@ -274,12 +313,20 @@ def nginx(home, http, core, port):
 # ---- the load
 
 
-def wrk_script(home):
+def request_body(scenario):
+    if scenario == "prompt":
+        text = "It was opened in spring, and its holder has asked about the charges since. "
+        question = {"role": "user", "content": (text * (PROMPT_BYTES // len(text) + 1))[:PROMPT_BYTES]}
+        return {**REQUEST, "messages": [*REQUEST["messages"], question]}
+    return {**REQUEST, "stream": True} if scenario == "sse" else REQUEST
+
+
+def wrk_script(home, scenario):
     """Keys, tokens and the script; returns the script's path."""
     tokens = home / "tokens"
     tokens.write_text("\n".join(mint_tokens(home)) + "\n")
     script = home / "load.lua"
-    script.write_text(WRK.format(body=json.dumps(REQUEST), tokens=tokens))
+    script.write_text(WRK.format(body=json.dumps(request_body(scenario)), tokens=tokens))
     return script
 
 
@@ -329,7 +376,7 @@ def measure(proxies, load, options):
 
 
 def drive(proxy, load, connections, seconds):
-    command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "-s", str(load), f"http://127.0.0.1:{proxy.port}/"]
+    command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "-s", str(load), f"{proxy.url}/"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=seconds + 30, preexec_fn=pinned(client_core()))
     if done.returncode != 0 or not done.stderr.startswith("{"):
         sys.exit(f"wrk failed: {done.stdout}{done.stderr}")
@@ -343,7 +390,7 @@ def one_call(proxy, load):
     """One call as wrk sends it, to show what is refused."""
     token = (load.parent / "tokens").read_text().split()[0]
     headers = {"authorization": f"Bearer {token}", "content-type": "application/json"}
-    url = f"http://127.0.0.1:{proxy.port}/v1/chat/completions"
+    url = f"{proxy.url}/v1/chat/completions"
     request = urllib.request.Request(url, json.dumps(REQUEST).encode(), headers)
     try:
         with urllib.request.urlopen(request, timeout=5) as answer:
@@ -362,7 +409,8 @@ def table(proxies, results, options, sync_us):
     counted = ", ".join(str(n) for n in columns)
     lines = [
         f"CPU time per request of the proxy, medians of {options.rounds} alternating rounds of {options.seconds} s, at "
-        f"{counted} connections. Request {len(json.dumps(REQUEST))} B, answer {len(answer())} B, {TOKENS} tokens.",
+        f"{counted} connections. Scenario {options.scenario}: request {len(json.dumps(request_body(options.scenario)))} B, answer "
+        f"{f'{EVENTS} events' if options.scenario == 'sse' else f'{len(answer())} B'}, {TOKENS} tokens.",
         "",
         "| proxy | " + " | ".join(f"{n} conn. | ÷ nginx | req/s" for n in columns) + " |",
         "|---|" + "--:|--:|--:|" * len(columns),
