@@ -120,7 +120,7 @@ fn every_limit_is_counted() {
     let keys = |path: &str| TABLES.iter().find(|table| table.path == path).unwrap().keys;
     for key in keys("[listen.limits]").iter().filter(|key| key.name != "drain_lag") {
         let shared = COUNTED_AS.iter().find(|(name, _)| *name == key.name);
-        is_counted(shared.map_or(key.name, |(_, label)| label));
+        is_counted(shared.map_or(key.name, |(_, label)| *label));
     }
     for key in keys("upstream.limits") {
         is_counted(&format!("upstream_{}", key.name));
