@@ -265,7 +265,7 @@ async fn attempt(
 ) -> Result<ResponseHead, Failed> {
     forward::send_request(core, client, lease, call, admitted, open).await?;
     let sent = Moment::now();
-    let head = forward::read_head(lease, call).await?;
+    let head = forward::read_head(client, lease, call).await?;
     let latency_us = Moment::now().mono_us.saturating_sub(sent.mono_us);
     lease.answered(head.status, latency_us, &core.shared.metrics);
     Ok(head)
@@ -404,13 +404,24 @@ pub(super) async fn refuse(core: &Core, client: &mut Wire, call: &Call, error: C
 
 /// A head that could not be read is a refusal too, by an unknown caller.
 pub(super) async fn refuse_malformed(core: &Core, client: &mut Wire, peer: SocketAddr, error: CallError) {
+    refuse_unread(core, client, peer, ErrorShape::OpenAi, error).await;
+}
+
+/// Likewise where the request is not taken up at all, in the form of an API.
+pub(super) async fn refuse_unread(
+    core: &Core,
+    client: &mut Wire,
+    peer: SocketAddr,
+    shape: ErrorShape,
+    error: CallError,
+) {
     core.shared.metrics.refused(error.status);
     count_limit(core, &error);
     let (error, request_id) = match record::malformed(core, peer, &error).await {
         Ok(request_id) => (error, request_id),
         Err(no_evidence) => (no_evidence, String::new()),
     };
-    let answer = answer::error_answer(ErrorShape::OpenAi, &error, &request_id, true, false);
+    let answer = answer::error_answer(shape, &error, &request_id, true, false);
     client.socket.move_within(ANSWER_TIME);
     // Nobody is left to tell when this fails.
     let _ = client.socket.write_all(&answer).await;
