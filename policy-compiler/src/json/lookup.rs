@@ -44,17 +44,21 @@ impl<'b> Document<'b> {
         }
         let mut found = None;
         for child in self.children(object) {
-            let same = match self.raw_key(child) {
-                Some(raw) if raw == name.as_bytes() => true,
-                // What is escaped is longer.
-                Some(raw) => raw.len() > name.len() && raw.contains(&b'\\') && unescape(raw) == name,
-                None => false,
-            };
-            if same && found.replace(child).is_some() {
+            if self.is_named(child, name) && found.replace(child).is_some() {
                 return Err(Duplicate);
             }
         }
         Ok(found)
+    }
+
+    /// Whether the node is a member of this name.
+    pub(super) fn is_named(&self, node: NodeId, name: &str) -> bool {
+        match self.raw_key(node) {
+            Some(raw) if raw == name.as_bytes() => true,
+            // What is escaped is longer.
+            Some(raw) => raw.len() > name.len() && raw.contains(&b'\\') && unescape(raw) == name,
+            None => false,
+        }
     }
 
     /// The node below `from` that the names lead to.
