@@ -133,6 +133,19 @@ pub(crate) fn stream_head(request_id: &str, ending: Ending, approval: &str, clos
     out
 }
 
+/// An interim answer (RFC 9110 §15.2) as the caller may see it.
+pub(crate) fn interim_head(upstream: &ResponseHead) -> Vec<u8> {
+    let mut out = status_line(upstream.status);
+    for (name, value) in upstream.fields.iter() {
+        let framing = name.eq_ignore_ascii_case("content-length");
+        if !framing && !is_hop_by_hop(&upstream.fields, name) {
+            push_field(&mut out, name, value);
+        }
+    }
+    out.extend_from_slice(b"\r\n");
+    out
+}
+
 /// `100 Continue` (RFC 9110 §10.1.1).
 pub(crate) const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
