@@ -5,15 +5,14 @@
 //! ```
 //! Both seals are bound to the record's id and kind, so that a blob cannot be moved to another record.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use serde::Serialize;
 
-use crate::crypto::{self, Digest32, KEY_BYTES, SEAL_OVERHEAD_BYTES, random};
+use crate::crypto::{self, Cipher, Digest32, KEY_BYTES, SEAL_OVERHEAD_BYTES, random};
 use crate::error::EvidenceError;
 use crate::id::RecordId;
-use crate::keystore::{KeyId, SubjectKey};
+use crate::keystore::{KeyId, SubjectKey, SubjectKeys};
 use crate::leaf::{clip, name};
 use crate::model::{Caller, Declared, MaskHit, RequestInfo, Said, ValueDigest};
 use crate::wal::format::MAX_BLOB_BYTES;
@@ -53,10 +52,11 @@ impl RecordKey {
 
     pub(crate) fn seal(&self, kind: &str, text: &[u8]) -> Result<Vec<u8>, EvidenceError> {
         let bound_to = bound_to(self.id, kind);
-        let mut blob = vec![VERSION];
+        let mut blob = Vec::with_capacity(SEALING_BYTES + text.len());
+        blob.push(VERSION);
         blob.extend_from_slice(&self.subject_key.id);
-        blob.extend_from_slice(&crypto::seal(&self.subject_key.key, &bound_to, &self.data_key)?);
-        blob.extend_from_slice(&crypto::seal(&self.data_key, &bound_to, text)?);
+        self.subject_key.cipher()?.seal(&bound_to, &self.data_key, &mut blob)?;
+        Cipher::new(&self.data_key)?.seal(&bound_to, text, &mut blob)?;
         if blob.len() > MAX_BLOB_BYTES {
             return Err(EvidenceError::TooLarge { what: "a blob", actual: blob.len(), limit: MAX_BLOB_BYTES });
         }
@@ -82,19 +82,14 @@ pub(crate) fn key_id(blob: &[u8]) -> Option<KeyId> {
 }
 
 /// Opens a blob with the keystore's keys.
-pub(crate) fn open(
-    keys: &HashMap<KeyId, [u8; KEY_BYTES]>,
-    id: RecordId,
-    kind: &str,
-    blob: &[u8],
-) -> Result<Opened, EvidenceError> {
+pub(crate) fn open(keys: &SubjectKeys, id: RecordId, kind: &str, blob: &[u8]) -> Result<Opened, EvidenceError> {
     let malformed = || EvidenceError::Malformed("this is not a blob of a known version".to_owned());
     let rest = blob.strip_prefix(&[VERSION]).ok_or_else(malformed)?;
     let (key_id, rest) = rest.split_first_chunk::<16>().ok_or_else(malformed)?;
     let (wrapped, sealed) = rest.split_first_chunk::<WRAPPED_BYTES>().ok_or_else(malformed)?;
     let key = keys.get(key_id).ok_or_else(|| EvidenceError::Keys("its key is not in the keystore".to_owned()))?;
     let bound_to = bound_to(id, kind);
-    let data_key = crypto::open(key, &bound_to, wrapped)?;
+    let data_key = crypto::open(&key, &bound_to, wrapped)?;
     let data_key = data_key.try_into().map_err(|_| malformed())?;
     Ok(Opened { text: crypto::open(&data_key, &bound_to, sealed)?, data_key })
 }
@@ -254,17 +249,17 @@ mod tests {
 
     #[test]
     fn a_blob_opens_only_for_its_record_and_with_its_key() {
-        let subject_key = Arc::new(SubjectKey { id: [3; 16], key: random() });
+        let subject_key = Arc::new(SubjectKey::new([3; 16], random()));
         let key = RecordKey::new(RecordId(1), Arc::clone(&subject_key));
         let blob = key.seal("intent", b"alice").unwrap();
-        let keys = HashMap::from([(subject_key.id, subject_key.key)]);
+        let keys = SubjectKeys::of(&subject_key);
         let opened = open(&keys, RecordId(1), "intent", &blob).unwrap();
         assert_eq!(opened.text, b"alice");
         assert_eq!(opened.commitment("model", &[b"m"]), key.commitment("model", &[b"m"]));
         assert_ne!(opened.commitment("model", &[b"m"]), opened.commitment("body", &[b"m"]));
         assert!(open(&keys, RecordId(2), "intent", &blob).is_err());
         assert!(open(&keys, RecordId(1), "outcome", &blob).is_err());
-        assert!(open(&HashMap::new(), RecordId(1), "intent", &blob).is_err());
+        assert!(open(&SubjectKeys::default(), RecordId(1), "intent", &blob).is_err());
     }
 
     #[test]

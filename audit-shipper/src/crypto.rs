@@ -89,17 +89,36 @@ pub(crate) fn mac(key: &[u8; KEY_BYTES], parts: &[&[u8]]) -> Digest32 {
     digest
 }
 
-/// Encrypts: nonce, ciphertext, tag. `bound_to` must be given again to open.
+/// A key that is ready for use: making it ready costs as much as encrypting some hundred bytes.
+pub(crate) struct Cipher(LessSafeKey);
+
+impl Cipher {
+    pub(crate) fn new(key: &[u8; KEY_BYTES]) -> Result<Self, EvidenceError> {
+        let key = UnboundKey::new(&AES_256_GCM, key).map(LessSafeKey::new);
+        key.map(Self).map_err(|_| EvidenceError::Keys("the key has the wrong length".to_owned()))
+    }
+
+    /// Encrypts, behind what is there: nonce, ciphertext, tag. `bound_to` must be given again to open.
+    pub(crate) fn seal(&self, bound_to: &[u8], text: &[u8], to: &mut Vec<u8>) -> Result<(), EvidenceError> {
+        let nonce = random::<NONCE_LEN>();
+        to.extend_from_slice(&nonce);
+        let begin = to.len();
+        to.extend_from_slice(text);
+        let (_, body) = to.split_at_mut(begin);
+        let nonce = Nonce::assume_unique_for_key(nonce);
+        let tag = self
+            .0
+            .seal_in_place_separate_tag(nonce, Aad::from(bound_to), body)
+            .map_err(|_| EvidenceError::Keys("encryption failed".to_owned()))?;
+        to.extend_from_slice(tag.as_ref());
+        Ok(())
+    }
+}
+
+/// Encrypts once with a key; see [`Cipher::seal`].
 pub(crate) fn seal(key: &[u8; KEY_BYTES], bound_to: &[u8], text: &[u8]) -> Result<Vec<u8>, EvidenceError> {
-    let nonce = random::<NONCE_LEN>();
     let mut sealed = Vec::with_capacity(text.len() + SEAL_OVERHEAD_BYTES);
-    sealed.extend_from_slice(&nonce);
-    sealed.extend_from_slice(text);
-    let (_, body) = sealed.split_at_mut(NONCE_LEN);
-    let tag = cipher(key)?
-        .seal_in_place_separate_tag(Nonce::assume_unique_for_key(nonce), Aad::from(bound_to), body)
-        .map_err(|_| EvidenceError::Keys("encryption failed".to_owned()))?;
-    sealed.extend_from_slice(tag.as_ref());
+    Cipher::new(key)?.seal(bound_to, text, &mut sealed)?;
     Ok(sealed)
 }
 
@@ -108,18 +127,13 @@ pub(crate) fn open(key: &[u8; KEY_BYTES], bound_to: &[u8], sealed: &[u8]) -> Res
     let wrong = || EvidenceError::Keys("it does not open with this key: wrong key, or changed bytes".to_owned());
     let (nonce, body) = sealed.split_first_chunk::<NONCE_LEN>().ok_or_else(wrong)?;
     let mut body = body.to_vec();
-    let length = cipher(key)?
+    let length = Cipher::new(key)?
+        .0
         .open_in_place(Nonce::assume_unique_for_key(*nonce), Aad::from(bound_to), &mut body)
         .map_err(|_| wrong())?
         .len();
     body.truncate(length);
     Ok(body)
-}
-
-fn cipher(key: &[u8; KEY_BYTES]) -> Result<LessSafeKey, EvidenceError> {
-    UnboundKey::new(&AES_256_GCM, key)
-        .map(LessSafeKey::new)
-        .map_err(|_| EvidenceError::Keys("the key has the wrong length".to_owned()))
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ use crate::evidence::Evidence;
 use crate::keystore::{KeyId, Person, Selection};
 use crate::model::{Caller, Detail, Moment, Note, NoteKind};
 use crate::producer::Producer;
+use crate::read::forget;
 
 /// Keys named in one record: they fit into a leaf.
 const KEYS_PER_RECORD: usize = 256;
@@ -104,13 +105,16 @@ impl Evidence {
         Ok(ErasurePlan { notes: ids.chunks(KEYS_PER_RECORD).map(note).collect(), keys: ids.into_iter().collect() })
     }
 
-    /// Destroys the keys of a plan whose notes are durable; returns how many. Old proofs stay valid, the encrypted parts
-    /// can never be read again.
+    /// Destroys the keys of a plan whose notes are durable, and takes what was under them out of the search index; returns how
+    /// many keys. Old proofs stay valid, the encrypted parts can never be read again. Blocks.
     ///
     /// # Errors
-    /// [`EvidenceError`] if the keystore cannot be written; the next start does it then.
+    /// [`EvidenceError`] if the keystore or the index cannot be written; the next start does it then.
     pub fn carry_out(&self, plan: &ErasurePlan) -> Result<u64, EvidenceError> {
-        self.keystore().destroy(&plan.keys)
+        forget::announce(self.source(), &plan.keys)?;
+        let destroyed = self.keystore().destroy(&plan.keys)?;
+        forget::forget(self.source())?;
+        Ok(destroyed)
     }
 
     /// Plans an erasure, writes it down, carries it out. Blocks. Returns the number of keys destroyed.

@@ -23,6 +23,7 @@ use crate::layout::{self, Layout};
 use crate::merkle::Tree;
 use crate::model::ValueDigest;
 use crate::producer::Producer;
+use crate::read::{Source, forget};
 use crate::recovery::{self, Recovered};
 use crate::rotation;
 use crate::shared::{Lane, Shared};
@@ -136,6 +137,8 @@ pub struct Status {
 pub struct Evidence {
     shared: Arc<Shared>,
     layout: Layout,
+    /// The same log, as readers see it.
+    source: Source,
     verifier_key: String,
     producers: Mutex<Vec<Option<Producer>>>,
     threads: Mutex<Vec<JoinHandle<()>>>,
@@ -183,7 +186,11 @@ impl Evidence {
         }
         recovery::tidy_segments(disk.as_ref(), recovered.position.segment, options.segment_bytes)?;
         // What a record says was erased stays erased, also when an older keystore was put back or a crash came in between.
-        keystore.destroy(&recovered.erased)?;
+        if keystore.has_any(&recovered.erased) {
+            forget::announce(&source_of(&options), &recovered.erased)?;
+            keystore.destroy(&recovered.erased)?;
+        }
+        forget::forget(&source_of(&options))?;
         Self::start(&options, layout, disk, lock, key, keystore, recovered)
     }
 
@@ -261,6 +268,7 @@ impl Evidence {
         Ok(Self {
             shared,
             layout,
+            source: source_of(options),
             verifier_key,
             producers: Mutex::new(producers),
             threads: Mutex::new(threads),
@@ -313,6 +321,11 @@ impl Evidence {
         short(&self.mac(VALUE_PURPOSE, &[plain_value(value).as_bytes()]))
     }
 
+    /// Where readers find it.
+    pub(crate) fn source(&self) -> &Source {
+        &self.source
+    }
+
     /// The keys of the people whose records are here.
     pub(crate) fn keystore(&self) -> &Keystore {
         &self.shared.keystore
@@ -358,6 +371,15 @@ impl Drop for Evidence {
         if let Err(error) = self.close() {
             tracing::error!(%error, "the evidence was not closed well");
         }
+    }
+}
+
+fn source_of(options: &Options) -> Source {
+    Source {
+        origin: Some(options.origin.clone()),
+        keystore: Some(options.keystore.clone()),
+        log_key: Some(options.log_key.clone()),
+        ..Source::new(&options.dir)
     }
 }
 

@@ -129,6 +129,11 @@ pub(crate) fn write_secret(path: &Path, content: &[u8]) -> Result<(), EvidenceEr
     sync_directory(parent)
 }
 
+/// Makes a file, or empties it, that only its owner may read.
+pub(crate) fn create_private(path: &Path) -> std::io::Result<File> {
+    OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)
+}
+
 /// Replaces a file so that a crash leaves the old one or the new one.
 pub(crate) fn replace(path: &Path, content: &[u8]) -> Result<(), EvidenceError> {
     let parent = parent_of(path);

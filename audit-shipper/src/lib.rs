@@ -53,7 +53,7 @@ pub use model::{
 };
 pub use producer::{Permit, Producer, Receipt};
 pub use rotation::{Rotation, rotate_key, verifier_keys};
-pub use seal::{Sealer, Sealing, Unsealer};
+pub use seal::{Original, Sealer, Sealing, Unsealer};
 
 /// Most text that one [`PayloadChunk`] may hold, in bytes.
 pub const MAX_CHUNK_BYTES: usize = 64 << 10;

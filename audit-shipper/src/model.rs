@@ -383,6 +383,8 @@ pub struct Note {
     pub details: Vec<(Cow<'static, str>, Detail)>,
     /// Free text. Stored encrypted. Longer material goes into [`crate::Producer::attach`].
     pub text: String,
+    /// How long it is kept.
+    pub keep: Keep,
 }
 
 impl Note {
@@ -397,6 +399,7 @@ impl Note {
             about: None,
             details: Vec::new(),
             text: String::new(),
+            keep: Keep::default(),
         }
     }
 }

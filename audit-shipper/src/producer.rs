@@ -254,7 +254,7 @@ impl Producer {
     /// Writes a note. If it could not be queued, the commit is an error at once.
     pub fn note(&mut self, note: &Note) -> Receipt {
         let id = self.new_id();
-        let key = self.record_key(id, &scope_of(&note.actor, note.at, Keep::default()));
+        let key = self.record_key(id, &scope_of(&note.actor, note.at, note.keep));
         self.write_unreserved(id, encode::note(&key, id, note))
     }
 

@@ -158,19 +158,30 @@ impl FromStr for Unsealer {
 }
 
 impl Unsealer {
-    /// Opens what [`Sealer::seal`] made, its pieces put together.
+    /// Opens what [`Sealer::seal`] made, its pieces put together. Of one whose end is missing, what was sealed before it in whole
+    /// pieces of 64 KiB.
     ///
     /// # Errors
-    /// [`EvidenceError::Keys`] if it was sealed to other keys or changed.
-    pub fn open(&self, sealed: &[u8]) -> Result<Vec<u8>, EvidenceError> {
+    /// [`EvidenceError::Keys`] if it was sealed to other keys, or its beginning was changed.
+    pub fn open(&self, sealed: &[u8]) -> Result<Original, EvidenceError> {
         let failed = |why: &dyn fmt::Display| EvidenceError::Keys(format!("it cannot be unsealed: {why}"));
         let decryptor = age::Decryptor::new(sealed).map_err(|e| failed(&e))?;
         let identity: &dyn age::Identity = &self.0;
         let mut reader = decryptor.decrypt(std::iter::once(identity)).map_err(|e| failed(&e))?;
         let mut text = Vec::new();
-        reader.read_to_end(&mut text).map_err(|e| failed(&e))?;
-        Ok(text)
+        // Every piece is authenticated by itself, the last one as the last.
+        let is_whole = reader.read_to_end(&mut text).is_ok();
+        Ok(Original { text, is_whole })
     }
+}
+
+/// A sealed original that was opened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Original {
+    /// What was sealed.
+    pub text: Vec<u8>,
+    /// False if its end is missing: the gateway was killed while the answer passed.
+    pub is_whole: bool,
 }
 
 #[cfg(test)]
@@ -192,13 +203,31 @@ mod tests {
             let key = keys[number].to_string();
             format!("# a comment\n{}\n", key.expose_secret()).parse::<Unsealer>().unwrap()
         };
-        assert_eq!(unsealer(0).open(&sealed).unwrap(), text);
-        assert_eq!(unsealer(1).open(&sealed).unwrap(), text);
+        let whole = Original { text, is_whole: true };
+        assert_eq!(unsealer(0).open(&sealed).unwrap(), whole);
+        assert_eq!(unsealer(1).open(&sealed).unwrap(), whole);
         assert!(unsealer(2).open(&sealed).is_err());
         let mut changed = sealed;
         let last = changed.len() - 1;
         changed[last] ^= 1;
+        assert!(!unsealer(0).open(&changed).unwrap().is_whole);
+        changed[10] ^= 1;
         assert!(unsealer(0).open(&changed).is_err());
+    }
+
+    #[test]
+    fn of_one_that_was_cut_what_came_before_is_opened() {
+        let key = age::x25519::Identity::generate();
+        let sealer = Sealer::new([key.to_public().to_string().as_str()]).unwrap();
+        let unsealer: Unsealer = key.to_string().expose_secret().parse().unwrap();
+        let text: Vec<u8> = (0..300_000_u32).map(|number| (number % 251) as u8).collect();
+        let pieces = sealer.seal(&text).unwrap();
+        for kept in 1..pieces.len() {
+            let opened = unsealer.open(&pieces[..kept].concat()).unwrap();
+            assert!(!opened.is_whole && text.starts_with(&opened.text), "{kept} pieces");
+            // Whole pieces of age's are of 64 KiB, ours of less.
+            assert!(opened.text.len() + (64 << 10) + PIECE_BYTES >= kept * PIECE_BYTES, "{kept} pieces");
+        }
     }
 
     #[test]
@@ -217,7 +246,7 @@ mod tests {
         pieces.extend(sealing.finish().unwrap());
         assert!(pieces.iter().all(|piece| piece.len() <= crate::MAX_CHUNK_BYTES));
         let unsealer: Unsealer = key.to_string().expose_secret().parse().unwrap();
-        assert_eq!(unsealer.open(&pieces.concat()).unwrap(), text);
+        assert_eq!(unsealer.open(&pieces.concat()).unwrap(), Original { text, is_whole: true });
     }
 
     #[test]

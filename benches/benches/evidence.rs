@@ -1,7 +1,9 @@
 //! Evidence: acknowledgement latency and throughput beside a raw synchronous write on the same disk in the same run, then
 //! verifying, indexing and finding. Plain tables: the disk decides more than statistics could tell.
 //!
-//!     cargo bench -p benches --bench evidence -- [directory on the disk to measure] [records, default 20000]
+//!     cargo bench -p benches --bench evidence -- [directory on the disk to measure] [records, default 20000] [search]
+//!
+//! With `search`, only finding is measured: ten million records take about 10 GB, and their figures are in docs/performance.md.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
 
 use audit_shipper::read::{self, Query, SearchOptions, Source};
@@ -19,7 +21,13 @@ const O_DSYNC: i32 = 0o10_000;
 const RAW_WRITES: usize = 500;
 const BLOCK_BYTES: usize = 4096;
 const CLIENTS: [usize; 4] = [1, 8, 64, 256];
-const PEOPLE: u64 = 1000;
+/// One person in so many records, but never fewer people than these.
+const RECORDS_PER_PERSON: u64 = 1000;
+const PEOPLE_MIN: u64 = 1000;
+/// The records are spread over so many days before now.
+const DAYS: u64 = 30;
+/// Records that are not waited for.
+const UNDER_WAY: usize = 8192;
 /// Times that something is looked for.
 const LOOK_UPS: usize = 100;
 
@@ -27,6 +35,9 @@ fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with("--")).collect();
     let directory = arguments.first().map_or_else(std::env::temp_dir, Into::into);
     let records: usize = arguments.get(1).and_then(|number| number.parse().ok()).unwrap_or(20_000);
+    if arguments.get(2).is_some_and(|part| part == "search") {
+        return finding(&directory, records);
+    }
     let raw = raw_write(&directory);
     println!("raw synchronous write of {BLOCK_BYTES} bytes: p50 {raw:?}");
     println!(
@@ -163,7 +174,7 @@ fn write(producer: &mut Producer, clients: usize, records: usize) -> Vec<Duratio
         }
         let began = Instant::now();
         let id = producer.new_id();
-        under_way.push_back((began, producer.refusal(id, &refusal(number as u64)).commit));
+        under_way.push_back((began, producer.refusal(id, &refusal(number as u64, PEOPLE_MIN)).commit));
     }
     for (began, commit) in under_way {
         commit.wait_blocking().unwrap();
@@ -172,54 +183,82 @@ fn write(producer: &mut Producer, clients: usize, records: usize) -> Vec<Duratio
     latencies
 }
 
-fn refusal(number: u64) -> Refusal {
+fn refusal(number: u64, people: u64) -> Refusal {
     Refusal {
         at: Moment::now(),
-        caller: Caller { subject: format!("person-{}", number % PEOPLE), ..Caller::default() },
+        caller: Caller { subject: person(number, people), ..Caller::default() },
         request: RequestInfo { path: "/v1/chat/completions".to_owned(), ..RequestInfo::default() },
+        model: Some(format!("model-{}", number % 20)),
         policy: Some(PolicyRef { name: "bench".to_owned(), version: "1".to_owned(), sha256: [1; 32] }),
-        status: 403,
+        status: if number % 100 == 7 { 429 } else { 403 },
         code: "denied_by_policy".into(),
         reason: "for the bench".to_owned(),
+        fired: vec![format!("rule-{}", number % 200)],
         count: 1,
         ..Refusal::default()
     }
 }
 
+/// Shuffled, so that a person's records lie everywhere.
+fn person(number: u64, people: u64) -> String {
+    format!("person-{}", (number.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 20) % people)
+}
+
 fn finding(directory: &Path, records: usize) {
     let data = tempfile::tempdir_in(directory).unwrap();
     let mut options = Options::new(data.path(), "bench.example/log");
-    (options.durability, options.queue_slots, options.segment_bytes) = (Durability::Crash, 1 << 14, 4 << 20);
+    (options.durability, options.queue_slots) = (Durability::Crash, 1 << 14);
     let evidence = Evidence::open(options).unwrap();
     let mut producer = evidence.producer(0).unwrap();
-    let receipts: Vec<Receipt> = (0..records as u64)
-        .map(|number| {
-            loop {
-                let id = producer.new_id();
-                let receipt = producer.refusal(id, &refusal(number));
-                if !matches!(receipt.commit.peek(), Some(Err(_))) {
-                    break receipt;
-                }
-                std::thread::sleep(Duration::from_millis(1));
-            }
-        })
-        .collect();
-    let ids: Vec<_> =
-        receipts.into_iter().map(|receipt| receipt.commit.wait_blocking().map(|_| receipt.id).unwrap()).collect();
-    let source = Source::new(data.path());
-    while evidence.status().tree_size < evidence.status().durable {
-        std::thread::sleep(Duration::from_millis(10));
-    }
+    let people = (records as u64 / RECORDS_PER_PERSON).max(PEOPLE_MIN);
     let timed = |what: &str, work: &mut dyn FnMut()| {
         let began = Instant::now();
         work();
         println!("{what}: {:?}", began.elapsed());
         began.elapsed()
     };
+    let ids = std::cell::RefCell::new(Vec::with_capacity(records));
+    let writing = timed("writing (crash mode, one producer)", &mut || {
+        let step_us = DAYS * 86_400_000_000 / records as u64;
+        let began_us = Moment::now().unix_us - DAYS * 86_400_000_000;
+        let mut under_way: VecDeque<Receipt> = VecDeque::new();
+        for number in 0..records as u64 {
+            let mut refusal = refusal(number, people);
+            refusal.at.unix_us = began_us + number * step_us;
+            let receipt = until(|| {
+                let id = producer.new_id();
+                Some(producer.refusal(id, &refusal)).filter(|receipt| !matches!(receipt.commit.peek(), Some(Err(_))))
+            });
+            under_way.push_back(receipt);
+            if under_way.len() > UNDER_WAY
+                && let Some(receipt) = under_way.pop_front()
+            {
+                receipt.commit.wait_blocking().unwrap();
+                ids.borrow_mut().push(receipt.id);
+            }
+        }
+        for receipt in under_way.drain(..) {
+            receipt.commit.wait_blocking().unwrap();
+            ids.borrow_mut().push(receipt.id);
+        }
+    });
+    let ids = ids.into_inner();
+    println!("  {:.0} records/s, {people} people", records as f64 / writing.as_secs_f64());
+    let source = Source::new(data.path());
+    while evidence.status().tree_size < evidence.status().durable {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let cpu = thread_cpu();
     let indexing = timed("indexing", &mut || {
         read::update_index(&source, None).unwrap();
     });
-    println!("  {:.0} envelopes/s", records as f64 / indexing.as_secs_f64());
+    println!(
+        "  {:.0} envelopes/s; {:?} of CPU on the reading thread",
+        records as f64 / indexing.as_secs_f64(),
+        thread_cpu().saturating_sub(cpu)
+    );
+    let sizes = ["wal", "index"].map(|part| bytes_below(&evidence.directory().join(part)) as f64 / records as f64);
+    println!("  {:.0} bytes of log and {:.0} bytes of index per record", sizes[0], sizes[1]);
     let many = |what: &str, work: &mut dyn FnMut(usize)| {
         let time = |number| {
             let began = Instant::now();
@@ -229,34 +268,67 @@ fn finding(directory: &Path, records: usize) {
         let times: Vec<Duration> = (0..LOOK_UPS).map(time).collect();
         println!("{what}: p50 {:?}, p95 {:?}", percentile(times.clone(), 50), percentile(times, 95));
     };
-    many("showing one by id", &mut |number| {
-        assert!(read::show(&source, ids[number * 7919 % ids.len()], &mut std::io::sink()).unwrap());
-    });
     let search = |query: &str| {
         let query = Query::parse(query).unwrap();
         read::search(&source, &query, SearchOptions::default(), &mut std::io::sink()).unwrap()
     };
-    many("searching by subject", &mut |number| {
-        assert!(search(&format!("subject:person-{}", number as u64 * 13 % PEOPLE)) > 0);
+    many("showing one by id", &mut |number| {
+        assert!(read::show(&source, ids[number * 7919 % ids.len()], &mut std::io::sink()).unwrap());
     });
-    many("searching by a field", &mut |_| assert!(search("status:403") > 0));
+    many("searching by id", &mut |number| assert_eq!(search(&format!("id:{}", ids[number * 7919 % ids.len()])), 1));
+    many("searching by subject", &mut |number| {
+        assert!(search(&format!("subject:{}", person(number as u64 * 13, people))) > 0);
+    });
+    many("searching by a field that all have", &mut |_| assert!(search("status:403") > 0));
+    many("searching by a field that few have", &mut |_| assert!(search("status:429") > 0));
+    many("searching by model and rule", &mut |number| {
+        assert!(search(&format!("model:model-{} rule:rule-{}", number % 20, number % 200)) > 0);
+    });
     many("searching for nobody", &mut |_| assert_eq!(search("subject:nobody"), 0));
-    many("a fresh record, found as soon as it is acknowledged", &mut |number| {
+    many("a fresh record, found by its id as soon as it is acknowledged", &mut |number| {
         let id = producer.new_id();
-        let fresh = Refusal { reason: "fresh".to_owned(), ..refusal(number as u64) };
-        producer.refusal(id, &fresh).commit.wait_blocking().unwrap();
+        producer.refusal(id, &refusal(number as u64, people)).commit.wait_blocking().unwrap();
         assert_eq!(search(&format!("id:{id}")), 1);
+    });
+    many("a fresh record, found by its subject as soon as it is acknowledged", &mut |number| {
+        let id = producer.new_id();
+        let fresh = format!("fresh-{number}");
+        let caller = Caller { subject: fresh.clone(), ..Caller::default() };
+        producer.refusal(id, &Refusal { caller, ..refusal(7, people) }).commit.wait_blocking().unwrap();
+        assert_eq!(search(&format!("subject:{fresh}")), 1);
     });
     evidence.close().unwrap();
     let options = source.options().unwrap();
     drop((producer, evidence));
     timed("starting", &mut || drop(Evidence::open(options.clone()).unwrap()));
-    read::drop_index(&source).unwrap();
-    timed("starting without an index", &mut || drop(Evidence::open(options.clone()).unwrap()));
+    let mut written = 0;
+    timed("everything of one person", &mut || {
+        written = read::dsar(&source, "", &person(1, people), &mut std::io::sink()).unwrap();
+    });
+    println!("  {written} records");
     let verifying = timed("verifying", &mut || {
         read::verify(&source, &mut std::io::sink()).unwrap();
     });
     println!("  {:.0} records/s", records as f64 / verifying.as_secs_f64());
+    read::drop_index(&source).unwrap();
+    timed("starting without an index", &mut || drop(Evidence::open(options.clone()).unwrap()));
+}
+
+/// CPU time of this thread.
+fn thread_cpu() -> Duration {
+    let stat = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+    Duration::from_nanos(stat.split_whitespace().next().and_then(|ns| ns.parse().ok()).unwrap_or(0))
+}
+
+fn bytes_below(directory: &Path) -> u64 {
+    let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
+    entries
+        .map(|entry| match entry.metadata() {
+            Ok(found) if found.is_dir() => bytes_below(&entry.path()),
+            Ok(found) => found.len(),
+            Err(_) => 0,
+        })
+        .sum()
 }
 
 fn percentile(mut durations: Vec<Duration>, percent: usize) -> Duration {

@@ -7,6 +7,7 @@
 //! Invariant: a new key is on disk before the first record that uses it. A producer puts the key on the pending list
 //! before it queues the record; the committer writes the list after draining the queues and before writing the block.
 
+mod lookup;
 mod period;
 mod rewrite;
 
@@ -15,16 +16,17 @@ use std::fs::{File, OpenOptions};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde::{Deserialize, Serialize};
 
-use crate::crypto::{self, KEY_BYTES, random};
+use crate::crypto::{self, Cipher, KEY_BYTES, random};
 use crate::error::EvidenceError;
 use crate::layout;
 use crate::model::Keep;
+pub(crate) use lookup::{Keys as SubjectKeys, keep_list};
 use period::{Bounds, Period};
 
 const MAGIC: &[u8; 8] = b"SPKEYS1\n";
@@ -104,6 +106,24 @@ pub(crate) enum Selection {
 pub(crate) struct SubjectKey {
     pub(crate) id: KeyId,
     pub(crate) key: [u8; KEY_BYTES],
+    ready: OnceLock<Cipher>,
+}
+
+impl SubjectKey {
+    pub(crate) fn new(id: KeyId, key: [u8; KEY_BYTES]) -> Self {
+        Self { id, key, ready: OnceLock::new() }
+    }
+
+    /// The key, ready for use; kept ready.
+    pub(crate) fn cipher(&self) -> Result<&Cipher, EvidenceError> {
+        match self.ready.get() {
+            Some(cipher) => Ok(cipher),
+            None => {
+                let cipher = Cipher::new(&self.key)?;
+                Ok(self.ready.get_or_init(|| cipher))
+            }
+        }
+    }
 }
 
 #[derive(Serialize, Deserialize)]
@@ -228,6 +248,11 @@ impl Keystore {
         ids
     }
 
+    /// Whether one of these keys is there.
+    pub(crate) fn has_any(&self, ids: &HashSet<KeyId>) -> bool {
+        !ids.is_empty() && self.keys().by_scope.values().any(|key| ids.contains(&key.id))
+    }
+
     /// How many of a person's keys a policy wants kept until later than this, in seconds since 1970.
     pub(crate) fn must_be_kept(&self, person: &Person, now_s: u64) -> u64 {
         let keys = self.keys();
@@ -268,7 +293,7 @@ impl Keystore {
         if let Some(key) = keys.by_scope.get(scope) {
             return Arc::clone(key);
         }
-        let key = Arc::new(SubjectKey { id: random(), key: random() });
+        let key = Arc::new(SubjectKey::new(random(), random()));
         keys.by_scope.insert(scope.clone(), Arc::clone(&key));
         keys.pending.push((scope.clone(), Arc::clone(&key)));
         key
@@ -380,15 +405,6 @@ fn encode(
     Ok(bytes)
 }
 
-/// The keys as a reader needs them: found by the id that stands on the outside of a blob.
-pub(crate) fn load_for_reading(
-    path: &Path,
-    master_path: &Path,
-) -> Result<HashMap<KeyId, [u8; KEY_BYTES]>, EvidenceError> {
-    let loaded = load(path, &read_master(master_path)?.seal)?;
-    Ok(loaded.keys.into_iter().map(|(_, key)| (key.id, key.key)).collect())
-}
-
 /// A digest under a key that only the keystore has, for readers: see [`Keystore::mac`].
 pub(crate) fn mac_for_reading(master_path: &Path, purpose: &str, parts: &[&[u8]]) -> Result<[u8; 32], EvidenceError> {
     let key = crypto::mac(&read_master(master_path)?.mac, &[b"sallyport mac v1", purpose.as_bytes()]);
@@ -442,12 +458,16 @@ fn load(path: &Path, master: &[u8; KEY_BYTES]) -> Result<Loaded, EvidenceError> 
         entries += 1;
         at = next;
     }
-    // A torn append ends before the length it announces; an entry that is all there, but wrong, was damaged later.
-    let later = (at + 1..bytes.len()).any(|position| entry_at(&bytes, position).is_some());
-    if later || is_whole(&bytes, at) {
+    if is_damaged_at(&bytes, at) {
         return Err(damaged("an entry is damaged; restore the keystore from its backup"));
     }
     Ok(Loaded { store_id: *store_id, keys, held, entries, end: at as u64 })
+}
+
+/// Whether what stands where no good entry stands was damaged: a torn append ends before the length it announces; an entry that is
+/// all there, but wrong, was damaged later.
+fn is_damaged_at(bytes: &[u8], at: usize) -> bool {
+    is_whole(bytes, at) || (at + 1..bytes.len()).any(|position| entry_at(bytes, position).is_some())
 }
 
 /// Whether all the bytes are there that the length at this position announces.
@@ -482,10 +502,8 @@ fn parse_entry(text: &[u8]) -> Option<Parsed> {
     if let Some(held) = entry.hold {
         return Some(Parsed::Hold(Person { tenant: entry.tenant, subject: entry.subject }, held));
     }
-    let key = SubjectKey {
-        id: hex::decode(entry.id).ok()?.try_into().ok()?,
-        key: BASE64.decode(entry.key).ok()?.try_into().ok()?,
-    };
+    let key =
+        SubjectKey::new(hex::decode(entry.id).ok()?.try_into().ok()?, BASE64.decode(entry.key).ok()?.try_into().ok()?);
     let period = match (entry.day, entry.hour) {
         (0, 0) => Period::Month(entry.month),
         (day, 0) => Period::Day(day),

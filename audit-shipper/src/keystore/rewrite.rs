@@ -13,7 +13,9 @@ use std::sync::atomic::Ordering;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 
-use super::{Entry, KeyId, Keystore, MAC_PREFIX, MAGIC, MASTER_PREFIX, encode, load, open_for_writing, read_master};
+use super::{
+    Entry, KeyId, Keystore, MAC_PREFIX, MAGIC, MASTER_PREFIX, encode, load, lookup, open_for_writing, read_master,
+};
 use crate::crypto::random;
 use crate::error::EvidenceError;
 use crate::layout;
@@ -43,6 +45,8 @@ impl Keystore {
         write_anew(&next_master, text.as_bytes())?;
         replace_and_wipe(&next_master, &self.master_path)?;
         replace_and_wipe(&next, &self.path)?;
+        // It is of the old keystore: nobody goes by it any more.
+        let _ = fs::remove_file(lookup::list_path(&self.path));
         tail.file = open_for_writing(&self.path)?;
         (tail.offset, tail.entries) = (bytes.len() as u64, entries);
         (tail.master, tail.store_id) = (master, store_id);

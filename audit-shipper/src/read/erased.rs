@@ -4,8 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use super::text::count;
 use crate::blob;
-use crate::crypto::KEY_BYTES;
-use crate::keystore::KeyId;
+use crate::keystore::{KeyId, SubjectKeys};
 use crate::recovery::LeafLinks;
 
 /// What is known of the keys that blobs ask for.
@@ -35,11 +34,11 @@ impl KeyCheck {
     }
 
     /// Compares with the keystore; returns what is wrong.
-    pub(super) fn conclude(&mut self, keys: &HashMap<KeyId, [u8; KEY_BYTES]>) -> Vec<String> {
+    pub(super) fn conclude(&mut self, keys: &SubjectKeys) -> Vec<String> {
         let (mut unexplained, mut first) = (0, u64::MAX);
         let mut alive = 0_u64;
         for (key, &(records, index)) in &self.asked_for {
-            match (keys.contains_key(key), self.erased.contains(key)) {
+            match (keys.get(key).is_some(), self.erased.contains(key)) {
                 (false, true) => {
                     self.erased_records += records;
                     self.erased_keys += 1;

@@ -26,20 +26,21 @@ pub enum ExportFormat {
 }
 
 /// Writes what matches; returns how many calls, refusals and notes that were. Streams: memory is bounded by the calls that were
-/// open at once. Without the keystore, what is encrypted is left out.
+/// open at once. What the index tells to be little is found by it, and comes in the order in which it began; else the log is read,
+/// from where the query's time begins, and it comes in the order in which it ended. Without the keystore, what is encrypted is left out.
 ///
 /// # Errors
 /// [`EvidenceError`] if the log cannot be read or the output not be written.
 pub fn export(source: &Source, query: &Query, format: ExportFormat, out: &mut dyn Write) -> Result<u64, EvidenceError> {
     let log = source.locate()?;
-    let keys = source.subject_keys(&log).unwrap_or_else(|_| Keys::new());
+    let keys = source.subject_keys(&log).unwrap_or_else(|_| Keys::default());
     let with_payload = matches!(format, ExportFormat::JsonLines | ExportFormat::Har);
     let mut written = 0;
     if format == ExportFormat::Har {
         let creator = json!({"name": "sallyport", "version": env!("CARGO_PKG_VERSION")});
         line(out, &format!("{{\"log\":{{\"version\":\"1.2\",\"creator\":{creator},\"entries\":["))?;
     }
-    for_each_call(&log, &keys, query, with_payload, &mut |call| {
+    for_each_call(source, &log, &keys, query, with_payload, &mut |call| {
         let text = match format {
             ExportFormat::JsonLines => whole(call).to_string(),
             ExportFormat::Ocsf => ocsf(call, &log.origin).to_string(),

@@ -2,7 +2,7 @@
 //! list that is missing or wrong costs time, never a record.
 //!
 //! ```text
-//! list: magic (8) ‖ smallest id (16) ‖ largest id (16) ‖ entries, sorted: id (16, big-endian) ‖ offset of the block (8) ‖ tree index (8)
+//! list: magic (8) ‖ entries, sorted: id (16, big-endian) ‖ place of the record (8) ‖ tree index (8)
 //! ```
 //! A record is listed under its own id, under that of the call or record that it belongs to, and a note under its kind: numbers
 //! that are no ids, since their time is 0.
@@ -11,24 +11,23 @@ use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 
-use super::calls::Keys;
 use super::index;
-use super::records::{self, Record};
+use super::records::{self, Record, Seen};
+use super::rows::RowLeaf;
 use super::source::Log;
-use super::walk::{Bound, Place, Spot, Walk};
+use super::walk::{Place, Spot, Times};
 use crate::error::EvidenceError;
 use crate::id::RecordId;
 use crate::layout;
 use crate::leaf::note_word;
 use crate::model::NoteKind;
+use crate::wal::scan::{Found, Resume, Scanner};
 
-const MAGIC: &[u8; 8] = b"SPIDS\r\n\x02";
-const HEAD_BYTES: usize = MAGIC.len() + 32;
+const MAGIC: &[u8; 8] = b"SPIDS\r\n\x03";
+const HEAD_BYTES: usize = MAGIC.len();
 const ENTRY_BYTES: usize = 32;
 /// Below this there are kinds, not ids.
 const FIRST_ID: u128 = 1 << 80;
-/// The fields by which a record belongs to an id.
-const LINKS: [&str; 4] = ["id", "call", "about", "approval"];
 /// Kinds of notes; the number of one is its place here, from 1 on, and never changes.
 const KINDS: [NoteKind; 11] = [
     NoteKind::Approval,
@@ -46,40 +45,58 @@ const KINDS: [NoteKind; 11] = [
 
 type Entry = [u8; ENTRY_BYTES];
 
+/// The ids that a record has or belongs to.
+fn links<'r>(leaf: &'r RowLeaf<'_>) -> impl Iterator<Item = RecordId> + 'r {
+    let fields = [&leaf.id, &leaf.call, &leaf.about, &leaf.approval];
+    fields.into_iter().filter_map(|field| if field.is_empty() { None } else { field.parse().ok() })
+}
+
 /// Gathers the ids of one segment.
-#[derive(Debug, Default)]
-pub(super) struct IdList(Vec<Entry>);
+#[derive(Debug)]
+pub(super) struct IdList {
+    entries: Vec<Entry>,
+    times: Times,
+}
+
+impl Default for IdList {
+    fn default() -> Self {
+        Self { entries: Vec::new(), times: Times::NONE }
+    }
+}
 
 impl IdList {
-    pub(super) fn add(&mut self, record: &Record, spot: Spot) {
-        let linked = LINKS.iter().filter_map(|field| record.text(field).parse::<RecordId>().ok());
-        let kind = KINDS.iter().position(|kind| note_word(*kind) == record.kind());
-        let ids = linked.chain(kind.map(number_of)).collect::<Vec<_>>();
-        for id in ids {
-            let mut entry = [0; ENTRY_BYTES];
-            let parts = id.0.to_be_bytes().into_iter().chain(spot.offset.to_be_bytes()).chain(spot.index.to_be_bytes());
-            entry.iter_mut().zip(parts).for_each(|(to, from)| *to = from);
-            self.0.push(entry);
+    pub(super) fn add(&mut self, record: &Seen<'_>) {
+        let kind = KINDS.iter().position(|kind| note_word(*kind) == record.leaf.t).map(number_of);
+        for id in links(&record.leaf) {
+            let ms = id.unix_ms();
+            self.times = self.times.and(Times { first_id_ms: ms, last_id_ms: ms, newest_us: 0 });
+            self.push(id, record.spot);
+        }
+        if let Some(kind) = kind {
+            self.push(kind, record.spot);
+        }
+        if record.leaf.begins_row() {
+            self.times.newest_us = self.times.newest_us.max(record.leaf.unix_us());
         }
     }
 
-    /// Adds what was gathered to the list of a segment, and begins anew.
-    pub(super) fn write(&mut self, log: &Log, segment: u32) -> Result<(), EvidenceError> {
-        let mut entries = std::mem::take(&mut self.0);
+    fn push(&mut self, id: RecordId, spot: Spot) {
+        let mut entry = [0; ENTRY_BYTES];
+        let place = spot.in_segment().to_be_bytes();
+        let parts = id.0.to_be_bytes().into_iter().chain(place).chain(spot.index.to_be_bytes());
+        entry.iter_mut().zip(parts).for_each(|(to, from)| *to = from);
+        self.entries.push(entry);
+    }
+
+    /// Adds what was gathered to the list of a segment; returns the times of what was gathered.
+    pub(super) fn write(mut self, log: &Log, segment: u32) -> Result<Times, EvidenceError> {
         if let Some(list) = List::open(log, segment) {
-            entries.extend((0..list.entries).map_while(|number| list.entry(number)));
+            self.entries.extend(list.all());
         }
-        entries.sort_unstable();
-        entries.dedup();
-        let ids = || {
-            entries
-                .iter()
-                .filter_map(|entry| entry.first_chunk::<16>())
-                .filter(|id| u128::from_be_bytes(**id) >= FIRST_ID)
-        };
-        let smallest = ids().next().copied().unwrap_or([0xff; 16]);
-        let largest = ids().next_back().copied().unwrap_or_default();
-        layout::replace(&path(log, segment), &[MAGIC.as_slice(), &smallest, &largest, entries.as_flattened()].concat())
+        self.entries.sort_unstable();
+        self.entries.dedup();
+        layout::replace(&path(log, segment), &[MAGIC.as_slice(), self.entries.as_flattened()].concat())?;
+        Ok(self.times)
     }
 }
 
@@ -94,49 +111,60 @@ fn path(log: &Log, segment: u32) -> PathBuf {
 /// All records that have an id or belong to it, in order: from the lists, and from the log behind them.
 pub(super) fn records_of(log: &Log, id: &str) -> Result<Vec<Record>, EvidenceError> {
     let wanted: RecordId = id.parse()?;
-    find_all(log, wanted, &|record| LINKS.iter().any(|field| record.text(field) == id))
+    find_all(log, wanted, &|leaf| links(leaf).any(|id| id == wanted))
 }
 
 /// All notes of a kind, in order.
 pub(super) fn notes_of(log: &Log, kind: NoteKind) -> Result<Vec<Record>, EvidenceError> {
     let number = KINDS.iter().position(|known| *known == kind).map_or(RecordId(0), number_of);
-    find_all(log, number, &|record| record.kind() == note_word(kind))
+    find_all(log, number, &|leaf| leaf.t == note_word(kind))
 }
 
-fn find_all(log: &Log, wanted: RecordId, is_it: &dyn Fn(&Record) -> bool) -> Result<Vec<Record>, EvidenceError> {
+fn find_all(log: &Log, wanted: RecordId, is_it: &dyn Fn(&RowLeaf<'_>) -> bool) -> Result<Vec<Record>, EvidenceError> {
     let place = index::stored_place(&log.layout.index());
-    let mut found = match listed(log, &place, wanted)? {
-        Some(found) => found,
-        // A list is gone: the index is not to be trusted at all.
-        None => return scan(log, is_it),
+    // If a list is gone, the index is not to be trusted at all.
+    let (mut found, behind) = match listed(log, &place, wanted)? {
+        Some(found) => (found, place.resume),
+        None => (Vec::new(), Resume::default()),
     };
-    found.retain(is_it);
-    found.sort_by_key(|record| record.index);
-    found.dedup_by_key(|record| record.index);
-    // What is open there does not matter here.
-    let behind = Place { open: Vec::new(), ..place };
-    let mut walk = Walk::from(&behind, log, &Keys::new())?;
+    found.retain(|record| leaf_is(record, is_it));
+    let mut scanner = Scanner::resume(&log.layout.wal(), &behind);
     let mut spots = Vec::new();
-    let mut seen = |record: &Record, spot| {
-        if is_it(record) {
-            spots.push(spot);
+    loop {
+        match scanner.next()? {
+            Found::Block(block) => records::see(&block, &mut |record| {
+                if is_it(&record.leaf) {
+                    spots.push(record.spot);
+                }
+            }),
+            // What can be read of it is told; `verify` will name the rest.
+            Found::Bad(bad) => {
+                let readable = records::of_block(bad.first_index, &bad.payload).into_iter();
+                found.extend(readable.filter(|record| leaf_is(record, is_it)));
+            }
+            Found::End(_) => break,
         }
-    };
-    walk.go_on(log, &Keys::new(), Bound::END, &mut seen, &mut |_| {})?;
+    }
     for spot in spots {
         found.extend(records::at(log, spot)?);
     }
+    found.sort_by_key(|record| record.index);
+    found.dedup_by_key(|record| record.index);
     Ok(found)
+}
+
+fn leaf_is(record: &Record, is_it: &dyn Fn(&RowLeaf<'_>) -> bool) -> bool {
+    serde_json::from_slice(&record.stored).is_ok_and(|leaf| is_it(&leaf))
 }
 
 /// The records that the lists up to a place know of an id; none if a list is missing.
 pub(crate) fn listed(log: &Log, place: &Place, id: RecordId) -> Result<Option<Vec<Record>>, EvidenceError> {
     let mut found = Vec::new();
-    if place.index() == 0 {
-        return Ok(Some(found));
-    }
-    for segment in 1..=place.resume.segment {
-        let Some(spots) = find(log, segment, id) else { return Ok(None) };
+    for (segment, times) in &place.times {
+        if id.0 >= FIRST_ID && !(times.first_id_ms..=times.last_id_ms).contains(&id.unix_ms()) {
+            continue;
+        }
+        let Some(spots) = find(log, *segment, id) else { return Ok(None) };
         for spot in spots {
             found.extend(records::at(log, spot)?);
         }
@@ -150,23 +178,10 @@ pub(crate) fn listed_erasures(log: &Log, place: &Place) -> Result<Option<Vec<Rec
     listed(log, place, number)
 }
 
-fn scan(log: &Log, is_it: &dyn Fn(&Record) -> bool) -> Result<Vec<Record>, EvidenceError> {
-    let mut found = Vec::new();
-    records::for_each(log, |record| {
-        if is_it(&record) {
-            found.push(record);
-        }
-    })?;
-    Ok(found)
-}
-
 /// The records of an id in one segment; none if the segment has no list.
 fn find(log: &Log, segment: u32, id: RecordId) -> Option<Vec<Spot>> {
     let list = List::open(log, segment)?;
     let mut spots = Vec::new();
-    if id.0 >= FIRST_ID && !(list.smallest..=list.largest).contains(&id.0) {
-        return Some(spots);
-    }
     let wanted = id.0.to_be_bytes();
     // The first entry that is not below the id.
     let (mut low, mut high) = (0, list.entries);
@@ -180,9 +195,9 @@ fn find(log: &Log, segment: u32, id: RecordId) -> Option<Vec<Spot>> {
         if *key != wanted {
             break;
         }
-        let (offset, index) = rest.split_first_chunk::<8>()?;
+        let (place, index) = rest.split_first_chunk::<8>()?;
         let index = u64::from_be_bytes(*index.first_chunk()?);
-        spots.push(Spot { segment, offset: u64::from_be_bytes(*offset), index });
+        spots.push(Spot::from_place(segment, u64::from_be_bytes(*place), index));
     }
     Some(spots)
 }
@@ -190,29 +205,29 @@ fn find(log: &Log, segment: u32, id: RecordId) -> Option<Vec<Spot>> {
 struct List {
     file: File,
     entries: u64,
-    smallest: u128,
-    largest: u128,
 }
 
 impl List {
     fn open(log: &Log, segment: u32) -> Option<Self> {
         let file = File::open(path(log, segment)).ok()?;
         let length = file.metadata().ok()?.len().checked_sub(HEAD_BYTES as u64)?;
-        let mut head = [0; HEAD_BYTES];
-        file.read_exact_at(&mut head, 0).ok()?;
-        let (smallest, largest) = head.strip_prefix(MAGIC)?.split_first_chunk::<16>()?;
-        let (smallest, largest) = (u128::from_be_bytes(*smallest), u128::from_be_bytes(*largest.first_chunk()?));
-        length.is_multiple_of(ENTRY_BYTES as u64).then_some(Self {
-            file,
-            entries: length / ENTRY_BYTES as u64,
-            smallest,
-            largest,
-        })
+        let mut magic = [0; HEAD_BYTES];
+        file.read_exact_at(&mut magic, 0).ok()?;
+        let fits = magic == *MAGIC && length.is_multiple_of(ENTRY_BYTES as u64);
+        fits.then_some(Self { file, entries: length / ENTRY_BYTES as u64 })
     }
 
     fn entry(&self, number: u64) -> Option<Entry> {
         let mut entry = [0; ENTRY_BYTES];
         self.file.read_exact_at(&mut entry, HEAD_BYTES as u64 + number * ENTRY_BYTES as u64).ok()?;
         Some(entry)
+    }
+
+    fn all(&self) -> Vec<Entry> {
+        let mut bytes = vec![0; usize::try_from(self.entries).unwrap_or(0) * ENTRY_BYTES];
+        match self.file.read_exact_at(&mut bytes, HEAD_BYTES as u64) {
+            Ok(()) => bytes.as_chunks::<ENTRY_BYTES>().0.to_vec(),
+            Err(_) => Vec::new(),
+        }
     }
 }

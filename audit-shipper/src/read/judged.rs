@@ -73,7 +73,7 @@ impl Judged {
     }
 }
 
-/// Calls `each` for every call and every refusal that matches, in the order in which they ended.
+/// Calls `each` for every call and every refusal that matches, in the order of [`super::export`].
 ///
 /// # Errors
 /// [`EvidenceError`] if the log or the keystore cannot be read, and those of `each`.
@@ -84,7 +84,7 @@ pub fn judged(
 ) -> Result<(), EvidenceError> {
     let log = source.locate()?;
     let keys = source.subject_keys(&log)?;
-    for_each_call(&log, &keys, query, true, &mut |call| {
+    for_each_call(source, &log, &keys, query, true, &mut |call| {
         let is_one = matches!(call.row.kind.as_str(), "call" | "refusal");
         Judged::of(call).filter(|_| is_one).map_or(Ok(()), &mut *each)
     })

@@ -1,9 +1,12 @@
 //! Reading a log: search, show, verify. Works beside a running gateway, up to what is durable.
 
+mod blind;
 mod calls;
 mod erased;
 mod export;
+mod filter;
 pub(crate) mod findings;
+pub(crate) mod forget;
 mod history;
 pub(crate) mod ids;
 pub(crate) mod index;
@@ -15,6 +18,7 @@ mod recorded;
 pub(crate) mod records;
 mod rows;
 mod search;
+mod shard;
 mod show;
 mod signed;
 pub(crate) mod source;

@@ -43,7 +43,7 @@ impl Noted {
 /// [`EvidenceError`] if the log cannot be read.
 pub fn notes(source: &Source, kind: NoteKind) -> Result<Vec<Noted>, EvidenceError> {
     let log = source.locate()?;
-    let keys = source.subject_keys(&log).unwrap_or_else(|_| Keys::new());
+    let keys = source.subject_keys(&log).unwrap_or_else(|_| Keys::default());
     let noted = |record: super::records::Record| {
         let time = record.text("time").parse::<jiff::Timestamp>().map_or(0, jiff::Timestamp::as_microsecond);
         Some(Noted {

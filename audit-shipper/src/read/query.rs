@@ -1,6 +1,7 @@
 //! The words of a search.
 
 use crate::error::EvidenceError;
+use crate::id::RecordId;
 use crate::model::{Moment, ValueDigest};
 
 /// Longest query, in bytes.
@@ -98,6 +99,19 @@ impl Query {
     /// What a masked value of this digest stands in.
     pub(super) fn for_value(digest: &ValueDigest) -> Self {
         Self { terms: vec![Term { field: Field::Value, value: hex::encode(digest) }], ..Self::default() }
+    }
+
+    /// Everything of a person who called.
+    pub(super) fn for_person(tenant: &str, subject: &str) -> Self {
+        let tenant = if tenant.is_empty() { "default" } else { tenant };
+        let terms = [(Field::Subject, subject), (Field::Tenant, tenant)];
+        let terms = terms.map(|(field, value)| Term { field, value: value.to_lowercase() });
+        Self { terms: terms.into(), ..Self::default() }
+    }
+
+    /// The id, where just one record can match.
+    pub(super) fn one_id(&self) -> Option<RecordId> {
+        self.terms.iter().find(|term| term.field == Field::Id).and_then(|term| term.value.parse().ok())
     }
 
     pub(super) fn asks_for_text(&self) -> bool {

@@ -4,11 +4,10 @@ use std::io::Write;
 
 use serde_json::Value;
 
-use super::calls::{self, Keys, Payload, for_each_call};
+use super::calls::{self, Call, Keys, Payload, for_each_call};
 use super::export::whole;
 use super::ids;
 use super::query::Query;
-use super::search;
 use super::source::Source;
 use super::text::line;
 use crate::error::EvidenceError;
@@ -16,8 +15,8 @@ use crate::evidence::{VALUE_PURPOSE, plain_value, short};
 use crate::id::RecordId;
 use crate::keystore::{self, Person};
 use crate::leaf::role_word;
-use crate::model::{Frame, Role};
-use crate::seal::Unsealer;
+use crate::model::{Frame, NoteKind, Role};
+use crate::seal::{Original, Unsealer};
 
 /// How every age file begins.
 const AGE_HEADER: &[u8] = b"age-encryption.org/v1\n";
@@ -61,11 +60,12 @@ pub fn recorded(source: &Source, id: RecordId) -> Result<Option<Recorded>, Evide
     }))
 }
 
-/// The sealed originals of a call, each opened with the private key. Reading one is to be written down as `access`.
+/// The sealed originals of a call, each opened with the private key; of an answer that a crash cut off, what was sealed by then.
+/// Reading one is to be written down as `access`.
 ///
 /// # Errors
 /// [`EvidenceError`] if the log cannot be read, the keystore's key is gone, or the private key is not the right one.
-pub fn unsealed(source: &Source, id: RecordId, with: &Unsealer) -> Result<Vec<Vec<u8>>, EvidenceError> {
+pub fn unsealed(source: &Source, id: RecordId, with: &Unsealer) -> Result<Vec<Original>, EvidenceError> {
     let log = source.locate()?;
     let keys: Keys = source.subject_keys(&log)?;
     let id = id.to_string();
@@ -105,17 +105,15 @@ pub fn dsar_value(source: &Source, value: &str, out: &mut dyn Write) -> Result<u
     }
     let digest = keystore::mac_for_reading(&source.master_path(), VALUE_PURPOSE, &[plain.as_bytes()])?;
     let mut written = 0;
-    for id in search::ids(source, &Query::for_value(&short(&digest)))? {
-        if let Some(call) = calls::find(&log, &keys, id)? {
-            written += 1;
-            line(out, &whole(&call).to_string())?;
-        }
-    }
+    for_each_call(source, &log, &keys, &Query::for_value(&short(&digest)), true, &mut |call| {
+        written += 1;
+        line(out, &whole(call).to_string())
+    })?;
     Ok(written)
 }
 
 /// Writes everything that is recorded about a person who called, one JSON object per line (GDPR Art. 15); returns how many. What
-/// was erased before is told by the erasure records, which name the person by a keyed digest.
+/// was erased before is told by the erasure records, which come last and name the person by a keyed digest.
 ///
 /// # Errors
 /// [`EvidenceError`] if the log or the keystore cannot be read, or the output not be written.
@@ -130,14 +128,18 @@ pub fn dsar(source: &Source, tenant: &str, subject: &str, out: &mut dyn Write) -
     )?;
     let about = hex::encode(about);
     let mut written = 0;
-    for_each_call(&log, &keys, &Query::default(), true, &mut |call| {
-        let erasure = call.first.leaf.pointer("/details/subject").and_then(Value::as_str) == Some(&about);
-        let is_theirs = call.row.subject == subject && Person::new(&call.row.tenant, subject) == person;
-        if !is_theirs && !erasure {
+    for_each_call(source, &log, &keys, &Query::for_person(tenant, subject), true, &mut |call| {
+        if call.row.subject != subject || Person::new(&call.row.tenant, subject) != person {
             return Ok(());
         }
         written += 1;
         line(out, &whole(call).to_string())
     })?;
+    for note in ids::notes_of(&log, NoteKind::Erasure)? {
+        if note.leaf.pointer("/details/subject").and_then(Value::as_str) == Some(&about) {
+            written += 1;
+            line(out, &whole(&Call::begin(note, &keys)).to_string())?;
+        }
+    }
     Ok(written)
 }

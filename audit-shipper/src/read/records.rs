@@ -1,19 +1,19 @@
 //! The records of a log, opened as far as the keys reach.
 
-use std::collections::HashMap;
-
 use serde_json::Value;
 
+use super::rows::{RowEnvelope, RowLeaf};
 use super::source::Log;
 use super::walk::Spot;
 use crate::blob::{self, Opened};
-use crate::crypto::KEY_BYTES;
 use crate::error::EvidenceError;
 use crate::id::RecordId;
-use crate::keystore::KeyId;
+use crate::keystore::{KeyId, SubjectKeys};
 use crate::wal::disk::Disk;
-use crate::wal::format::{BlockHeader, Entries, EntryKind, HEADER_BYTES};
-use crate::wal::scan::{Found, Scanner};
+use crate::wal::format::{
+    BlockHeader, ENTRY_HEAD_BYTES, Entries, EntryKind, HEADER_BYTES, MAX_BLOB_BYTES, MAX_LEAF_BYTES,
+};
+use crate::wal::scan::{Block, Found, Resume, Scanner};
 use crate::wal::segment::Files;
 
 /// A record.
@@ -45,15 +45,20 @@ impl Record {
         self.leaf.get(field).and_then(Value::as_u64)
     }
 
+    /// The key that it is encrypted under, as it says on its outside.
+    pub(super) fn key_id(&self) -> Option<KeyId> {
+        self.blob.as_deref().and_then(blob::key_id)
+    }
+
     /// The encrypted part.
-    pub(super) fn open(&self, keys: &HashMap<KeyId, [u8; KEY_BYTES]>) -> Result<Opened, EvidenceError> {
+    pub(super) fn open(&self, keys: &SubjectKeys) -> Result<Opened, EvidenceError> {
         let id: RecordId = self.id().parse()?;
         let blob = self.blob.as_deref().ok_or_else(|| EvidenceError::Malformed("it has no blob".to_owned()))?;
         blob::open(keys, id, self.kind(), blob)
     }
 
     /// The encrypted part as JSON; null if it cannot be opened.
-    pub(super) fn envelope(&self, keys: &HashMap<KeyId, [u8; KEY_BYTES]>) -> Value {
+    pub(super) fn envelope(&self, keys: &SubjectKeys) -> Value {
         let opened = self.open(keys).ok();
         opened.and_then(|opened| serde_json::from_slice(&opened.text).ok()).unwrap_or(Value::Null)
     }
@@ -69,9 +74,17 @@ pub(super) fn for_each_leaf(log: &Log, mut each: impl FnMut(u64, &[u8])) -> Resu
     Ok(())
 }
 
-/// Calls `each` for every record that can be read; returns whether there were damaged ones.
-pub(super) fn for_each(log: &Log, mut each: impl FnMut(Record)) -> Result<bool, EvidenceError> {
-    let mut scanner = Scanner::new(&log.layout.wal());
+/// The beginning of a segment, if its first block can be read; else that of the log.
+pub(super) fn begin_of_segment(log: &Log, number: u32) -> Result<Resume, EvidenceError> {
+    let reader = Files::new(&log.layout.wal()).reader(number)?;
+    let first = reader.map(|reader| reader.read(0, HEADER_BYTES)).transpose()?;
+    let header = first.and_then(|first| BlockHeader::decode(&first)).filter(|header| header.segment == number);
+    Ok(header.map_or_else(Resume::default, |header| Resume::at_segment(&header)))
+}
+
+/// Calls `each` for every record from a place on that can be read; returns whether there were damaged ones.
+pub(super) fn for_each_from(log: &Log, from: &Resume, mut each: impl FnMut(Record)) -> Result<bool, EvidenceError> {
+    let mut scanner = Scanner::resume(&log.layout.wal(), from);
     let mut damaged = false;
     loop {
         let (first_index, payload) = match scanner.next()? {
@@ -118,12 +131,71 @@ fn take_apart(first_index: u64, payload: &[u8]) -> (Vec<Record>, bool) {
     (records, whole)
 }
 
-/// The record at a place; none if there is another now.
+/// Read at once where a record is: most are smaller.
+const FIRST_READ_BYTES: usize = 4 << 10;
+/// The longest that a record can be.
+const MAX_RECORD_BYTES: usize = 2 * ENTRY_HEAD_BYTES + MAX_LEAF_BYTES + MAX_BLOB_BYTES;
+
+/// The record at a place; none if there is another now. Reads no more of its block than it takes.
 pub(crate) fn at(log: &Log, spot: Spot) -> Result<Option<Record>, EvidenceError> {
     let Some(reader) = Files::new(&log.layout.wal()).reader(spot.segment)? else { return Ok(None) };
-    let head = reader.read(spot.offset, HEADER_BYTES)?;
-    let Some(header) = BlockHeader::decode(&head) else { return Ok(None) };
-    let payload = reader.read(spot.offset + HEADER_BYTES as u64, header.payload_len as usize)?;
-    let records = of_block(header.first_index, &payload);
-    Ok(records.into_iter().find(|record| record.index == spot.index))
+    let Some(header) = BlockHeader::decode(&reader.read(spot.offset, HEADER_BYTES)?) else { return Ok(None) };
+    let leaves = header.first_index..header.first_index + u64::from(header.leaves);
+    let Some(length) = (header.payload_len as usize).checked_sub(spot.entry as usize) else { return Ok(None) };
+    if !leaves.contains(&spot.index) {
+        return Ok(None);
+    }
+    let begin = spot.offset + HEADER_BYTES as u64 + u64::from(spot.entry);
+    for at_once in [FIRST_READ_BYTES, MAX_RECORD_BYTES] {
+        let bytes = reader.read(begin, length.min(at_once))?;
+        let mut entries = Entries::new(&bytes);
+        let Some(leaf) = entries.next() else { continue };
+        let next = entries.next();
+        // What the bytes end in may be the beginning of its blob.
+        if next.is_none() && bytes.len() < length.min(MAX_RECORD_BYTES) {
+            continue;
+        }
+        let Some(value) = serde_json::from_slice(leaf.data).ok().filter(|_| leaf.intact) else { return Ok(None) };
+        let blob = next.filter(|next| next.kind == EntryKind::Blob).map(|blob| blob.data.to_vec());
+        return Ok(Some(Record { index: spot.index, leaf: value, stored: leaf.data.to_vec(), blob }));
+    }
+    Ok(None)
+}
+
+/// A record of a block as the index needs it: nothing of it is copied.
+pub(crate) struct Seen<'b> {
+    pub(super) spot: Spot,
+    pub(super) leaf: RowLeaf<'b>,
+    blob: Option<&'b [u8]>,
+}
+
+impl Seen<'_> {
+    pub(super) fn key_id(&self) -> Option<KeyId> {
+        blob::key_id(self.blob?)
+    }
+
+    /// What its encrypted part says; nothing if it cannot be opened.
+    pub(super) fn envelope(&self, keys: &SubjectKeys) -> RowEnvelope {
+        let opened = self.leaf.id.parse().ok().zip(self.blob);
+        let opened = opened.and_then(|(id, blob)| blob::open(keys, id, &self.leaf.t, blob).ok());
+        opened.and_then(|opened| serde_json::from_slice(&opened.text).ok()).unwrap_or_default()
+    }
+}
+
+/// Tells `each` of the records of a block that can be read.
+pub(super) fn see(block: &Block, each: &mut dyn FnMut(&Seen<'_>)) {
+    let mut entries = Entries::new(&block.payload).peekable();
+    let mut index = block.header.first_index;
+    while let Some(entry) = entries.next() {
+        if entry.kind != EntryKind::Leaf {
+            continue;
+        }
+        let blob = entries.next_if(|next| next.kind == EntryKind::Blob).map(|blob| blob.data);
+        if let Some(leaf) = serde_json::from_slice(entry.data).ok().filter(|_| entry.intact) {
+            let place = u32::try_from(entry.offset).unwrap_or(u32::MAX);
+            let spot = Spot { segment: block.segment, offset: block.offset, entry: place, index };
+            each(&Seen { spot, leaf, blob });
+        }
+        index += 1;
+    }
 }

@@ -2,7 +2,8 @@
 
 use std::io::Write;
 
-use super::calls::{self, Keys, for_each_call};
+use super::calls::{self, Keys, scan_calls};
+use super::filter::Filter;
 use super::index;
 use super::query::Query;
 use super::rows::Row;
@@ -50,14 +51,16 @@ pub fn search(
     let log = source.locate()?;
     let (keys, no_keys) = match source.subject_keys(&log) {
         Ok(keys) => (keys, None),
-        Err(error) => (Keys::new(), Some(error)),
+        Err(error) => (Keys::default(), Some(error)),
     };
     let before = options.before.unwrap_or(u64::MAX);
     let place = index::stored_place(&log.layout.index());
-    let (mut rows, damaged) = match place.index() == 0 || (query.asks_for_text() && !place.text) {
+    let no_index = place.index() == 0 || (query.asks_for_text() && !place.text);
+    let (mut rows, damaged) = match (query.one_id(), no_index) {
+        (Some(id), _) => (by_id(&log, &keys, query, before, id)?, false),
         // Nothing is indexed, or not what is asked for.
-        true => scan(&log, &keys, query, before, options.limit)?,
-        false => look_up(source, &log, &keys, query, &place, before, options.limit)?,
+        (None, true) => scan(&log, &keys, query, before, options.limit)?,
+        (None, false) => look_up(source, &log, &keys, query, &place, before, options.limit)?,
     };
     rows.sort_by_key(|row| std::cmp::Reverse(row.index));
     let cut = rows.len() > options.limit;
@@ -83,23 +86,19 @@ pub fn search(
     Ok(rows.len())
 }
 
-/// The ids of everything that matches, oldest first.
-pub(super) fn ids(source: &Source, query: &Query) -> Result<Vec<RecordId>, EvidenceError> {
-    let log = source.locate()?;
-    let keys = source.subject_keys(&log)?;
-    let place = index::stored_place(&log.layout.index());
-    let (mut rows, _) = match place.index() == 0 {
-        true => scan(&log, &keys, query, u64::MAX, usize::MAX / 4)?,
-        false => look_up(source, &log, &keys, query, &place, u64::MAX, usize::MAX / 4)?,
-    };
-    rows.sort_by_key(|row| row.index);
-    Ok(rows.iter().filter_map(|row| row.id.parse().ok()).collect())
+/// The row with an id, if it matches.
+fn by_id(log: &Log, keys: &Keys, query: &Query, before: u64, id: RecordId) -> Result<Vec<Row>, EvidenceError> {
+    let since = if query.since_us == 0 { String::new() } else { rfc3339(query.since_us) };
+    let call = calls::find(log, keys, id)?.filter(|call| {
+        calls::stands_for_itself(&call.first) && call.row.index < before && call.is_asked_for(query, &since)
+    });
+    Ok(call.map(|call| call.row).into_iter().collect())
 }
 
 /// The newest matching rows, from the whole log; one more than the limit, if there are more.
 fn scan(log: &Log, keys: &Keys, query: &Query, before: u64, limit: usize) -> Result<(Vec<Row>, bool), EvidenceError> {
     let mut rows: Vec<Row> = Vec::new();
-    let damaged = for_each_call(log, keys, query, false, &mut |call| {
+    let damaged = scan_calls(log, keys, query, false, &mut |call| {
         if call.row.index < before {
             rows.push(call.row.clone());
         }
@@ -127,7 +126,8 @@ fn look_up(
     let matches = |row: &Row| row.index < before && row.matches(query, &since);
     let mut found = Vec::new();
     let mut walk = Walk::from(place, log, keys)?;
-    let whole = walk.go_on(log, keys, Bound::END, &mut |_, _| {}, &mut |ended| {
+    let mut filter = Filter::new(query, &since);
+    let whole = walk.go_on(log, keys, Bound::END, &mut |record| filter.may_match(record, keys), &mut |ended| {
         if matches(&ended.row) {
             found.push((ended.row, ended.payload));
         }
@@ -199,7 +199,7 @@ impl Follower {
         let log = source.locate()?;
         let keys = source.subject_keys(&log).unwrap_or_default();
         let mut walk = Walk::from(&index::stored_place(&log.layout.index()), &log, &keys)?;
-        walk.go_on(&log, &keys, Bound::END, &mut |_, _| {}, &mut |_| {})?;
+        walk.go_on(&log, &keys, Bound::END, &mut |_| true, &mut |_| {})?;
         Ok(Self { source: source.clone(), query: query.clone(), walk })
     }
 
@@ -212,7 +212,7 @@ impl Follower {
         // Read again each time: new people have new keys.
         let keys = self.source.subject_keys(&log).unwrap_or_default();
         let mut rows = Vec::new();
-        self.walk.go_on(&log, &keys, Bound::END, &mut |_, _| {}, &mut |ended| rows.push(ended.row))?;
+        self.walk.go_on(&log, &keys, Bound::END, &mut |_| true, &mut |ended| rows.push(ended.row))?;
         rows.retain(|row| row.matches(&self.query, ""));
         for row in &rows {
             let text = match json {

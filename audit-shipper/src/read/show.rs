@@ -30,7 +30,7 @@ pub fn show(source: &Source, id: RecordId, out: &mut dyn Write) -> Result<bool, 
         line(out, &format!("there is no record {id}"))?;
         return Ok(false);
     };
-    let no_keys = Keys::new();
+    let no_keys = Keys::default();
     let page = Page { keys: keys.as_ref().unwrap_or(&no_keys), out };
     story.print(page)?;
     if let Err(error) = keys {

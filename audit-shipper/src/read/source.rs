@@ -1,14 +1,12 @@
 //! Where to read, and with which keys.
 
-use std::collections::HashMap;
 use std::fs::{File, TryLockError};
 use std::path::PathBuf;
 
 use crate::checkpoint::VerifierKey;
-use crate::crypto::KEY_BYTES;
 use crate::error::EvidenceError;
 use crate::evidence::Options;
-use crate::keystore::{self, KeyId};
+use crate::keystore::SubjectKeys;
 use crate::layout::{self, Layout};
 
 /// Where to read.
@@ -78,8 +76,8 @@ impl Source {
     }
 
     /// The keys that open blobs, or why there are none.
-    pub(super) fn subject_keys(&self, log: &Log) -> Result<HashMap<KeyId, [u8; KEY_BYTES]>, EvidenceError> {
-        keystore::load_for_reading(&log.layout.keystore(), &self.master_path())
+    pub(super) fn subject_keys(&self, log: &Log) -> Result<SubjectKeys, EvidenceError> {
+        SubjectKeys::open(&log.layout.keystore(), &self.master_path())
     }
 
     /// Where the keystore's master key is.

@@ -4,8 +4,8 @@ use std::fs;
 use std::path::Path;
 
 use super::support::{Bench, call, caller, refusal};
-use crate::read::Verdict;
-use crate::{Caller, Erasure, EvidenceError};
+use crate::read::{self, Verdict};
+use crate::{Caller, Erasure, EvidenceError, Moment};
 
 fn alice() -> Erasure {
     Erasure::Subject { tenant: caller().tenant, subject: caller().subject }
@@ -121,5 +121,63 @@ fn legal_hold_refuses_and_retention_spares_it() {
     for action in ["hold_began", "hold_ended", "erased"] {
         assert!(page.contains(action), "{page}");
     }
+    assert_eq!(bench.verify().0, Verdict::Sound, "{}", bench.verify().1);
+}
+
+#[test]
+fn an_erasure_takes_out_of_the_index_what_was_encrypted_and_nothing_else() {
+    let bench = Bench::new();
+    let evidence = bench.open();
+    let mut producer = evidence.producer(0).unwrap();
+    let day = |number: u64| Moment { unix_us: 1_795_000_000_000_000 + number * 86_400_000_000, mono_us: 0 };
+    let mut ids = Vec::new();
+    for number in 0..40 {
+        let id = producer.new_id();
+        let mut refusal = refusal();
+        refusal.at = day(number % 4);
+        refusal.caller.subject = format!("person-{}", if number % 4 == 3 { 9 } else { number % 3 });
+        producer.refusal(id, &refusal).commit.wait_blocking().unwrap();
+        ids.push(id);
+    }
+    let until_indexed = || {
+        while evidence.status().tree_size < evidence.status().durable {
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        }
+        read::update_index(&bench.source(), None).unwrap()
+    };
+    assert!(until_indexed() >= 40);
+    let rows = |query: &str| bench.search(query, true).lines().map(str::to_owned).collect::<Vec<_>>();
+    let others = ["subject:person-0", "subject:person-2", "subject:person-9"];
+    let before = others.map(rows);
+    assert!(before.iter().all(|rows| rows.len() >= 10));
+    let files = || {
+        let day_of = |number: u64| (day(number).unix_us / 86_400_000_000).to_string();
+        let untouched = bench.log().join("index").join(day_of(3));
+        let mut names: Vec<_> = fs::read_dir(untouched).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        names.sort();
+        names
+    };
+    let untouched = files();
+    let erasure = Erasure::Subject { tenant: refusal().caller.tenant, subject: "person-1".to_owned() };
+    assert_eq!(evidence.erase(&mut producer, &erasure, &officer(), "Art. 17").unwrap(), 1);
+    // At once, and not by making everything anew.
+    assert!(bench.log().join("index/place").exists() && !bench.log().join("index/forget").exists());
+    assert_eq!(files(), untouched, "the shard of a day without the person");
+    assert!(rows("subject:person-1").is_empty());
+    assert_eq!(others.map(rows), before);
+    assert_eq!(rows("kind:refusal").len(), 40, "by what their leaves say, all are found");
+    // What a crash cuts off is completed: the keys are gone, the index still has it.
+    let erasure = Erasure::Subject { tenant: refusal().caller.tenant, subject: "person-2".to_owned() };
+    let plan = evidence.plan_erasure(&erasure, &officer(), "Art. 17").unwrap();
+    for note in &plan.notes {
+        producer.note(note).commit.wait_blocking().unwrap();
+    }
+    until_indexed();
+    evidence.close().unwrap();
+    drop((producer, evidence));
+    drop(bench.open());
+    assert!(rows("subject:person-2").is_empty() && !bench.log().join("index/forget").exists());
+    assert_eq!(rows("kind:refusal").len(), 40);
+    assert_eq!(rows("subject:person-0"), before[0]);
     assert_eq!(bench.verify().0, Verdict::Sound, "{}", bench.verify().1);
 }

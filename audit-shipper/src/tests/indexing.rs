@@ -3,7 +3,7 @@
 use std::fs;
 
 use super::support::{Bench, call, caller, chunk, intent, outcome, refusal};
-use crate::read::{self, Follower, Query, SearchOptions, Verdict};
+use crate::read::{self, ExportFormat, Follower, Query, SearchOptions, Verdict};
 use crate::{Detail, Erasure, Moment, Note, NoteKind, Producer, RecordId, Role};
 
 /// Fills segments with calls of several people on several days.
@@ -226,4 +226,127 @@ fn walk(directory: &std::path::Path) -> Vec<std::path::PathBuf> {
         if path.is_dir() { files.extend(walk(&path)) } else { files.push(path) }
     }
     files
+}
+
+/// A permit, when there is room.
+fn admitted(producer: &mut Producer) -> crate::Permit {
+    loop {
+        match producer.admit() {
+            Ok(permit) => return permit,
+            Err(_) => std::thread::sleep(std::time::Duration::from_millis(1)),
+        }
+    }
+}
+
+/// The lines of an export by their ids, so that the order does not matter.
+fn exported(bench: &Bench, query: &str) -> std::collections::BTreeMap<String, String> {
+    let mut out = Vec::new();
+    read::export(&bench.source(), &Query::parse(query).unwrap(), ExportFormat::JsonLines, &mut out).unwrap();
+    let lines = String::from_utf8(out).unwrap();
+    let id = |line: &str| serde_json::from_str::<serde_json::Value>(line).unwrap()["record"]["leaf"]["id"].to_string();
+    lines.lines().map(|line| (id(line), line.to_owned())).collect()
+}
+
+#[test]
+fn exports_and_the_answer_to_a_person_are_the_same_with_the_index_and_without() {
+    let bench = Bench::new();
+    let evidence = bench.open();
+    let mut producer = evidence.producer(0).unwrap();
+    let ids = fill(&mut producer, 100);
+    call(&mut producer);
+    let id = producer.new_id();
+    producer.refusal(id, &refusal()).commit.wait_blocking().unwrap();
+    // One is open where the index ends, with payload before and behind, and ends behind it; one stays open.
+    let mut permits = [(); 2].map(|()| admitted(&mut producer));
+    for permit in &mut permits {
+        producer.intent(permit, &intent()).commit.wait_blocking().unwrap();
+        producer.payload(permit, &chunk(Role::Request, "before")).unwrap().commit.wait_blocking().unwrap();
+    }
+    fill(&mut producer, 30);
+    until_signed(&evidence);
+    let [ended, mut open] = permits;
+    let finish = |producer: &mut Producer, mut ended: crate::Permit| {
+        producer.payload(&mut ended, &chunk(Role::Response, "behind")).unwrap().commit.wait_blocking().unwrap();
+        producer.outcome(ended, &outcome()).commit.wait_blocking().unwrap();
+    };
+    assert!(read::update_index(&bench.source(), None).unwrap() > 100);
+    finish(&mut producer, ended);
+    producer.payload(&mut open, &chunk(Role::Request, "still")).unwrap().commit.wait_blocking().unwrap();
+    call(&mut producer);
+    let day = "since:2026-11-18T11:30:00Z until:2026-11-18T11:50:00Z";
+    let queries = [
+        "subject:alice@example.com".to_owned(),
+        "kind:refusal".to_owned(),
+        format!("id:{}", ids[50]),
+        day.to_owned(),
+        format!("subject:person-3 {day}"),
+        "subject:nobody".to_owned(),
+        "kind:call".to_owned(),
+    ];
+    let person = |subject: &str| {
+        let mut out = Vec::new();
+        let written = read::dsar(&bench.source(), &caller().tenant, subject, &mut out).unwrap();
+        let mut lines: Vec<String> = String::from_utf8(out).unwrap().lines().map(str::to_owned).collect();
+        lines.sort();
+        assert_eq!(lines.len() as u64, written);
+        lines
+    };
+    let with_index = queries.each_ref().map(|query| exported(&bench, query));
+    let of_alice = person("alice@example.com");
+    assert_eq!(with_index.each_ref().map(|lines| lines.len() > 0), [true, true, true, true, true, false, true]);
+    assert!(of_alice.len() >= 4 && of_alice.iter().any(|line| line.contains("behind")));
+    let erasure = Erasure::Subject { tenant: caller().tenant, subject: "person-3".to_owned() };
+    read::drop_index(&bench.source()).unwrap();
+    for (query, lines) in queries.iter().zip(&with_index) {
+        assert_eq!(&exported(&bench, query), lines, "{query}");
+    }
+    assert_eq!(person("alice@example.com"), of_alice);
+    // What was erased is told.
+    evidence.erase(&mut producer, &erasure, &caller(), "a test").unwrap();
+    until_signed(&evidence);
+    read::update_index(&bench.source(), None).unwrap();
+    let told = person("person-3");
+    assert!(told.len() == 1 && told[0].contains("erasure"), "{told:?}");
+}
+
+#[test]
+fn pages_are_the_same_after_many_small_updates_that_were_merged() {
+    let bench = Bench::new();
+    let evidence = bench.open();
+    let mut producer = evidence.producer(0).unwrap();
+    let mut open = Vec::new();
+    for round in 0..10 {
+        // Calls that begin in one update and end in another.
+        let mut permit = admitted(&mut producer);
+        producer.intent(&mut permit, &intent()).commit.wait_blocking().unwrap();
+        open.push(permit);
+        if round % 3 == 2 {
+            producer.outcome(open.remove(0), &outcome()).commit.wait_blocking().unwrap();
+        }
+        fill(&mut producer, 20);
+        until_signed(&evidence);
+        read::update_index(&bench.source(), None).unwrap();
+    }
+    for permit in open {
+        producer.outcome(permit, &outcome()).commit.wait_blocking().unwrap();
+    }
+    until_signed(&evidence);
+    read::update_index(&bench.source(), None).unwrap();
+    let all_pages = |query: &str| {
+        let (mut rows, mut before) = (Vec::new(), None);
+        loop {
+            let page = found(&bench, query, before);
+            let Some(first) = page.first() else { return rows };
+            before = first["index"].as_u64();
+            rows.extend(page.into_iter().rev());
+        }
+    };
+    let queries = ["", "kind:call", "subject:person-3", "status:5xx subject:person-0", "subject:alice*"];
+    let by_index = queries.map(all_pages);
+    for rows in &by_index {
+        let indices: Vec<_> = rows.iter().map(|row| row["index"].as_u64().unwrap()).collect();
+        assert!(indices.is_sorted_by(|a, b| a > b) && indices.len() >= 5, "{indices:?}");
+    }
+    read::drop_index(&bench.source()).unwrap();
+    assert_eq!(queries.map(all_pages), by_index);
 }

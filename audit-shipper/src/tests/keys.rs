@@ -6,7 +6,7 @@ use age::secrecy::ExposeSecret;
 
 use super::support::{Bench, call, chunk, intent, outcome};
 use crate::read::{self, Verdict};
-use crate::{Caller, EvidenceError, Frame, PayloadChunk, Role, Sealer, rotate_key};
+use crate::{Caller, EvidenceError, Frame, Original, PayloadChunk, Role, Sealer, rotate_key};
 
 fn verified_with(bench: &Bench, key: &str) -> (Verdict, String) {
     let path = bench.dir.path().join("given.vkey");
@@ -78,8 +78,43 @@ fn an_original_is_sealed_in_the_log_and_opened_with_the_private_key_alone() {
     evidence.close().unwrap();
     assert_eq!(bench.verify().0, Verdict::Sound, "{}", bench.verify().1);
     let unsealer = private.to_string().expose_secret().parse().unwrap();
-    assert_eq!(read::unsealed(&bench.source(), id, &unsealer).unwrap(), originals);
+    let opened = originals.map(|text| Original { text, is_whole: true });
+    assert_eq!(read::unsealed(&bench.source(), id, &unsealer).unwrap(), opened);
     let other = age::x25519::Identity::generate().to_string().expose_secret().parse().unwrap();
     assert!(read::unsealed(&bench.source(), id, &other).is_err());
     assert!(!bench.show(id).contains("wombat"));
+}
+
+#[test]
+fn a_sealed_answer_that_a_crash_cut_is_opened_as_far_as_it_was_written() {
+    let bench = Bench::new();
+    let private = age::x25519::Identity::generate();
+    let sealer = Sealer::new([private.to_public().to_string().as_str()]).unwrap();
+    let evidence = bench.open();
+    let mut producer = evidence.producer(0).unwrap();
+    let mut permit = producer.admit().unwrap();
+    let id = permit.id();
+    producer.intent(&mut permit, &intent()).commit.wait_blocking().unwrap();
+    let (request, answer) = (b"the request".to_vec(), b"what the model said, wombat ".repeat(12_000));
+    let mut pieces = sealer.seal(&request).unwrap();
+    let sealed = sealer.seal(&answer).unwrap();
+    // The rest of it was never written.
+    pieces.extend_from_slice(&sealed[..sealed.len() - 2]);
+    for bytes in pieces {
+        let frames = vec![Frame { dt_us: 0, bytes }];
+        let sealed = PayloadChunk { role: Role::Sealed, media_type: "application/age".to_owned(), frames };
+        producer.payload(&mut permit, &sealed).unwrap().commit.wait_blocking().unwrap();
+    }
+    let killed = bench.copy();
+    std::mem::forget(permit);
+    drop((producer, evidence));
+    let evidence = killed.open();
+    assert_eq!(evidence.status().aborted_at_start, 1);
+    evidence.close().unwrap();
+    assert_eq!(killed.verify().0, Verdict::Sound, "{}", killed.verify().1);
+    let unsealer = private.to_string().expose_secret().parse().unwrap();
+    let opened = read::unsealed(&killed.source(), id, &unsealer).unwrap();
+    assert_eq!(opened[0], Original { text: request, is_whole: true });
+    assert!(!opened[1].is_whole && opened[1].text.len() > 100_000 && answer.starts_with(&opened[1].text));
+    assert_eq!(opened.len(), 2);
 }

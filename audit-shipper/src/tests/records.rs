@@ -11,7 +11,7 @@ use crate::wal::format::{Entries, EntryKind, MAX_LEAF_BYTES};
 use crate::{Caller, RecordId};
 
 fn key(id: u128) -> RecordKey {
-    RecordKey::new(RecordId(id), Arc::new(SubjectKey { id: [1; 16], key: [2; 32] }))
+    RecordKey::new(RecordId(id), Arc::new(SubjectKey::new([1; 16], [2; 32])))
 }
 
 fn leaf_of(item: &Item) -> String {

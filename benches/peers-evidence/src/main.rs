@@ -1,10 +1,14 @@
-//! One row per transaction in SQLite, `synchronous=FULL`, and as many in one transaction as clients would wait together; beside a raw
-//! synchronous write on the same disk in the same run. `cargo bench -p benches --bench evidence` prints the same columns for us.
+//! One row per transaction in SQLite, `synchronous=FULL`, and as many in one transaction as clients would wait together; then rsyslog, if
+//! it is installed, syncing its file after each message and after each batch; beside a raw synchronous write on the same disk in the same
+//! run. `cargo bench -p benches --bench evidence` prints the same columns for us.
 //!
 //!     cargo run --release -- [directory on the disk to measure] [rows, default 2000]
 
+use std::io::{BufWriter, Write};
+use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
+use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, params};
@@ -28,6 +32,76 @@ fn main() {
         for clients in CLIENTS {
             measure(&directory, journal, clients, rows.max(clients * 4), raw);
         }
+    }
+    for batch in [1, 256] {
+        match rsyslog(&directory, batch, rows) {
+            Some(rate) => println!(
+                "{:>8} {batch:>8} {rate:>12.0} (at most so many messages per sync; the sender is told nothing)",
+                "rsyslog"
+            ),
+            None => println!("rsyslog is not installed, or did not start: apt-get install rsyslog"),
+        }
+    }
+}
+
+/// Ends the daemon with its test.
+struct Daemon(Child);
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Messages per second from the first that is sent until the last is in the file.
+fn rsyslog(directory: &Path, batch: usize, rows: usize) -> Option<f64> {
+    let dir = tempfile::tempdir_in(directory).expect("a directory");
+    let port = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port").port();
+    let queue = match batch {
+        1 => "queue.type=\"Direct\"".to_owned(),
+        _ => format!("queue.type=\"FixedArray\" queue.size=\"200000\" queue.dequeueBatchSize=\"{batch}\""),
+    };
+    let path = dir.path().display();
+    let config = format!(
+        "global(workDirectory=\"{path}\")\nmain_queue({queue})\nmodule(load=\"imptcp\")\n\
+         input(type=\"imptcp\" address=\"127.0.0.1\" port=\"{port}\")\n\
+         template(name=\"plain\" type=\"string\" string=\"%msg%\\n\")\n\
+         action(type=\"omfile\" file=\"{path}/log\" template=\"plain\" sync=\"on\")\n"
+    );
+    std::fs::write(dir.path().join("conf"), config).expect("a configuration");
+    let mut command = Command::new("rsyslogd");
+    command.arg("-n").arg("-f").arg(dir.path().join("conf")).arg("-i").arg(dir.path().join("pid"));
+    let _daemon = Daemon(command.spawn().ok()?);
+    let mut tries = 0..200;
+    let stream = loop {
+        if let Ok(stream) = TcpStream::connect(("127.0.0.1", port)) {
+            break stream;
+        }
+        tries.next()?;
+        std::thread::sleep(Duration::from_millis(20));
+    };
+    let row = "7".repeat(ROW_BYTES);
+    let began = Instant::now();
+    let mut out = BufWriter::new(stream);
+    for number in 0..rows {
+        writeln!(out, "<134>Nov 21 12:00:00 host bench: {number} {row}").expect("a message");
+    }
+    out.flush().expect("messages");
+    // A line is the message and a few bytes.
+    let whole = (rows * ROW_BYTES) as u64;
+    let last = format!("{} {row}", rows - 1);
+    loop {
+        let log = dir.path().join("log");
+        if std::fs::metadata(&log).is_ok_and(|log| log.len() > whole)
+            && std::fs::read_to_string(&log).is_ok_and(|log| log.contains(&last))
+        {
+            return Some(rows as f64 / began.elapsed().as_secs_f64());
+        }
+        if began.elapsed() > Duration::from_secs(120) {
+            return None;
+        }
+        std::thread::sleep(Duration::from_millis(5));
     }
 }
 

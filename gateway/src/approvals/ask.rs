@@ -44,6 +44,8 @@ pub struct Ask {
     pub preview: String,
     /// Whether the policy lets the payload be kept: else the preview is in memory only.
     pub keeps_preview: bool,
+    /// How long the policy wants what is written of the call kept.
+    pub keep: audit_shipper::Keep,
 }
 
 impl Ask {

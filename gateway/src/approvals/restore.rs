@@ -154,6 +154,8 @@ fn ask(note: &PastNote) -> Option<Ask> {
         requirements: requirements.collect(),
         preview: lines.next().unwrap_or_default().to_owned(),
         keeps_preview: true,
+        // It was asked, and written, before.
+        keep: audit_shipper::Keep::default(),
     })
 }
 

@@ -58,6 +58,7 @@ fn ask(binding: u8, requirements: &[ApprovalRequirement]) -> Ask {
     Ask {
         kind: Kind::Call,
         keeps_preview: true,
+        keep: audit_shipper::Keep::default(),
         binding: [binding; 32],
         subject: "alice".to_owned(),
         issuer: "https://idp.example.com".to_owned(),

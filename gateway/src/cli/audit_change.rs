@@ -93,7 +93,6 @@ fn destroy(what: &Erasure, by: &Accountable, place: Place, out: &mut dyn Write) 
     let keys = with_log(&source, |evidence, producer| {
         evidence.erase(producer, what, &by.actor(), &by.basis).map_err(Failure::bad)
     })?;
-    read::drop_index(&source).map_err(Failure::bad)?;
     let _ = match keys {
         0 => writeln!(out, "there was nothing to erase"),
         1 => writeln!(out, "erased: 1 key destroyed; `audit verify` tells that it is proved"),
@@ -133,8 +132,12 @@ pub(super) fn unseal(args: Unseal, out: &mut dyn Write) -> Result<(), Failure> {
         return Err(Failure::bad(format!("nothing is sealed in {id}")));
     }
     for original in originals {
-        let _ = out.write_all(&original);
+        let _ = out.write_all(&original.text);
         let _ = writeln!(out);
+        if !original.is_whole {
+            let _ = out.flush();
+            eprintln!("sallyport: the end of this one is missing: the gateway was killed while the answer passed");
+        }
     }
     Ok(())
 }

@@ -292,12 +292,7 @@ async fn erase(
     for note in &plan.notes {
         control.journal.plain(note).await.map_err(no_evidence)?;
     }
-    let source = source(&control.shared);
-    let keys = blocking(move || {
-        let keys = evidence.carry_out(&plan)?;
-        read::drop_index(&source).map(|_| keys)
-    })
-    .await?;
+    let keys = blocking(move || evidence.carry_out(&plan)).await?;
     Ok(Json(json!({ "keys_destroyed": keys })))
 }
 

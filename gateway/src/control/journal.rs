@@ -266,6 +266,7 @@ fn asked(id: &str, ask: &Ask) -> Note {
         ("rules".into(), Detail::Names(ask.rules.clone())),
     ];
     note.text = asked_text(ask);
+    note.keep = ask.keep;
     note
 }
 

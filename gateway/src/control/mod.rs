@@ -263,7 +263,7 @@ async fn run(
     if let Err(error) = &index {
         tracing::warn!(%error, "nothing will be indexed; searches read the log");
     }
-    tokio::spawn(retention::keep(Arc::clone(&control), evidence::source(&shared)));
+    tokio::spawn(retention::keep(Arc::clone(&control)));
     if let Some(listener) = listeners.public_log {
         tokio::spawn(public_log::serve(Arc::clone(&control), listener));
     }

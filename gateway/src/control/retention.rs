@@ -2,7 +2,6 @@
 
 use super::Control;
 use crate::shared::Shared;
-use audit_shipper::read::{self, Source};
 use audit_shipper::{Caller, Erasure, EvidenceError};
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,11 +9,11 @@ use std::time::Duration;
 /// How often it is looked for: the shortest time that a policy may set is two hours, of which the key of one hour takes half.
 const EVERY: Duration = Duration::from_mins(10);
 
-pub(super) async fn keep(control: Arc<Control>, source: Source) {
+pub(super) async fn keep(control: Arc<Control>) {
     let mut every = tokio::time::interval(EVERY);
     loop {
         every.tick().await;
-        match control.let_lapse(&source).await {
+        match control.let_lapse().await {
             Ok(0) => {}
             Ok(keys) => tracing::info!(keys, "evidence has lapsed: its keys were destroyed, its proofs stay"),
             Err(error) => tracing::error!(%error, "evidence that should have lapsed is still there; it is tried again"),
@@ -24,7 +23,7 @@ pub(super) async fn keep(control: Arc<Control>, source: Source) {
 
 impl Control {
     /// Written down first, as any erasure; returns the number of keys destroyed.
-    async fn let_lapse(&self, source: &Source) -> Result<u64, EvidenceError> {
+    async fn let_lapse(&self) -> Result<u64, EvidenceError> {
         let shared: &Arc<Shared> = &self.shared;
         let what = Erasure::Lapsed { kept: shared.config.evidence.retain };
         let plan = shared.evidence.plan_erasure(&what, &Caller::default(), "retention")?;
@@ -34,11 +33,8 @@ impl Control {
         for note in &plan.notes {
             self.journal.plain(note).await?;
         }
-        let (evidence, source) = (Arc::clone(&shared.evidence), source.clone());
-        let done = tokio::task::spawn_blocking(move || {
-            let keys = evidence.carry_out(&plan)?;
-            read::drop_index(&source).map(|_| keys)
-        });
+        let evidence = Arc::clone(&shared.evidence);
+        let done = tokio::task::spawn_blocking(move || evidence.carry_out(&plan));
         done.await.unwrap_or_else(|error| Err(EvidenceError::Malformed(format!("it panicked: {error}"))))
     }
 }

@@ -419,6 +419,7 @@ impl Question<'_> {
             requirements: Vec::new(),
             preview,
             keeps_preview: self.call.keeps_payload(),
+            keep: record::keep_of(self.judged),
         }
     }
 

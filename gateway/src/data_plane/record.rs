@@ -466,7 +466,11 @@ fn intent(core: &Core, call: &Call, admitted: &Admitted) -> Intent {
 
 /// How long the policy wants what is written of the call kept.
 fn keep(call: &Call) -> Keep {
-    let Some(judged) = &call.judged else { return Keep::default() };
+    call.judged.as_ref().map(keep_of).unwrap_or_default()
+}
+
+/// Likewise, by what was decided.
+pub(super) fn keep_of(judged: &super::judge::Judged) -> Keep {
     let owed = &judged.decision.obligations;
     Keep { at_least: owed.retain_at_least, at_most: owed.retain_at_most }
 }
