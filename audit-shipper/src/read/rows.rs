@@ -62,6 +62,7 @@ impl Row {
         self.status = record.number("status");
         self.ended_by = if record.kind() == "abort" { "aborted" } else { record.text("ended_by") }.to_owned();
         self.add_masks(record, envelope);
+        self.rules.extend(names(record.leaf.get("fired").or(envelope.get("fired"))));
         self.values.extend(names(envelope.get("values")));
     }
 
