@@ -67,12 +67,10 @@ def decided(patterns, growing, text):
 
 
 def grower(expression):
-    """Whether the match could become longer than it is if more came: the attempt runs past the end of the text."""
+    """Whether the match could become longer than it is if more came: an attempt at a longer one runs past the end of the text."""
     longer = {}
 
     def grows(text, start, end):
-        if end < len(text):
-            return False
         least = end - start + 1
         if least not in longer:
             longer[least] = regex.compile(f"(?:{expression})(?<=\\G[\\s\\S]{{{least},}})")
