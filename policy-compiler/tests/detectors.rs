@@ -203,6 +203,7 @@ fn assignments_without_a_value() {
             ("{\"password\":\"hunter22\"}", "hunter22"),
             ("api-token: Sk94HG7f6KB", "Sk94HG7f6KB"),
             ("password             = \"rootpasswd\"", "rootpasswd"),
+            ("passwd=',x9]Q;'", ",x9]Q;"),
             ("FTP(user='', passwd='', acct='')", ""),
             ("getpass(prompt='Password: ', stream=None)", ""),
             ("password = ''.join(choice(words) for i in range(8))", ""),

@@ -285,7 +285,7 @@ fn assigned(probe: &Probe<'_>, start: usize, finds: &mut Finds<'_>) {
         before.filter(|&byte| byte == quote).count()
     };
     let closed =
-        quote.is_some_and(|quote| quotes(quote) == 2) || matches!(value.first(), Some(b',' | b')' | b']' | b';'));
+        quote.is_some_and(|quote| quotes(quote) == 2) || matches!(value, [b',' | b')' | b']' | b';', b' ', ..]);
     let lower = value.to_ascii_lowercase();
     let called = quote.is_none() && matches!(probe.at(end), b'(' | b'[' | b'{');
     let placeholder = NO_SECRETS.iter().chain(SECRET_NAMES).any(|word| word.as_bytes() == lower)
