@@ -147,6 +147,7 @@ pub(crate) fn outcome(
     envelope.request_sha256 = &request_sha256;
     envelope.set_masks(&outcome.masks);
     envelope.set_values(&outcome.values);
+    envelope.set_fired(&outcome.fired);
     let mut leaf = Leaf {
         body: outcome.request_body.map(|digest| hex::encode(key.commitment("body", &[&digest]))),
         bytes_in: Some(outcome.request_bytes),
@@ -164,6 +165,9 @@ pub(crate) fn outcome(
         ..Leaf::new("outcome", id, outcome.at)
     };
     leaf.set_masks(&outcome.masks);
+    if !outcome.fired.is_empty() {
+        leaf.set_fired(&outcome.fired);
+    }
     leaf.set_coverage(&outcome.coverage);
     sealed(key, leaf, &envelope.encode()?)
 }

@@ -285,6 +285,8 @@ pub struct Outcome {
     pub error: String,
     /// As [`Intent::values`], of the answer.
     pub values: Vec<ValueDigest>,
+    /// Names of the rules about answers that fired.
+    pub fired: Vec<String>,
 }
 
 /// A call that was not forwarded. Durable before the answer goes out.

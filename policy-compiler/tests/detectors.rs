@@ -145,6 +145,80 @@ fn phones() {
 }
 
 #[test]
+fn phones_with_a_trunk_prefix() {
+    let found = |text: &str| covered("phone", text);
+    assert_eq!(found("phone: 0 (532) 1234567 or"), "0 (532) 1234567");
+    assert_eq!(found("mobile 0(917) 123 4567."), "0(917) 123 4567");
+    assert_eq!(found("at 0 (532) 1234567"), "");
+    // Powers of two and fractions.
+    assert_eq!(found("(-32768000, +32768000) and +33554432, +3.140000"), "");
+    assert_eq!(found("+32470123456 and +33 6 12 34 56 78"), "+32470123456|+33 6 12 34 56 78");
+    assert_eq!(found("call the function: 21 34 55 89 144 233"), "");
+}
+
+#[test]
+fn addresses_at_the_end_of_a_sentence() {
+    check(
+        "ipv6",
+        &[
+            ("Server: 2400:c401::5054:ff:fe1b:b031.", "2400:c401::5054:ff:fe1b:b031"),
+            ("2001:db8::1. Then", "2001:db8::1"),
+            ("::ffff:192.0.2.1.", "::ffff:192.0.2.1"),
+            ("2001:db8::1.x", ""),
+        ],
+    );
+}
+
+#[test]
+fn keys_are_told_from_what_stands_for_them() {
+    let key = "Qr5tY8uI1oP4aS7dF0gH3jK6lZ9xC2vB";
+    let telegram = format!("12345:A{key}B2");
+    let session = format!("_gitlab_session={}", key.to_lowercase());
+    let sendgrid = format!("SG.{key}={key}ab");
+    for (name, text, found) in [
+        ("github_token", format!("ghp_{key}abcd"), true),
+        ("github_token", format!("ghp_{}", "x".repeat(36)), false),
+        ("slack_token", "xoxp-XXXXXXXXXX-XXXXXXXXXX-XXXXXXXXXXXX".to_owned(), false),
+        ("slack_token", "xoxa-6-gumwk1zljql6".to_owned(), true),
+        ("aws_access_key", "AKIAXXXXXXXXXXXXXXXX".to_owned(), false),
+        ("huggingface_token", "hf_requiredCharacteristicTypesForDisplayMetadata".to_owned(), false),
+        ("vault_token", format!("token: s.{}", &key[..24]), true),
+        ("vault_token", "s.DefaultListableBeanFacto".to_owned(), false),
+        ("telegram_bot_token", telegram.clone(), true),
+        ("telegram_bot_token", format!("{telegram}x"), false),
+        ("telegram_bot_token", "12345:AgencyIdentificationCodeContentType".to_owned(), false),
+        ("gitlab_token", session, true),
+        ("sendgrid_key", sendgrid, true),
+        ("http_authorization", format!("Authorization: Bearer _{key}"), true),
+    ] {
+        assert_eq!(detect::finds(name, &text), Some(found), "{name} in {text}");
+    }
+}
+
+#[test]
+fn assignments_without_a_value() {
+    check(
+        "password",
+        &[
+            ("{\"password\":\"hunter22\"}", "hunter22"),
+            ("api-token: Sk94HG7f6KB", "Sk94HG7f6KB"),
+            ("password             = \"rootpasswd\"", "rootpasswd"),
+            ("passwd=',x9]Q;'", ",x9]Q;"),
+            ("FTP(user='', passwd='', acct='')", ""),
+            ("getpass(prompt='Password: ', stream=None)", ""),
+            ("password = ''.join(choice(words) for i in range(8))", ""),
+            ("self.password = password", ""),
+            ("name:passwd:uid:gid:gecos:dir:shell", ""),
+        ],
+    );
+}
+
+#[test]
+fn hexadecimal_numbers_are_no_identifiers() {
+    check("es_nie", &[("0x3153464a 0x6165676c", ""), ("X1234567L", "X1234567L")]);
+}
+
+#[test]
 fn unknown_names_are_none() {
     assert_eq!(detect::finds("no_such", "x"), None);
     assert_eq!(detect::find("no_such", "x"), None);

@@ -162,6 +162,7 @@ impl Row {
         self.status = leaf.status;
         self.ended_by = if leaf.t == "abort" { "aborted" } else { leaf.ended_by.as_ref() }.to_owned();
         self.add_masks(leaf, &envelope);
+        self.rules.extend(leaf.fired.clone().or(envelope.fired).unwrap_or_default());
         self.values.extend(envelope.values);
     }
 

@@ -162,8 +162,7 @@ impl Page<'_> {
                 self.field(name, &value)?;
             }
         }
-        let fired = list(record.leaf.get("fired").or(envelope.get("fired"))).filter_map(Value::as_str);
-        self.field("rules", &fired.collect::<Vec<_>>().join(", "))?;
+        self.fired(record, envelope)?;
         if let Some(policy) = record.leaf.get("policy") {
             let digest: String = text(policy, "sha256").chars().take(16).collect();
             self.field("policy", &format!("{} {} (sha256 {digest}…)", text(policy, "name"), text(policy, "version")))?;
@@ -178,6 +177,11 @@ impl Page<'_> {
         }
         self.field("approval", record.text("approval"))?;
         self.coverage(record)
+    }
+
+    fn fired(&mut self, record: &Record, envelope: &Value) -> Result<(), EvidenceError> {
+        let fired = list(record.leaf.get("fired").or(envelope.get("fired"))).filter_map(Value::as_str);
+        self.field("rules", &fired.collect::<Vec<_>>().join(", "))
     }
 
     fn coverage(&mut self, record: &Record) -> Result<(), EvidenceError> {
@@ -228,6 +232,7 @@ impl Page<'_> {
         self.field("model", text(&envelope, "model"))?;
         self.field("endpoint", end.text("endpoint"))?;
         self.field("error", text(&envelope, "error"))?;
+        self.fired(end, &envelope)?;
         if let Some(Value::Object(usage)) = end.leaf.get("usage") {
             let tokens = usage.iter().map(|(name, number)| format!("{number} {name}"));
             self.field("tokens", &tokens.collect::<Vec<_>>().join(", "))?;

@@ -174,6 +174,7 @@ pub(super) fn outcome() -> Outcome {
         ended_by: EndedBy::Complete,
         error: String::new(),
         values: Vec::new(),
+        fired: vec!["leak.ssn".to_owned()],
     }
 }
 

@@ -200,6 +200,7 @@ fn forwarded(first: &Value, end: &Value, (written, ended): (i64, Option<i64>), s
         more: html! {
             (badge(text(end, "/leaf/ended_by"))) " with status " (number(end, "/leaf/status"))
             " · durable before the last byte was released · record " code { "#" (number(end, "/index")) }
+            @if !fired(end).is_empty() { " · rules about the answer: " (fired(end).join(", ")) }
             @if !text(end, "/envelope/error").is_empty() { blockquote { (text(end, "/envelope/error")) } }
         },
     });

@@ -33,7 +33,7 @@ use super::limit::{self, Charge};
 use super::models;
 use super::plans::Plans;
 use super::record::{self, OpenCall};
-use super::response_rules;
+use super::response_rules::{self, FiredOnAnswer};
 use super::substitutes;
 use super::telling;
 use super::trace::TraceContext;
@@ -78,6 +78,8 @@ pub(super) struct Call {
     /// Purpose, basis and data subject, where headers added to what the caller's identity says; see [`Call::declared`].
     pub(super) declared: Option<Declared>,
     pub(super) judged: Option<Judged>,
+    /// Rules about the answer that fired; its record looks at them.
+    pub(super) fired_on_answer: FiredOnAnswer,
     /// Set where the call is to be judged twice, with a copy of its body, if that was read.
     pub(super) look_again: Option<Option<Vec<u8>>>,
     /// Set when the head of the answer went out while the call waited for people.
@@ -297,11 +299,13 @@ pub(super) fn count_limit(core: &Core, error: &CallError) {
 
 impl Call {
     fn new(core: &Core, origin: &Origin, head: RequestHead) -> Self {
+        let policy = core.policy();
         Self {
             body: Body::new(head.framing),
             trace: TraceContext::of(&head, core.shared.telemetry.sample()),
             marks: Rc::new(Marks::begin()),
-            policy: core.policy(),
+            fired_on_answer: response_rules::listening(&policy),
+            policy,
             started: Moment::now(),
             operation: None,
             form: BodyForm::Opaque,

@@ -21,6 +21,7 @@ use sha2::{Digest, Sha256};
 use super::core::Core;
 use super::error::CallError;
 use super::exchange::{Admitted, Call};
+use super::response_rules::FiredOnAnswer;
 use super::rt;
 use super::telling;
 use crate::identity;
@@ -64,6 +65,7 @@ pub(crate) struct OpenCall {
     /// The beginning of the answer in the clear, where digests of masked values are kept.
     answer: Vec<u8>,
     marks: Rc<Marks>,
+    fired: FiredOnAnswer,
     /// What is told of the call at its end, if anybody wants to hear it.
     told: Option<Box<Finished>>,
 }
@@ -102,6 +104,7 @@ impl OpenCall {
             sealing,
             answer: Vec::new(),
             marks: Rc::clone(&call.marks),
+            fired: call.fired_on_answer.clone(),
             told: telling::begun(core, call, id),
         };
         open.outcome.request_bytes = admitted.body.as_ref().map_or(0, |body| body.len() as u64);
@@ -269,6 +272,9 @@ impl OpenCall {
             charge.settle(self.tokens.or((outcome.status >= 400).then_some(0)));
         }
         outcome.values = self.answered_values();
+        if let Some(fired) = &self.fired {
+            outcome.fired = fired.borrow().iter().cloned().collect();
+        }
         outcome.at = Moment::now();
         outcome.duration_us = outcome.at.mono_us.saturating_sub(self.began.mono_us);
         outcome.ended_by = ended_by;

@@ -3,6 +3,8 @@
 //! follows could change it.
 
 use std::borrow::Cow;
+use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use policy_compiler::dialect::{Answer, AnswerInfo, BodyForm, ErrorKind, Operation};
@@ -19,9 +21,19 @@ use super::exchange::{Admitted, Call};
 use super::judge::{self, AnswerFacts};
 use super::plans::Plans;
 use super::substitutes;
+use crate::policy_slot::ActivePolicy;
 
 /// A stream's text is looked at again when it grew by this many bytes, and by an eighth.
 const LOOK_AGAIN_BYTES: usize = 64;
+
+/// Names of the rules that fired on an answer; `shadow:` and `error:` stand before those that only would have, or could not be judged.
+/// `None` where no rule reads answers.
+pub(super) type FiredOnAnswer = Option<Rc<RefCell<BTreeSet<String>>>>;
+
+/// Room for the names, where the policy has rules about answers.
+pub(super) fn listening(policy: &ActivePolicy) -> FiredOnAnswer {
+    policy.compiled.judges_answers().then(Rc::default)
+}
 
 /// What the rules say about one answer, as far as it is known.
 pub(super) struct AnswerRules<'a> {
@@ -75,6 +87,7 @@ impl<'a> AnswerRules<'a> {
             rules.conclude(&early)?;
         }
         let program = call.policy.compiled.program();
+        note_surely(call, &early);
         deny_surely(program, &early)?;
         if !early.obligations.masks.is_empty() {
             let mut owed = call.judged.as_ref().map(|judged| judged.decision.obligations.clone()).unwrap_or_default();
@@ -153,6 +166,7 @@ impl<'a> AnswerRules<'a> {
         let facts =
             AnswerFacts { status: Some(self.status), body: &so_far, text_engine: Some(&engine), ..self.unread() };
         let decision = judge(self.core, self.call, self.admitted.raw.as_deref(), &facts)?;
+        note_surely(self.call, &decision);
         deny_surely(self.call.policy.compiled.program(), &decision)
     }
 
@@ -189,6 +203,9 @@ impl<'a> AnswerRules<'a> {
     fn conclude(&mut self, decision: &Decision) -> Result<(), CallError> {
         self.waiting = Waiting::default();
         self.keeps_payload = self.keeps(decision);
+        note(self.call, "", &decision.fired);
+        note(self.call, "shadow:", &decision.shadow_fired);
+        note(self.call, "error:", &decision.errors);
         match &decision.verdict {
             Verdict::Deny(denial) => {
                 let rule = denial.rule.map(|rule| self.call.rule_names(&[rule]).concat()).unwrap_or_default();
@@ -277,6 +294,23 @@ fn unjudged(cause: &dyn std::fmt::Display) -> CallError {
 
 fn denied(text: &str, status: u16, rule: &str) -> CallError {
     CallError::new(ErrorKind::Forbidden, "denied_by_policy", text).status(status).because(format!("rule {rule}"))
+}
+
+/// Keeps the names of rules for the record.
+fn note(call: &Call, prefix: &str, rules: &[RuleId]) {
+    if let Some(fired) = call.fired_on_answer.as_ref().filter(|_| !rules.is_empty()) {
+        let names = call.rule_names(rules).into_iter().map(|name| format!("{prefix}{name}"));
+        fired.borrow_mut().extend(names);
+    }
+}
+
+/// Keeps those that fired and that nothing that follows undoes.
+fn note_surely(call: &Call, decision: &Decision) {
+    let program = call.policy.compiled.program();
+    for (prefix, rules) in [("", &decision.fired), ("shadow:", &decision.shadow_fired)] {
+        let surely = |id: &RuleId| program.rules.get(id.0 as usize).is_some_and(|rule| !reads_the_end(program, rule));
+        note(call, prefix, &rules.iter().copied().filter(surely).collect::<Vec<_>>());
+    }
 }
 
 /// Denies if a rule that held will hold whatever comes.

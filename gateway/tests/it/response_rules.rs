@@ -89,6 +89,32 @@ fn a_whole_answer_that_is_denied_is_replaced() {
 }
 
 #[test]
+fn the_evidence_names_the_rules_that_fired_on_the_answer() {
+    let house = house_with(POLICY, Box::new(puppet));
+    let fired = |answer: &Answer| {
+        let story = story(&house, answer);
+        let rules = |line: &str| line.trim_start().strip_prefix("rules ").map(|names| names.trim().to_owned());
+        let said: Vec<String> = story.lines().filter_map(rules).collect();
+        assert_eq!(said[0], "access.apps", "{story}");
+        said.get(1).cloned().unwrap_or_default()
+    };
+    assert_eq!(fired(&ask(&house, "m", "200|5|stop|all is well", false)), "");
+    for (model, text, rule) in [
+        ("m", "418|5|stop|a kettle", "data.teapot"),
+        ("m", "200|5|stop|-----BEGIN PRIVATE KEY", "leak.key"),
+        ("m", "200|101|stop|long", "leak.long"),
+        ("quiet", "200|5|stop|interesting", "quiet, quiet.not"),
+    ] {
+        assert_eq!(fired(&ask(&house, model, text, false)), rule, "{text}");
+    }
+    assert_eq!(fired(&ask(&house, "quiet", "200|5|stop|dull|ish", true)), "quiet");
+    let held = ask(&house, "m", "200|5|stop|strict: 536-22|-8145", true);
+    assert_eq!(fired(&held), "leak.ssn");
+    let found = sallyport(&["audit", "search", "rule:leak.ssn", "--data", house.gateway.data.to_str().unwrap()]);
+    assert!(String::from_utf8(found.stdout).unwrap().contains(&held.request_id()), "found by the rule");
+}
+
+#[test]
 fn a_stream_is_cut_or_held() {
     let house = house_with(POLICY, Box::new(puppet));
     let fine = ask(&house, "m", "200|5|stop|all |is |well", true);

@@ -323,6 +323,12 @@ impl Marks<'_> {
                 if back(2) == b'+' {
                     self.put(place - 2);
                 }
+                // `0 (532) 1234567`
+                if back(1) == b'(' && back(2) == b'0' {
+                    self.put(place - 2);
+                } else if back(1) == b'(' && back(2) == b' ' && back(3) == b'0' {
+                    self.put(place - 3);
+                }
             }
             b' ' if back(2) == b'+' => self.put(place - 2),
             _ => {}

@@ -139,7 +139,7 @@ pub(super) const DETECTORS: &[Detector] = &[
         CODE,
         [
             "GitLab token",
-            "glpat-, gldt-, glrt-, glptt-, glcbt-, glsoat-, glft-, glimt-, glagent- and at least 20 characters",
+            "glpat-, gldt-, glrt-, glptt-, glcbt-, glsoat-, glft-, glimt-, glagent- and at least 20 characters; the cookie _gitlab_session",
             "GitLab documentation, token overview",
         ],
     ),
@@ -219,7 +219,7 @@ pub(super) const DETECTORS: &[Detector] = &[
         SERVICE,
         [
             "Telegram bot token",
-            "8 to 10 digits, a colon, A and 34 characters",
+            "5 to 16 digits, a colon, A and 34 characters with a digit",
             "Telegram bot API, authorizing your bot",
         ],
     ),
@@ -243,7 +243,11 @@ pub(super) const DETECTORS: &[Detector] = &[
         "vault_token",
         "VAULT_TOKEN",
         CLOUD,
-        ["HashiCorp Vault token", "hvs., hvb., hvr. and at least 24 characters", "Vault documentation, tokens"],
+        [
+            "HashiCorp Vault token",
+            "hvs., hvb., hvr. and at least 24 characters, or s. and 24 letters of both cases and digits",
+            "Vault documentation, tokens",
+        ],
     ),
     key(
         "url_credentials",
@@ -295,9 +299,9 @@ pub(super) const DETECTORS: &[Detector] = &[
         &["entropy"],
         [
             "a random-looking word near a word such as key, token or secret",
-            "16 to 128 characters of three kinds, Shannon entropy at least 3.5 bits, no stop word",
+            "16 to 256 characters with letters and digits, Shannon entropy at least 3.5 bits, or 3 with four digits and one case of letters",
             "C. E. Shannon, A Mathematical Theory of Communication; gitleaks generic-api-key, rewritten",
         ],
-        &["key", "token", "secret", "credential", "credentials", "auth", "api", "access", "pass", "signature"],
+        &["key", "token", "secret", "credential", "credentials", "creds", "auth", "api", "access", "pass", "signature"],
     )),
 ];

@@ -7,6 +7,8 @@ mod fields;
 mod request_head;
 mod response_head;
 mod wire;
+#[cfg(test)]
+mod wire_matrix;
 
 pub(crate) use body::{Body, BodyError, Framing};
 pub(crate) use chunked::{LAST_CHUNK, write_chunk};

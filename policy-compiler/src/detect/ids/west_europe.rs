@@ -60,9 +60,10 @@ fn is_nino(text: &[u8]) -> bool {
         && matches!(text.last(), Some(b'A'..=b'D'))
 }
 
-/// BS 7666: letters that no inward code has.
+/// BS 7666: letters that no inward code has, that no postcode begins with, and that never stand second.
 fn is_postcode(text: &[u8]) -> bool {
     !text.iter().rev().take(2).any(|byte| b"CIKMOV".contains(byte))
+        && !matches!(text, [b'Q' | b'V' | b'X', ..] | [_, b'I' | b'J' | b'Z', ..])
 }
 
 /// DVLA: five of the surname (9 fills), decade, month (plus 50 for women), day, year, two initials, 9 or a digit, two more.

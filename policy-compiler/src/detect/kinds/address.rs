@@ -88,7 +88,9 @@ pub(super) fn ipv6(probe: &Probe<'_>, start: usize, finds: &mut Finds<'_>) {
                     embedded = true;
                     break;
                 }
-                None => return,
+                // A dot that nothing follows ends a sentence.
+                None if probe.at(end + 1).is_ascii_alphanumeric() => return,
+                None => {}
             }
         }
         groups += 1;

@@ -100,6 +100,10 @@ pub(super) fn international_phone(probe: &Probe<'_>, start: usize, finds: &mut F
     // A blank or a parenthesis may stand behind the plus.
     at += usize::from(matches!(probe.at(at), b' ' | b'('));
     let mut found = None;
+    // `+3.14` is a number: no dot stands within a country code.
+    if probe.at(at).is_ascii_digit() && !matches!(probe.at(at), b'1' | b'7') && probe.at(at + 1) == b'.' {
+        return;
+    }
     loop {
         let digit = probe.at(at);
         if !digit.is_ascii_digit() {
@@ -134,6 +138,9 @@ fn is_international(digits: &[u8]) -> bool {
         // The North American plan has one length and its own rules.
         Some(1) if digits.first() == Some(&1) => digits.len() == 11 && matches!(digits.get(1), Some(2..=9)),
         Some(1) => digits.len() == 11,
+        // Belgium and France have one length, and powers of two begin like their numbers.
+        Some(_) if matches!(digits, [3, 2, ..]) => digits.len() >= 10,
+        Some(_) if matches!(digits, [3, 3, ..]) => digits.len() >= 11,
         Some(length) => digits.len() >= length + SUBSCRIBER_MIN && digits.len() >= 7,
         None => false,
     }
@@ -164,6 +171,36 @@ pub(super) fn north_american_phone(probe: &Probe<'_>, start: usize, finds: &mut 
     }
     if is_nanp(&digits) && probe.ends(at) {
         finds.add(KNOWN.phone, start, at, Form::Sure);
+    }
+}
+
+/// Digits of a national number with its trunk prefix.
+const NATIONAL_DIGITS: std::ops::RangeInclusive<usize> = 8..=12;
+
+/// `0 (NNN) NNN NNNN`: the trunk prefix, an area code in parentheses, and the rest.
+pub(super) fn trunk_phone(probe: &Probe<'_>, start: usize, finds: &mut Finds<'_>) {
+    if !finds.wants(KNOWN.phone) || probe.at(start) != b'0' {
+        return;
+    }
+    let mut at = start + 1;
+    at += usize::from(probe.at(at) == b' ');
+    if probe.at(at) != b'(' || !probe.at(at + 1).is_ascii_digit() {
+        return;
+    }
+    let mut digits = 1;
+    at += 1;
+    loop {
+        let end = probe.run(at, 8, |byte| byte.is_ascii_digit());
+        digits += end - at;
+        at = end;
+        let gap = probe.run(at, 2, |byte| b" -./)".contains(&byte));
+        if digits > *NATIONAL_DIGITS.end() || gap == at || !probe.at(gap).is_ascii_digit() {
+            break;
+        }
+        at = gap;
+    }
+    if NATIONAL_DIGITS.contains(&digits) && probe.ends(at) {
+        finds.add(KNOWN.phone, start, at, Form::Context);
     }
 }
 

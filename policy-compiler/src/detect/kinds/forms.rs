@@ -72,7 +72,9 @@ fn consider(run: &Run, start: usize, end: usize, finds: &mut Finds<'_>) {
         }
     }
     let separators = run.separators;
-    let card = finds.wants(KNOWN.credit_card) && CARD_DIGITS.contains(&run.total) && separators & UNDERSCORE == 0;
+    // Parts of names are joined by underscores.
+    let joined = separators & UNDERSCORE != 0 && run.groups() != [4, 4, 4, 4];
+    let card = finds.wants(KNOWN.credit_card) && CARD_DIGITS.contains(&run.total) && !joined;
     if card && is_card_grouping(run.groups()) && issuer_and_luhn(run.digits()) {
         finds.add(KNOWN.credit_card, start, end, Form::Sure);
     }
@@ -160,6 +162,10 @@ const LEAD_MAX: usize = 20;
 
 /// The shapes that begin with as many letters or digits as the text does.
 pub(super) fn shapes(probe: &Probe<'_>, start: usize, finds: &mut Finds<'_>) {
+    // `0x3153464a` is a number.
+    if matches!(probe.at(start), b'x' | b'X') && probe.before(start) == b'0' {
+        return;
+    }
     let letters = probe.at(start).is_ascii_alphabetic();
     let lead = if letters {
         // No shape has more than six letters in front.

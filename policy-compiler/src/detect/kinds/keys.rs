@@ -22,6 +22,8 @@ enum Alphabet {
     Url,
     /// `A-Za-z0-9_-.`
     Dotted,
+    /// `A-Za-z0-9_-.=`
+    Padded,
     /// `A-Za-z0-9/_-`
     Path,
 }
@@ -34,6 +36,7 @@ impl Alphabet {
             Self::Base32 => byte.is_ascii_uppercase() || byte.is_ascii_digit(),
             Self::Url => byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-',
             Self::Dotted => Self::Url.has(byte) || byte == b'.',
+            Self::Padded => Self::Dotted.has(byte) || byte == b'=',
             Self::Path => Self::Url.has(byte) || byte == b'/',
         }
     }
@@ -42,7 +45,12 @@ impl Alphabet {
 /// A prefix, and how many characters of which alphabet follow.
 struct Key(&'static str, &'static str, Alphabet, usize, usize);
 
-use Alphabet::{Alnum, Base32, Dotted, Hex, Path, Url};
+use Alphabet::{Alnum, Base32, Dotted, Hex, Padded, Path, Url};
+
+/// So short that the key itself must show that it is one.
+const SHORT_PREFIX: &str = "s.";
+/// Different characters that a key has at least; a row of `X` or `1234` stands for one.
+const DIFFERENT_MIN: usize = 6;
 
 /// Most telling first: the first that fits names the key.
 #[rustfmt::skip]
@@ -83,13 +91,14 @@ const KEYS: &[Key] = &[
     Key("gitlab_token", "glagent-", Url, 20, KEY_MAX),
     Key("gitlab_token", "gloas-", Url, 20, KEY_MAX),
     Key("gitlab_token", "GR1348941", Url, 20, KEY_MAX),
+    Key("gitlab_token", "gitlab_session=", Alnum, 32, 32),
     Key("npm_token", "npm_", Alnum, 36, 36),
     Key("pypi_token", "pypi-AgEIcHlwaS5vcmc", Url, 50, KEY_MAX),
     Key("pypi_token", "pypi-AgENdGVzdC5weXBpLm9yZw", Url, 50, KEY_MAX),
     Key("slack_token", "xoxb-", Url, 20, KEY_MAX),
     Key("slack_token", "xoxp-", Url, 20, KEY_MAX),
-    Key("slack_token", "xoxa-", Url, 20, KEY_MAX),
-    Key("slack_token", "xoxr-", Url, 20, KEY_MAX),
+    Key("slack_token", "xoxa-", Url, 10, KEY_MAX),
+    Key("slack_token", "xoxr-", Url, 10, KEY_MAX),
     Key("slack_token", "xoxs-", Url, 20, KEY_MAX),
     Key("slack_token", "xoxo-", Url, 20, KEY_MAX),
     Key("slack_token", "xoxe-", Url, 20, KEY_MAX),
@@ -107,7 +116,7 @@ const KEYS: &[Key] = &[
     Key("stripe_key", "whsec_", Alnum, 24, KEY_MAX),
     Key("twilio_key", "AC", Hex, 32, 32),
     Key("twilio_key", "SK", Hex, 32, 32),
-    Key("sendgrid_key", "SG.", Dotted, 60, 70),
+    Key("sendgrid_key", "SG.", Padded, 60, 70),
     Key("mailgun_key", "key-", Hex, 32, 32),
     Key("shopify_token", "shpat_", Hex, 32, 32),
     Key("shopify_token", "shpca_", Hex, 32, 32),
@@ -120,6 +129,7 @@ const KEYS: &[Key] = &[
     Key("vault_token", "hvs.", Url, 24, KEY_MAX),
     Key("vault_token", "hvb.", Url, 24, KEY_MAX),
     Key("vault_token", "hvr.", Url, 24, KEY_MAX),
+    Key("vault_token", SHORT_PREFIX, Alnum, 24, 24),
     Key("private_key", "AGE-SECRET-KEY-1", Alnum, 58, 58),
 ];
 
@@ -162,12 +172,22 @@ pub(super) fn keys(probe: &Probe<'_>, start: usize, finds: &mut Finds<'_>) {
             end = probe.run(end, GLUED_MAX, |byte| byte.is_ascii_digit());
         }
         let size = end - body;
-        // Random characters have digits or capitals among the first; words do not.
-        let random =
-            probe.slice(body, end.min(body + 40)).iter().any(|byte| byte.is_ascii_digit() || byte.is_ascii_uppercase());
         // A key of one length is longer where the class of characters does not change behind it.
-        if size >= least && random && (least != most || probe.ends(end)) {
+        let whole = if least == most { probe.ends(end) } else { most == KEY_MAX || !alphabet.has(probe.at(end)) };
+        if size >= least && whole && looks_random(prefix, probe.slice(body, end.min(body + 40))) {
             finds.add(detector, start, end, Form::Sure);
         }
     }
+}
+
+/// Random characters have digits or capitals among the first, and many different ones; words and what stands for a key do not.
+fn looks_random(prefix: &str, text: &[u8]) -> bool {
+    let has = |kind: fn(&u8) -> bool| text.iter().any(kind);
+    let (upper, digit) = (has(u8::is_ascii_uppercase), has(u8::is_ascii_digit));
+    let mut different: Vec<u8> = text.to_vec();
+    different.sort_unstable();
+    different.dedup();
+    // The characters of an age key are of one case, and checked by their number alone.
+    let varied = different.len() >= DIFFERENT_MIN || prefix.starts_with("AGE-");
+    varied && (if prefix == SHORT_PREFIX { upper && digit && has(u8::is_ascii_lowercase) } else { upper || digit })
 }

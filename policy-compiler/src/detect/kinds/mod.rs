@@ -81,6 +81,7 @@ pub(super) fn recognise(probe: &Probe<'_>, place: usize, finds: &mut Finds<'_>) 
             if finds.set.meets(&OF_DIGITS) {
                 forms::digits(probe, place, finds);
             }
+            contact::trunk_phone(probe, place, finds);
             of_words(probe, place, finds);
         }
         b'a'..=b'z' | b'A'..=b'Z' => {
@@ -93,7 +94,11 @@ pub(super) fn recognise(probe: &Probe<'_>, place: usize, finds: &mut Finds<'_>) 
             money::iban(probe, place, finds);
             person::date_with_month(probe, place, finds);
         }
-        b'_' | 0xC3..=0xDB => contact::email(probe, place, finds),
+        b'_' => {
+            contact::email(probe, place, finds);
+            secrets::tokens(probe, place, finds);
+        }
+        0xC3..=0xDB => contact::email(probe, place, finds),
         b'+' => {
             contact::international_phone(probe, place, finds);
             person::coordinates(probe, place, finds);

@@ -58,18 +58,21 @@ pub(super) fn tokens(probe: &Probe<'_>, start: usize, finds: &mut Finds<'_>) {
         }
     }
     if finds.wants(KNOWN.telegram_bot_token) && probe.at(start).is_ascii_digit() {
-        let colon = probe.run(start, 11, |byte| byte.is_ascii_digit());
-        if (8..=10).contains(&(colon - start)) && probe.at(colon) == b':' && probe.at(colon + 1) == b'A' {
-            let end = probe.run(colon + 1, 35, is_url_safe);
-            if end - colon == 36 && probe.ends(end) {
+        let colon = probe.run(start, 17, |byte| byte.is_ascii_digit());
+        if (5..=16).contains(&(colon - start)) && probe.at(colon) == b':' && probe.at(colon + 1) == b'A' {
+            let end = probe.run(colon + 1, 36, is_url_safe);
+            if end - colon == 36 && probe.slice(colon + 1, end).iter().any(u8::is_ascii_digit) {
                 finds.add(KNOWN.telegram_bot_token, start, end, Form::Sure);
             }
         }
     }
     if finds.wants_form(KNOWN.generic_secret, Form::Context) {
-        let end = probe.run(start, 129, |byte| byte.is_ascii_alphanumeric() || b"+/_=.~-".contains(&byte));
+        let end = probe.run(start, 257, |byte| byte.is_ascii_alphanumeric() || b"+/_=.~-".contains(&byte));
         let text = probe.slice(start, end);
-        if (16..=128).contains(&text.len()) && kinds_of(text) >= 3 && has_early_digit(text) && entropy(text) >= 3.5 {
+        let digits = text.iter().filter(|byte| byte.is_ascii_digit()).count();
+        let least = if kinds_of(text) >= 3 { 3.5 } else { 3.0 };
+        let mixed = text.iter().any(u8::is_ascii_alphabetic) && (kinds_of(text) >= 3 || digits >= 4);
+        if (16..=256).contains(&text.len()) && mixed && has_early_digit(text) && entropy(text) >= least {
             finds.add(KNOWN.generic_secret, start, end, Form::Context);
         }
     }
@@ -150,12 +153,20 @@ const SECRET_NAMES: &[&str] = &[
     "api_key",
     "api-key",
     "apikey",
+    "api_token",
+    "api-token",
     "access_token",
+    "access-token",
     "auth_token",
+    "auth-token",
     "client_secret",
+    "client-secret",
     "secret_key",
+    "secret-key",
     "private_key",
+    "private-key",
     "access_key",
+    "access-key",
     "contraseña",
     "passwort",
     "kennwort",
@@ -247,13 +258,16 @@ fn is_value_of(probe: &Probe<'_>, start: usize, names: &[&str]) -> bool {
         return false;
     }
     let gap = probe.leftwards(start, FILLER_MAX).take_while(|&byte| is_filler(byte));
-    let (count, marked) =
-        gap.fold((0, false), |(count, marked), byte| (count + 1, marked || byte == b':' || byte == b'='));
+    let (count, marked) = gap.fold((0, false), |(count, marked), byte| {
+        (count + 1, marked || count < BEHIND_MARK_MAX && matches!(byte, b':' | b'='))
+    });
     marked && ends_with_keyword(probe.leftwards(start, NAME_MAX).skip(count), names)
 }
 
-/// Bytes between a name and its value.
-const FILLER_MAX: usize = 8;
+/// Bytes between a name and its value, which may stand in columns.
+const FILLER_MAX: usize = 24;
+/// And between the `:` or `=` and the value.
+const BEHIND_MARK_MAX: usize = 8;
 /// Bytes in which a name must stand.
 const NAME_MAX: usize = 48;
 
@@ -265,16 +279,23 @@ fn assigned(probe: &Probe<'_>, start: usize, finds: &mut Finds<'_>) {
         None => probe.run(start, VALUE_MAX, |byte| !b" \t\r\n,;\"'`<>()[]{}&\0".contains(&byte)),
     };
     let value = probe.slice(start, end);
+    // `password=''` is empty; behind `prompt='Password: '` the string is over.
+    let quotes = |quote: u8| {
+        let before = probe.leftwards(start, FILLER_MAX).take_while(|&byte| byte == quote || byte == b'\\');
+        before.filter(|&byte| byte == quote).count()
+    };
+    let closed =
+        quote.is_some_and(|quote| quotes(quote) == 2) || matches!(value, [b',' | b')' | b']' | b';', b' ', ..]);
     let lower = value.to_ascii_lowercase();
     let called = quote.is_none() && matches!(probe.at(end), b'(' | b'[' | b'{');
-    let placeholder = NO_SECRETS.iter().any(|word| word.as_bytes() == lower)
+    let placeholder = NO_SECRETS.iter().chain(SECRET_NAMES).any(|word| word.as_bytes() == lower)
         || lower.starts_with(b"your")
         || matches!(value.first(), Some(b'[' | b'<' | b'{' | b'$' | b'%'))
         || value.iter().all(|byte| b"*.xX-_".contains(byte));
-    let word = value.iter().all(|byte| byte.is_ascii_alphabetic() || b".-_".contains(byte));
+    let word = value.iter().all(|byte| byte.is_ascii_alphabetic() || b".-_:".contains(byte));
     let colon = probe.leftwards(start, FILLER_MAX).find(|byte| b":=".contains(byte)) == Some(b':');
     let prose = quote.is_none() && word && (colon || value.contains(&b'.'));
-    if value.len() >= 4 && !called && !placeholder && !prose {
+    if value.len() >= 4 && !closed && !called && !placeholder && !prose {
         finds.add(KNOWN.password, start, end, Form::Sure);
     }
 }
