@@ -97,12 +97,6 @@ pub(super) fn records_of(log: &Log, id: &str) -> Result<Vec<Record>, EvidenceErr
     find_all(log, wanted, &|record| LINKS.iter().any(|field| record.text(field) == id))
 }
 
-/// All notes of a kind, in order.
-pub(super) fn notes_of(log: &Log, kind: NoteKind) -> Result<Vec<Record>, EvidenceError> {
-    let number = KINDS.iter().position(|known| *known == kind).map_or(RecordId(0), number_of);
-    find_all(log, number, &|record| record.kind() == note_word(kind))
-}
-
 fn find_all(log: &Log, wanted: RecordId, is_it: &dyn Fn(&Record) -> bool) -> Result<Vec<Record>, EvidenceError> {
     let place = index::stored_place(&log.layout.index());
     let mut found = match listed(log, &place, wanted)? {

@@ -271,8 +271,8 @@ fn source(at: &At<String>, base: &Path, findings: &mut Findings<'_>) -> Option<C
     })
 }
 
-fn secret(at: &At<String>, base: &Path, findings: &mut Findings<'_>) -> Option<Secret> {
-    match Secret::resolve(at.as_ref(), base) {
+fn secret(at: &At<String>, base: &Path, findings: &mut Findings<'_>) -> Option<ClientSecret> {
+    match ClientSecret::resolve(at.as_ref(), base) {
         Ok(secret) => Some(secret),
         Err(message) => {
             findings.at(at.span().start, message, "write \"env:NAME\" or \"file:PATH\"");
