@@ -38,7 +38,7 @@ use super::substitutes;
 use super::telling;
 use super::trace::TraceContext;
 use super::upstream::{CheckoutError, Lease, Route};
-use super::watch::Watched;
+use super::watch::{self, Watched};
 use crate::identity::{Declared, KnownCaller};
 use crate::policy_slot::ActivePolicy;
 use crate::telemetry::{Marks, Phase};

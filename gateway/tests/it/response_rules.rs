@@ -142,8 +142,7 @@ rule watch.mine { when model == "m" and response.text contains "BEGIN" deny "A k
         let mut client = Client::connect(house.gateway.address);
         client.send(chat_request(&token, &chat_body("m", text, stream)).as_bytes());
         // Of a stream that is cut the answer has no end.
-        while client.try_answer().is_some_and(|answer| answer.text().is_empty()) {}
-        token
+        let _ = client.try_answer();
     };
     // Whole, in a stream, and of an answer that is refused for it.
     raised("ann", "200|5|stop|a wombat|, two wombats", false);

@@ -2,9 +2,9 @@
 
 use crate::common::{Client, chat_body};
 use crate::issuer::{Configured, Key, TestIssuer, wait_until};
-use load_tests::mock_model::{self, Journal, MockHandle, MockOptions};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use load_tests::mock_model::{self, Journal, MockHandle, MockOptions};
 use serde_json::json;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -10,7 +10,7 @@ use super::super::error::ApiError;
 use super::super::http::{Http, HttpError};
 use super::super::keys::{self, Discovery, KeysError};
 use super::{field, welcome, with_cookies};
-use crate::config::{IdentitySettings, Login};
+use crate::config::{ClientSecret, IdentitySettings, Login};
 use crate::identity::{Identity, IdentityError, Verifier};
 use aws_lc_rs::digest::{SHA256, digest};
 use axum::extract::{RawQuery, State};

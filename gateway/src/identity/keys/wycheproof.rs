@@ -28,7 +28,15 @@ struct Seen {
 }
 
 impl Seen {
-    fn judge(&mut self, key: &Key, algorithm: Algorithm, message: &[u8], signature: &[u8], result: TestResult, about: &str) {
+    fn judge(
+        &mut self,
+        key: &Key,
+        algorithm: Algorithm,
+        message: &[u8],
+        signature: &[u8],
+        result: TestResult,
+        about: &str,
+    ) {
         let passes = key.signed(algorithm, message, &b64(signature));
         match result {
             TestResult::Valid => {
@@ -57,7 +65,14 @@ fn rsa_paddings() {
         for group in names.into_iter().flat_map(|name| TestSet::load(name).unwrap().test_groups) {
             let key = key(&rsa(&group.key.n, &group.key.e));
             for test in &group.tests {
-                seen.judge(&key, algorithm, &test.msg, &test.sig, test.result, &format!("{} {}", test.tc_id, test.comment));
+                seen.judge(
+                    &key,
+                    algorithm,
+                    &test.msg,
+                    &test.sig,
+                    test.result,
+                    &format!("{} {}", test.tc_id, test.comment),
+                );
             }
         }
         assert!(seen.good >= 20 && seen.bad >= 800, "{algorithm}: {} good, {} bad", seen.good, seen.bad);
@@ -78,7 +93,14 @@ fn rsa_with_salt() {
         for group in names.into_iter().flat_map(|name| TestSet::load(name).unwrap().test_groups) {
             let key = key(&rsa(&group.key.n, &group.key.e));
             for test in &group.tests {
-                seen.judge(&key, algorithm, &test.msg, &test.sig, test.result, &format!("{} {}", test.tc_id, test.comment));
+                seen.judge(
+                    &key,
+                    algorithm,
+                    &test.msg,
+                    &test.sig,
+                    test.result,
+                    &format!("{} {}", test.tc_id, test.comment),
+                );
             }
         }
         assert!(seen.good >= 20 && seen.bad >= 20, "{algorithm}: {} good, {} bad", seen.good, seen.bad);
@@ -106,7 +128,14 @@ fn elliptic_curves() {
             let (x, y) = point.split_at(bytes);
             let key = key(&json!({ "kty": "EC", "crv": curve, "x": b64(x), "y": b64(y) }));
             for test in &group.tests {
-                seen.judge(&key, algorithm, &test.msg, &test.sig, test.result, &format!("{} {}", test.tc_id, test.comment));
+                seen.judge(
+                    &key,
+                    algorithm,
+                    &test.msg,
+                    &test.sig,
+                    test.result,
+                    &format!("{} {}", test.tc_id, test.comment),
+                );
             }
         }
         assert!(seen.good >= 100 && seen.bad >= 100, "{algorithm}: {} good, {} bad", seen.good, seen.bad);
