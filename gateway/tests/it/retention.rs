@@ -133,7 +133,7 @@ rule deny.cut { when response.text contains "on file is" and model == "cut-model
     for id in telling.iter().chain([&refused.request_id()]) {
         let (code, text) = open(id);
         assert_eq!(code, 0, "{text}");
-        assert!(text.contains("chat.completion") && !text.contains("hers?"), "{text}");
+        assert!(text.contains("chat.completion") && !text.contains("\"messages\""), "the answer alone: {text}");
         assert!(text.contains(ORIGINAL) || text.contains("[DONE]"), "{text}");
     }
     let (code, text) = open(&unsealed);

@@ -105,10 +105,12 @@ fn rsa_with_salt() {
         }
         assert!(seen.good >= 20 && seen.bad >= 20, "{algorithm}: {} good, {} bad", seen.good, seen.bad);
     }
-    // Good signatures with a salt of another length are not good for a token.
+    // A good signature with a salt of another length is not good for a token.
     for group in TestSet::load(Name::RsaPss2048Sha256Mgf1SaltLen0).unwrap().test_groups {
         let key = key(&rsa(&group.key.n, &group.key.e));
-        assert!(group.tests.iter().all(|test| !key.signed(Algorithm::PS256, &test.msg, &b64(&test.sig))));
+        for test in group.tests.iter().filter(|test| test.result == TestResult::Valid) {
+            assert!(!key.signed(Algorithm::PS256, &test.msg, &b64(&test.sig)), "{} {}", test.tc_id, test.comment);
+        }
     }
 }
 
@@ -138,7 +140,7 @@ fn elliptic_curves() {
                 );
             }
         }
-        assert!(seen.good >= 100 && seen.bad >= 100, "{algorithm}: {} good, {} bad", seen.good, seen.bad);
+        assert!(seen.good >= 100 && seen.bad >= 50, "{algorithm}: {} good, {} bad", seen.good, seen.bad);
     }
 }
 
