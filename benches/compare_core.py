@@ -2,18 +2,25 @@
 
     benches/compare-nginx > table.md              # $SALLYPORT, else target/release/sallyport
     benches/compare-nginx --without-sallyport     # without ours: is the ground firm?
+    benches/compare-all --scenario prompt         # json (the default), prompt, sse or tls
+
+* json: a small question and a 1 KiB answer. prompt: a question of 100 KB. sse: an answer streamed in 64 events, one a millisecond. tls: as
+  json, with TLS 1.3 to callers (ECDSA P-256, kept-alive connections).
 
 compare-haproxy, compare-envoy and compare-litellm are the same with another peer beside nginx; compare-all has all of them in one
 table. Peers are installed from Debian and PyPI, and configured for the same job: pass every call on to one upstream, over
 kept-alive connections, without an access log.
 
 How it is taken:
-* The upstream is an nginx of its own that answers every POST with the same 1 KiB chat completion.
+* The upstream is an nginx of its own that answers every POST with the same 1 KiB chat completion; for sse it is the mock model of
+  sallyport-load ($SALLYPORT_LOAD, else target/release/sallyport-load).
 * Proxies run pinned to one core; the upstream and wrk share another. One proxy is loaded at a time; proxies alternate in
   every round and the order turns from round to round, so that drift of the machine hits all alike.
 * CPU time is that of the proxy's processes with all their threads (the evidence committer included), read from the
   kernel's CPU clocks in nanoseconds. It is read again a moment after the load, so that work put off counts too.
 * Every proxy gets the same requests, with a token out of a thousand. A refused or broken call ends the comparison.
+
+compare-all also has ours with one feature after the other added (--features in the others), and draws the table (--svg FILE).
 """
 
 import argparse
@@ -32,7 +39,9 @@ import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from compare_peers import PEERS, Proxy
+from compare_features import features
+from compare_peers import PEERS, Proxy, uses_tls
+from compare_plot import svg
 from compare_helpers import (
     client_core, disk_sync_us, free_port, install, machine, pinned,
     proxy_core, run, say, start, stop, url64, wait_for,
@@ -55,6 +64,9 @@ REQUEST = {
     "temperature": 0.2,
     "max_tokens": 256,
 }
+PROMPT_BYTES = 100_000
+EVENTS, BETWEEN_EVENTS = 64, "1ms"
+SCENARIOS = ("json", "prompt", "sse", "tls")
 ANSWER_BYTES = 1024
 ANSWER_TEXT = "The number on file is 536-22-8145. "
 
@@ -81,9 +93,12 @@ NGINX_UPSTREAM = """
 NGINX_PROXY = """
     upstream model {{ server 127.0.0.1:{upstream}; keepalive 256; keepalive_requests 1000000000; }}
     server {{
-        listen 127.0.0.1:{port};
+        listen 127.0.0.1:{port}{tls};
+        client_max_body_size 0;
+        client_body_buffer_size 256k;
         location / {{
             proxy_pass http://model;
+            proxy_buffering {buffering};
             proxy_http_version 1.1;
             proxy_set_header Connection "";
         }}
@@ -95,6 +110,7 @@ data = "data"
 [listen]
 address = "127.0.0.1:{port}"
 cores = 1
+{tls}
 [admin]
 address = "127.0.0.1:{admin}"
 [[issuer]]
@@ -141,9 +157,9 @@ end
 """
 
 
-def compare(peers):
+def compare(peers, with_features=False):
     """Measures nginx, then the named peers, then ours in three configurations, and prints one table."""
-    options = arguments()
+    options = arguments(with_features)
     # Taken before we add to it. On a busy machine caches are cold and every figure is too high.
     options.load_before = os.getloadavg()[0]
     install("nginx", "nginx-light")
@@ -157,32 +173,43 @@ def compare(peers):
         # nginx drops its rights, and its worker must still reach its directories.
         home.chmod(0o755)
         try:
-            load = wrk_script(home)
+            load = wrk_script(home, mint_tokens(home), options.scenario)
+            if options.scenario == "tls":
+                certificate(home)
             upstream = free_port()
-            answer_config = NGINX_UPSTREAM.format(port=upstream, answer=answer().replace("'", ""))
-            processes.append(nginx(home / "upstream", answer_config, client_core(), upstream))
-            proxies = [nginx_proxy(home, upstream)]
+            processes.append(model(home, upstream, options))
+            proxies = [nginx_proxy(home, upstream, options.scenario)]
             processes.append(proxies[0].process)
             for peer in peers:
                 for proxy in PEERS[peer](home, upstream, [text_test(number) for number in range(RULES_THAT_READ_TEXT)]):
                     processes.append(proxy.process)
                     proxies.append(proxy)
             if not options.without_sallyport:
-                for variant in variants(home, upstream, options.sallyport):
+                configurations = features(GROUP, rules) if options.features else VARIANTS
+                for configuration in configurations:
+                    variant = sallyport(home, upstream, options, *configuration)
                     processes.append(variant.process)
                     proxies.append(variant)
             results = measure(proxies, load, options)
-            print(table(proxies, results, options, disk_sync_us(home)))
+            lines = table(proxies, results, options, disk_sync_us(home))
+            print("\n".join(lines))
+            if options.svg:
+                cpu = {name: {n: medians(rows)[0] for (of, n), rows in results.items() if of == name} for name in (proxy.name for proxy in proxies)}
+                Path(options.svg).write_text(svg(cpu, options.connections, lines[-1]))
         finally:
             for process in reversed(processes):
                 stop(process)
 
 
-def arguments():
+def arguments(with_features):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     built = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "release" / "sallyport"
     parser.add_argument("--sallyport", default=os.environ.get("SALLYPORT", str(built)), help="the gateway's program")
     parser.add_argument("--without-sallyport", action="store_true", help="measure the peers only")
+    parser.add_argument("--features", action=argparse.BooleanOptionalAction, default=with_features, help="ours with one feature after the other added")
+    parser.add_argument("--svg", metavar="FILE", help="draw the table, too")
+    parser.add_argument("--scenario", choices=SCENARIOS, default="json", help="what is asked and answered")
+    parser.add_argument("--load-tests", default=os.environ.get("SALLYPORT_LOAD", str(built.with_name("sallyport-load"))), help="the mock model's program, for sse")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=int, default=3, help="length of one measurement")
     parser.add_argument("--connections", type=lambda text: [int(n) for n in text.split(",")], default=[1, 8, 64])
@@ -196,62 +223,88 @@ def arguments():
 # ---- the proxies
 
 
-def nginx_proxy(home, upstream):
+def model(home, port, options):
+    """The upstream."""
+    if options.scenario == "sse":
+        command = [options.load_tests, "mock-model", "--listen", f"127.0.0.1:{port}", "--answer-chars", str(3 * (EVENTS - 2)),
+                   "--between-tokens", BETWEEN_EVENTS]
+        log = home / "model.log"
+        process = start(command, client_core(), log.open("wb"))
+        wait_for(f"http://127.0.0.1:{port}/health", process, log)
+        return process
+    config = NGINX_UPSTREAM.format(port=port, answer=answer().replace("'", ""))
+    return nginx(home / "upstream", config, client_core(), port)
+
+
+def certificate(home):
+    """A key and a certificate for all proxies, and both in one file for haproxy."""
+    run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2", "-subj", "/CN=localhost",
+         "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1", "-keyout", str(home / "tls.key"), "-out", str(home / "tls.pem")])
+    (home / "tls.both").write_text((home / "tls.pem").read_text() + (home / "tls.key").read_text())
+
+
+def nginx_proxy(home, upstream, scenario):
     port = free_port()
-    config = NGINX_PROXY.format(port=port, upstream=upstream)
-    return Proxy("nginx, plain proxy", nginx(home / "nginx", config, proxy_core(), port), port)
+    tls = f" ssl; ssl_certificate {home}/tls.pem; ssl_certificate_key {home}/tls.key; ssl_protocols TLSv1.3" if scenario == "tls" else ""
+    # Events have to go out as they come.
+    config = NGINX_PROXY.format(port=port, upstream=upstream, tls=tls, buffering="off" if scenario == "sse" else "on")
+    return Proxy("nginx, plain proxy", nginx(home / "nginx", config, proxy_core(), port), port, tls=bool(tls))
 
 
-def variants(home, upstream, program):
-    """The gateway in three configurations, each a process of its own."""
-    everything = everything_policy()
-    for name, policy, durability in [
-        ("sallyport, plain proxy (JWT, metadata, durability observe)", PLAIN_POLICY.format(group=GROUP), "observe"),
-        ("sallyport, plain proxy (JWT, metadata, durability strict)", PLAIN_POLICY.format(group=GROUP), "strict"),
-        (f"sallyport, everything on (JWT, {RULES} rules, masks both ways, strict)", everything, "strict"),
-    ]:
-        port, admin = free_port(), free_port()
-        place = home / f"sallyport-{port}"
-        (place / "policies").mkdir(parents=True)
-        (place / "policies" / "bench.policy").write_text(policy.lstrip())
-        config = place / "sallyport.toml"
-        config.write_text(SALLYPORT_CONFIG.format(
-            port=port, admin=admin, upstream=upstream, issuer=ISSUER, audience=AUDIENCE, jwks=home / "jwks.json",
-            durability=durability))
-        run([program, "run", "--config", str(config), "--check"])
-        log = (place / "log").open("wb")
-        process = start([program, "run", "--config", str(config)], proxy_core(), log)
-        try:
-            wait_for(f"http://127.0.0.1:{admin}/readyz", process, place / "log")
-        except BaseException:
-            stop(process)
-            raise
-        yield Proxy(name, process, port)
+def sallyport(home, upstream, options, name, policy, durability, by_key=False):
+    """The gateway in one configuration, as a process of its own. `by_key`: one caller with an API key, in place of many with tokens."""
+    program, tls = options.sallyport, uses_tls(home)
+    port, admin = free_port(), free_port()
+    place = home / f"sallyport-{port}"
+    (place / "policies").mkdir(parents=True)
+    (place / "policies" / "bench.policy").write_text(policy.lstrip())
+    listen_tls = f'[listen.tls]\ncert = "{home}/tls.pem"\nkey = "{home}/tls.key"\nmin_version = "1.3"' if tls else ""
+    text = SALLYPORT_CONFIG.format(
+        tls=listen_tls, port=port, admin=admin, upstream=upstream, issuer=ISSUER, audience=AUDIENCE, jwks=home / "jwks.json", durability=durability)
+    load = None
+    if by_key:
+        keys = place / "keys.json"
+        issued = run([program, "keys", "issue", "--subject", "bench", "--group", GROUP, "--file", str(keys)])
+        load = wrk_script(place, [issued.decode().split()[-1]], options.scenario)
+        head, tail = text.index("[[issuer]]"), text.index("[[upstream]]")
+        text = f"{text[:head]}[identity]\napi_keys = \"file:{keys}\"\n{text[tail:]}"
+    config = place / "sallyport.toml"
+    config.write_text(text)
+    run([program, "run", "--config", str(config), "--check"])
+    log = (place / "log").open("wb")
+    process = start([program, "run", "--config", str(config)], proxy_core(), log)
+    try:
+        wait_for(f"http://127.0.0.1:{admin}/readyz", process, place / "log")
+    except BaseException:
+        stop(process)
+        raise
+    return Proxy(name, process, port, tls=tls, load=load)
 
 
-def everything_policy():
-    """200 rules: most look at model and groups, 20 read the prompt, one masks both ways. None of them denies the load."""
-    rules = [f"""
-        policy "bench-everything" version 1
-        rule access {{ when identity in group("{GROUP}") and model in {{ "bench-model", ~"chat-*" }} allow record at least full }}
-        rule masks {{
-            mask request text with detect(us_ssn, credit_card, email, phone) as label
-            mask response text with detect(us_ssn, credit_card, email, phone) as label
-        }}"""]
+def rules():
+    """200 rules but for two: most look at model and groups, 20 read the prompt. None of them denies the load."""
+    texts = []
     for number in range(RULES_THAT_READ_TEXT):
         kind, pattern = text_test(number)
         test = f'contains "{pattern}"' if kind == "contains" else f"matches /(?i){pattern}/"
-        rules.append(f'rule text.secret-{number:03} {{ when request.text {test} deny "Not a topic for this model." }}')
+        texts.append(f'rule text.secret-{number:03} {{ when request.text {test} deny "Not a topic for this model." }}')
     for number in range(RULES - 2 - RULES_THAT_READ_TEXT):
         models = f'model in {{ "blocked-{number:03}", ~"legacy-{number:03}-*" }}'
         team = f'identity in group("team-{number:03}")'
-        rules.append(f'rule models.block-{number:03} {{ when {models} and not {team} deny "This model is closed." }}')
-    return "\n".join(rules).replace("\n        ", "\n").lstrip() + "\n"
+        texts.append(f'rule models.block-{number:03} {{ when {models} and not {team} deny "This model is closed." }}')
+    return texts
 
 
 def text_test(number):
     """What a rule that reads the prompt looks for; peers with a body check get the same."""
     return ("contains", f"project-kestrel-{number:03}") if number % 2 else ("matches", f"kestrel.{{0,20}}key-{number:03}")
+
+
+VARIANTS = [
+    ("sallyport, plain proxy (JWT, metadata, durability observe)", PLAIN_POLICY.format(group=GROUP), "observe"),
+    ("sallyport, plain proxy (JWT, metadata, durability strict)", PLAIN_POLICY.format(group=GROUP), "strict"),
+    (f"sallyport, everything on (JWT, {RULES} rules, masks both ways, strict)", features(GROUP, rules)[-1][1], "strict"),
+]
 
 
 def nginx(home, http, core, port):
@@ -274,12 +327,20 @@ def nginx(home, http, core, port):
 # ---- the load
 
 
-def wrk_script(home):
-    """Keys, tokens and the script; returns the script's path."""
+def request_body(scenario):
+    if scenario == "prompt":
+        text = "It was opened in spring, and its holder has asked about the charges since. "
+        question = {"role": "user", "content": (text * (PROMPT_BYTES // len(text) + 1))[:PROMPT_BYTES]}
+        return {**REQUEST, "messages": [*REQUEST["messages"], question]}
+    return {**REQUEST, "stream": True} if scenario == "sse" else REQUEST
+
+
+def wrk_script(home, callers, scenario):
+    """A script that sends the request with each of these tokens in turn; returns its path."""
     tokens = home / "tokens"
-    tokens.write_text("\n".join(mint_tokens(home)) + "\n")
+    tokens.write_text("\n".join(callers) + "\n")
     script = home / "load.lua"
-    script.write_text(WRK.format(body=json.dumps(REQUEST), tokens=tokens))
+    script.write_text(WRK.format(body=json.dumps(request_body(scenario)), tokens=tokens))
     return script
 
 
@@ -311,12 +372,12 @@ def measure(proxies, load, options):
     """{(proxy name, connections): [(CPU µs per request, requests per second), …]}"""
     for proxy in proxies:
         # Every token is checked once, so that rounds measure callers that are known.
-        drive(proxy, load, max(options.connections), PRIME_SECONDS)
+        drive(proxy, load, min(max(options.connections), proxy.most), PRIME_SECONDS)
     results = {}
     for number in range(options.rounds):
         turn = number % len(proxies)
         for proxy in proxies[turn:] + proxies[:turn]:
-            for connections in options.connections:
+            for connections in (n for n in options.connections if n <= proxy.most):
                 drive(proxy, load, connections, WARMUP_SECONDS)
                 before = proxy.cpu_ns()
                 done = drive(proxy, load, connections, options.seconds)
@@ -329,7 +390,8 @@ def measure(proxies, load, options):
 
 
 def drive(proxy, load, connections, seconds):
-    command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "-s", str(load), f"http://127.0.0.1:{proxy.port}/"]
+    load = proxy.load or load
+    command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "-s", str(load), f"{proxy.url}/"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=seconds + 30, preexec_fn=pinned(client_core()))
     if done.returncode != 0 or not done.stderr.startswith("{"):
         sys.exit(f"wrk failed: {done.stdout}{done.stderr}")
@@ -343,7 +405,7 @@ def one_call(proxy, load):
     """One call as wrk sends it, to show what is refused."""
     token = (load.parent / "tokens").read_text().split()[0]
     headers = {"authorization": f"Bearer {token}", "content-type": "application/json"}
-    url = f"http://127.0.0.1:{proxy.port}/v1/chat/completions"
+    url = f"{proxy.url}/v1/chat/completions"
     request = urllib.request.Request(url, json.dumps(REQUEST).encode(), headers)
     try:
         with urllib.request.urlopen(request, timeout=5) as answer:
@@ -362,7 +424,8 @@ def table(proxies, results, options, sync_us):
     counted = ", ".join(str(n) for n in columns)
     lines = [
         f"CPU time per request of the proxy, medians of {options.rounds} alternating rounds of {options.seconds} s, at "
-        f"{counted} connections. Request {len(json.dumps(REQUEST))} B, answer {len(answer())} B, {TOKENS} tokens.",
+        f"{counted} connections. Scenario {options.scenario}: request {len(json.dumps(request_body(options.scenario)))} B, answer "
+        f"{f'{EVENTS} events' if options.scenario == 'sse' else f'{len(answer())} B'}, {TOKENS} tokens.",
         "",
         "| proxy | " + " | ".join(f"{n} conn. | ÷ nginx | req/s" for n in columns) + " |",
         "|---|" + "--:|--:|--:|" * len(columns),
@@ -370,6 +433,9 @@ def table(proxies, results, options, sync_us):
     for proxy in proxies:
         cells = []
         for connections in columns:
+            if (proxy.name, connections) not in results:
+                cells.append("− | − | −")
+                continue
             cpu, rate = medians(results[proxy.name, connections])
             reference, _ = medians(results[proxies[0].name, connections])
             cells.append(f"{cpu:.2f} µs | {cpu / reference:.2f} | {rate:,.0f}")
@@ -383,7 +449,7 @@ def table(proxies, results, options, sync_us):
         f"cell (max − min over its median): {spread * 100:.0f} %. One 512-byte write with fdatasync on this disk takes {sync_us:.0f} µs (median of 50). "
         f"Load average before the run: {options.load_before:.2f}.",
     ]
-    return "\n".join(lines)
+    return lines
 
 
 def medians(rows):

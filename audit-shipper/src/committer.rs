@@ -14,13 +14,20 @@ use crate::encode::{self, Item};
 use crate::error::EvidenceError;
 use crate::evidence::Durability;
 use crate::model::Moment;
-use crate::shared::Shared;
+use crate::shared::{Lane, Shared};
 use crate::wal::writer::Writer;
 
 /// How long the committer sleeps at most before it looks around by itself.
 const LONGEST_SLEEP: Duration = Duration::from_secs(1);
 /// Pause before a segment is asked for again that could not be made.
 const RETRY_PAUSE: Duration = Duration::from_millis(200);
+
+/// How long records gather in `observe` mode, where nobody waits for them, in steps: each block costs a system call, a piece of
+/// the disk of its own, work that is derived from it, and a wake-up of this thread.
+const GATHERING_STEP: Duration = Duration::from_millis(1);
+const GATHERING_STEPS: usize = 5;
+/// A queue that is full to one part in so many is not left to gather.
+const FULL_PART: usize = 4;
 
 /// How often it is checked that the file written to is still the file that a start would find.
 const CHECK_EVERY: Duration = Duration::from_secs(1);
@@ -68,12 +75,27 @@ impl Committer {
                 continue;
             }
             match self.write(&block) {
-                Ok(first_index) => self.acknowledge(block, first_index),
+                Ok(first_index) => {
+                    self.acknowledge(block, first_index);
+                    self.let_gather();
+                }
                 Err(error) => {
                     self.shared.poison(&error);
                     self.fail(block);
                 }
             }
+        }
+    }
+
+    /// Leaves the queues alone for a moment where nobody waits for a record, unless they fill up.
+    fn let_gather(&self) {
+        let is_full = |lane: &Lane| lane.queue.len() >= lane.queue.capacity() / FULL_PART;
+        for _ in 0..GATHERING_STEPS {
+            let waits = self.shared.durability != Durability::Observe || self.shared.closing.load(Ordering::SeqCst);
+            if waits || !self.gathered.is_empty() || self.shared.lanes.iter().any(is_full) {
+                return;
+            }
+            std::thread::sleep(GATHERING_STEP);
         }
     }
 

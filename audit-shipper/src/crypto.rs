@@ -1,5 +1,7 @@
 //! The few primitives we use, with their parameters fixed: AES-256-GCM, HMAC-SHA-256, SHA-256, a random source.
 
+use std::cell::RefCell;
+
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use aws_lc_rs::hmac;
 use sha2::{Digest, Sha256};
@@ -16,15 +18,52 @@ pub(crate) const SEAL_OVERHEAD_BYTES: usize = NONCE_LEN + 16;
 /// A SHA-256 digest.
 pub(crate) type Digest32 = [u8; DIGEST_BYTES];
 
-/// Random bytes of the library's generator.
+/// Bytes that are drawn from the library's generator at once: a draw costs about as much as encrypting a kilobyte, however few
+/// bytes it gives, and a call needs a dozen of keys, nonces and ids.
+const DRAWN_BYTES: usize = 1024;
+
+/// Random bytes that nobody was given yet.
+struct Drawn {
+    bytes: [u8; DRAWN_BYTES],
+    /// How many are left, at the front.
+    left: usize,
+}
+
+impl Drawn {
+    /// Gives each byte once, and keeps none that it gave.
+    fn take(&mut self, into: &mut [u8]) {
+        if into.len() > self.left {
+            fill(&mut self.bytes);
+            self.left = DRAWN_BYTES;
+        }
+        match self.left.checked_sub(into.len()).and_then(|kept| Some((kept, self.bytes.get_mut(kept..self.left)?))) {
+            Some((kept, given)) => {
+                into.copy_from_slice(given);
+                given.fill(0);
+                self.left = kept;
+            }
+            None => fill(into),
+        }
+    }
+}
+
+thread_local! {
+    static DRAWN: RefCell<Drawn> = const { RefCell::new(Drawn { bytes: [0; DRAWN_BYTES], left: 0 }) };
+}
+
+/// Random bytes of the library's generator. The process must not fork without exec, which it never does.
+pub(crate) fn random<const N: usize>() -> [u8; N] {
+    let mut bytes = [0; N];
+    DRAWN.with_borrow_mut(|drawn| drawn.take(&mut bytes));
+    bytes
+}
+
 #[expect(
     clippy::expect_used,
     reason = "AWS-LC ends the process itself when the system has no randomness; it never returns an error here"
 )]
-pub(crate) fn random<const N: usize>() -> [u8; N] {
-    let mut bytes = [0; N];
-    aws_lc_rs::rand::fill(&mut bytes).expect("the system has randomness");
-    bytes
+fn fill(bytes: &mut [u8]) {
+    aws_lc_rs::rand::fill(bytes).expect("the system has randomness");
 }
 
 /// SHA-256 of the parts, one after the other.
@@ -101,6 +140,21 @@ mod tests {
             assert!(open(&key, b"here", &changed).is_err(), "byte {position}");
             assert!(open(&key, b"here", &sealed[..position]).is_err(), "cut at {position}");
         }
+    }
+
+    #[test]
+    fn no_random_byte_is_given_twice() {
+        let mut seen = std::collections::HashSet::new();
+        for _ in 0..10_000 {
+            assert!(seen.insert(random::<12>()));
+        }
+        assert_ne!(random::<{ 2 * DRAWN_BYTES }>(), [0; 2 * DRAWN_BYTES]);
+        let mut drawn = Drawn { bytes: [7; DRAWN_BYTES], left: DRAWN_BYTES };
+        let mut given = [0; 100];
+        drawn.take(&mut given);
+        assert_eq!((given, drawn.left), ([7; 100], DRAWN_BYTES - 100));
+        assert!(drawn.bytes[..drawn.left].iter().all(|byte| *byte == 7));
+        assert!(drawn.bytes[drawn.left..].iter().all(|byte| *byte == 0));
     }
 
     #[test]

@@ -2,11 +2,13 @@
 //!
 //! Labels are from fixed sets, never a user, a prompt or a path.
 
+mod cores;
 mod events;
 mod fleet;
 mod notices;
 mod totals;
 
+pub use cores::Cores;
 pub use events::{Event, Events};
 pub(crate) use fleet::fleet_page;
 pub(crate) use notices::severity_name;
@@ -39,6 +41,8 @@ pub struct Metrics {
     key_refreshes_bad: AtomicU64,
     /// What happens to connections, limits, upstreams and the configuration.
     pub events: Events,
+    /// Whether each core keeps up.
+    pub cores: Cores,
     /// Messages to people, and alerts.
     pub notices: Arc<Notices>,
 }
@@ -96,7 +100,7 @@ impl Metrics {
         count(&self.refused, REFUSAL_STATUSES.iter().position(|own| *own == status));
     }
 
-    /// A connection was closed at once because the core has as many as it may have.
+    /// A connection was turned away because there are as many as there may be.
     pub fn connection_shed(&self) {
         self.connections_shed.fetch_add(1, Relaxed);
     }
@@ -147,7 +151,7 @@ impl Metrics {
         page.single(
             "sallyport_connections_shed_total",
             "counter",
-            "Connections closed at once because a core had as many as it may have.",
+            "Connections turned away because there were as many as there may be.",
             self.connections_shed.load(Relaxed),
         );
         page.single(
@@ -212,6 +216,7 @@ impl Metrics {
         page.sample("{result=\"same\"}", gauges.judged_twice.0);
         page.sample("{result=\"different\"}", gauges.judged_twice.1);
         page.single("sallyport_draining", "gauge", "1 once draining has begun.", u8::from(gauges.draining));
+        self.cores.render(&mut page);
         self.events.render(&mut page);
         self.notices.render(&mut page);
         page.text

@@ -2,7 +2,7 @@
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use policy_compiler::redact::MaskPlan;
-use policy_compiler::{BuiltInDetectors, CompiledPolicy, IdentityFacts, PolicyTextEngine};
+use policy_compiler::{BuiltInDetectors, CompileOptions, CompiledPolicy, IdentityFacts, PolicyTextEngine};
 use policy_lang::{Cache, Decision, Diagnostics, Effect, Facts, Phase, Program, RecordBound, Side, Sources, interpret};
 use std::path::Path;
 use std::sync::Arc;
@@ -72,6 +72,9 @@ impl PolicyError {
     }
 }
 
+/// After this time a set is put in force with the interpreter judging: 10,000 rules take less than a second.
+const COMPILE_MAX: Duration = Duration::from_secs(10);
+
 /// The shortest time that `retain at most` may set: the records of an hour share a key.
 const RETAIN_AT_MOST_MIN: Duration = Duration::from_hours(2);
 
@@ -95,7 +98,8 @@ pub fn prepare_cached(path: &Path, cache: &mut Cache, can_seal: bool) -> Result<
     }
     let text_engine = PolicyTextEngine::new(&loaded.program, Arc::new(BuiltInDetectors))?;
     let warnings = Warnings(loaded.diagnostics());
-    let compiled = policy_compiler::compile(loaded.program);
+    let options = CompileOptions { deadline: Some(COMPILE_MAX), ..CompileOptions::default() };
+    let compiled = policy_compiler::compile_with(loaded.program, options);
     Ok(Prepared { compiled, text_engine, sources: loaded.sources, warnings })
 }
 

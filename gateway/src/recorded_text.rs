@@ -1,9 +1,13 @@
 //! What is masked in everything that is written down, whatever the policy says (DESIGN §4.4): every built-in detector of tier V, also
 //! over what is percent- or base64-coded.
 
+use std::cell::RefCell;
+use std::collections::HashSet;
+
 use base64::Engine as _;
 use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use foldhash::quality::RandomState;
 use policy_compiler::detect;
 
 /// Shortest run of base64 that is looked into, in characters.
@@ -17,9 +21,43 @@ const LENIENT: GeneralPurposeConfig = GeneralPurposeConfig::new()
 const STANDARD: GeneralPurpose = GeneralPurpose::new(&alphabet::STANDARD, LENIENT);
 const URL_SAFE: GeneralPurpose = GeneralPurpose::new(&alphabet::URL_SAFE, LENIENT);
 
+/// Texts up to so many bytes are remembered when nothing was found in them, and so many of them per thread.
+const REMEMBERED_BYTES_MAX: usize = 256;
+const REMEMBERED_TEXTS_MAX: usize = 1024;
+
+thread_local! {
+    /// Texts in which nothing was found: hosts, paths and names of models come again with every call, and searching them is the
+    /// dearest part of a plain call. Which detectors search is fixed, so that an entry never becomes wrong.
+    static CLEAN: RefCell<HashSet<Box<str>, RandomState>> = RefCell::default();
+}
+
+/// Whether nothing is found in the text.
+fn is_clean(text: &str) -> bool {
+    find_any(text).is_empty()
+}
+
+fn find_any(text: &str) -> Vec<detect::Finding> {
+    if CLEAN.with_borrow(|clean| clean.contains(text)) {
+        return Vec::new();
+    }
+    let findings = detect::find_validated(text);
+    if findings.is_empty() && text.len() <= REMEMBERED_BYTES_MAX {
+        CLEAN.with_borrow_mut(|clean| {
+            if clean.len() >= REMEMBERED_TEXTS_MAX {
+                clean.clear();
+            }
+            clean.insert(text.into());
+        });
+    }
+    findings
+}
+
 /// A text that stands in no body.
 pub(crate) fn masked(text: &str) -> String {
-    let mut findings = detect::find_validated(text);
+    let mut findings = find_any(text);
+    if findings.is_empty() {
+        return text.to_owned();
+    }
     findings.sort_by_key(|finding| (finding.range.start, std::cmp::Reverse(finding.range.end)));
     let (mut out, mut at) = (String::with_capacity(text.len()), 0);
     for finding in findings {
@@ -36,8 +74,11 @@ pub(crate) fn masked(text: &str) -> String {
 /// A request target: what percent-coding hides is found as well, and the target is then kept without that coding.
 pub(crate) fn masked_target(target: &str) -> String {
     let masked_as_sent = masked(target);
+    if masked_as_sent == target && !target.contains(['%', '+']) {
+        return masked_as_sent;
+    }
     let decoded = percent_decoded(&masked_as_sent);
-    if detect::find_validated(&decoded).is_empty() { masked_as_sent } else { masked(&decoded) }
+    if is_clean(&decoded) { masked_as_sent } else { masked(&decoded) }
 }
 
 /// `%40` is `@`, and `+` a space, as forms write it. What is no coding stays.
@@ -115,6 +156,20 @@ mod tests {
         assert_eq!(masked_target("/v1/x?ssn=536%2D22%2D8145"), "/v1/x?ssn=[US_SSN]");
         assert_eq!(masked_target("/v1/x?to=jane.doe%40example.org"), "/v1/x?to=[EMAIL]");
         assert_eq!(masked_target("/v1/%zz%4"), "/v1/%zz%4");
+    }
+
+    #[test]
+    fn what_is_remembered_as_clean_is_clean() {
+        for round in 0..3 {
+            for number in 0..REMEMBERED_TEXTS_MAX {
+                assert_eq!(masked(&format!("/v1/x/{number}")), format!("/v1/x/{number}"));
+            }
+            assert_eq!(masked("536-22-8145"), "[US_SSN]", "round {round}");
+        }
+        assert!(CLEAN.with_borrow(|clean| clean.len() <= REMEMBERED_TEXTS_MAX && !clean.contains("536-22-8145")));
+        let long = "x ".repeat(REMEMBERED_BYTES_MAX);
+        assert_eq!(masked(&long), long);
+        assert!(!CLEAN.with_borrow(|clean| clean.contains(long.as_str())));
     }
 
     #[test]

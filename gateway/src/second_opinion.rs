@@ -1,4 +1,5 @@
-//! Never trust the compiler blindly: one call in so many is judged by the interpreter, too, which is what the language means.
+//! Never trust the compiler blindly: one call in so many is judged by the interpreter, too, which is what the language means, once it
+//! has its answer.
 //! Where the two differ the interpreter is right; the difference is counted, told, and written to the evidence.
 
 use crate::policy_slot::ActivePolicy;
@@ -17,7 +18,7 @@ pub enum OnDivergence {
     /// The interpreter judges every further call of this policy set.
     #[default]
     Interpret,
-    /// It goes on judging; only the calls that are looked at twice are decided by the interpreter.
+    /// It goes on judging.
     Warn,
 }
 
@@ -63,7 +64,7 @@ impl SecondOpinion {
         due
     }
 
-    /// Judges the call again and returns the decision that counts.
+    /// Judges the call again and returns the decision that should have counted.
     #[must_use]
     pub fn check(&self, policy: &ActivePolicy, facts: &Facts<'_>, native: Decision) -> Decision {
         if policy.compiled.engine() != &Engine::Native {
@@ -86,7 +87,7 @@ impl SecondOpinion {
         tracing::error!(
             digest = divergence.digest,
             rules,
-            "native code and interpreter judged a call differently; the interpreter's decision counts"
+            "native code and interpreter judged a call differently; the call had been decided by native code"
         );
         // A full queue has enough of them.
         let _ = self.found.push(divergence);

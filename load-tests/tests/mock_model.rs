@@ -4,8 +4,9 @@
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::num::NonZeroU64;
+use std::time::Duration;
 
-use load_tests::mock_model::{Fail, FailKind, Journal, MockHandle, MockOptions, ScriptedAnswer, spawn};
+use load_tests::mock_model::{Fail, FailKind, Freeze, Journal, MockHandle, MockOptions, ScriptedAnswer, spawn};
 use serde_json::{Value, json};
 
 const SSN: &str = "536-22-8145";
@@ -169,7 +170,7 @@ fn fails_on_every_nth_chat() {
 
 #[test]
 fn shutdown_does_not_wait_for_open_streams() {
-    let slow = std::time::Duration::from_secs(3600);
+    let slow = Duration::from_secs(3600);
     let mock = mock(MockOptions { first_token: slow, ..MockOptions::default() });
     let mut socket = TcpStream::connect(mock.addr()).unwrap();
     let body = json!({"model": "m", "stream": true, "messages": []}).to_string();
@@ -204,4 +205,25 @@ fn scripted_answers_take_turns() {
     assert_eq!(said(chat(&mock, &body)), (503, None, None));
     assert_eq!(said(chat(&mock, &body)), (200, Some("three".to_owned()), Some(2)));
     assert!(said(chat(&mock, &body)).1.unwrap().ends_with("one"));
+}
+
+#[test]
+fn a_frozen_server_reads_and_says_nothing_until_it_thaws() {
+    let frozen = |ms| Freeze { length: Duration::from_millis(ms), every: Duration::from_millis(ms + 1) };
+    let body = json!({"model": "m", "messages": []});
+    // It moves for one millisecond after each 200: every answer waits for that, and comes.
+    let often = mock(MockOptions { freeze: Some(frozen(200)), ..MockOptions::default() });
+    assert!((0..5).all(|_| chat(&often, &body).0 == 200));
+
+    let always = mock(MockOptions { freeze: Some(frozen(3_600_000)), ..MockOptions::default() });
+    // The first millisecond is no part of the freeze.
+    std::thread::sleep(Duration::from_millis(2));
+    let mut socket = TcpStream::connect(always.addr()).unwrap();
+    write!(socket, "GET /health HTTP/1.1\r\nhost: m\r\n\r\n").unwrap();
+    while always.requests_seen() < 1 {
+        std::thread::yield_now();
+    }
+    socket.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
+    let said = socket.read(&mut [0; 16]).unwrap_err().kind();
+    assert!(matches!(said, std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut), "{said}");
 }

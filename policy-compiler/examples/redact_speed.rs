@@ -1,6 +1,7 @@
 //! Bytes per second of masking, beside a copy of the same bytes: `cargo run --release -p policy-compiler --example redact_speed`.
 //!
-//! With an argument (`clean`, `dense`, `stream`, `idle`, `build`) only that is run, once, for counting instructions under callgrind.
+//! With an argument (`clean`, `dense`, `clean-all`, `dense-v`, `stream`) only that is run, once, for counting instructions under
+//! callgrind; `text-clean` and `text-dense` print the texts.
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
 
 use policy_compiler::dialect::Operation::ChatCompletions;
@@ -65,6 +66,26 @@ fn stream(plan: &MaskPlan, events: &[String]) -> usize {
     bytes + out.held.len()
 }
 
+/// Bytes of memory that a stream takes which has said something and waits for more.
+fn idle_bytes(plan: &MaskPlan, events: &[String]) -> usize {
+    const STREAMS: usize = 10_000;
+    let resident = || {
+        let pages = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
+        pages.split(' ').nth(1).and_then(|pages| pages.parse::<usize>().ok()).unwrap_or_default() * 4096
+    };
+    let said = |_| {
+        let mut redactor = StreamRedactor::new(ChatCompletions, plan.clone(), 1);
+        let mut out = StreamOutput::default();
+        events.iter().take(120).for_each(|event| redactor.push(event.as_bytes(), &mut out).unwrap());
+        redactor
+    };
+    let mut streams: Vec<StreamRedactor> = (0..STREAMS).map(said).collect();
+    let first = resident();
+    streams.extend((0..STREAMS).map(said));
+    black_box(&streams);
+    (resident() - first) / STREAMS
+}
+
 /// The best of some runs, in seconds.
 fn best(mut run: impl FnMut() -> usize) -> f64 {
     let once = |run: &mut dyn FnMut() -> usize| {
@@ -83,6 +104,10 @@ fn main() {
     match only.as_deref() {
         Some("clean") => return println!("{}", mask(&plan_v, &clean)),
         Some("dense") => return println!("{}", mask(&plan(true, 20), &dense)),
+        Some("clean-all") => return println!("{}", mask(&plan(true, 20), &clean)),
+        Some("dense-v") => return println!("{}", mask(&plan_v, &dense)),
+        Some("text-clean") => return print!("{clean}"),
+        Some("text-dense") => return print!("{dense}"),
         Some("stream") => return println!("{}", stream(&plan_v, &events(&clean[..64 * 1024]))),
         _ => {}
     }
@@ -98,5 +123,6 @@ fn main() {
         let seconds = best(|| stream(&plan_v, &events));
         println!("{name}: {:.2} us per event of 4 characters", seconds / events.len() as f64 * 1e6);
     }
+    println!("idle stream: {} bytes", idle_bytes(&plan_v, &events(&clean[..1024])));
     println!("plan of all and 20 regexes: {:.2} ms", best(|| usize::from(plan(true, 20).is_empty())) * 1e3);
 }

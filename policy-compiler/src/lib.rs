@@ -19,7 +19,9 @@ mod planted;
 mod policy_host;
 pub mod redact;
 mod text_engine;
+mod text_scan;
 
 pub use native::{CompileOptions, CompiledPolicy, Divergence, Engine, IdentityFacts, Layout, compile, compile_with};
 pub use policy_host::PolicyHost;
 pub use text_engine::{BuiltInDetectors, DetectorScan, NoDetectors, PolicyTextEngine, SoFar, TextEngineError};
+pub use text_scan::TextsOfCall;

@@ -70,6 +70,9 @@ mod list {
         HitsAreNotSorted,
         MemberRowsForgetTheDefault,
         ErrorsAreLost,
+        LastWayIsLost,
+        WaysHitTwice,
+        SecondConditionIsTheFirst,
     }
 
     thread_local! {

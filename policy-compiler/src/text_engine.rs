@@ -1,6 +1,7 @@
 //! The text tests of a program, ready to run: [`TextEngine`] over compiled regexes, literal search and detectors.
 
 use crate::detect::Words;
+use crate::text_scan::TextScan;
 use memchr::memmem::Finder;
 use policy_lang::{Atom, CustomDetector, JsonTest, Program, TextEngine, TextTest};
 use regex_automata::meta::Regex;
@@ -59,6 +60,8 @@ pub struct PolicyTextEngine {
     /// The words of each `near` list.
     near: HashMap<Vec<String>, Words>,
     detectors: Arc<dyn DetectorScan>,
+    /// Of the regexes and literals above: see [`PolicyTextEngine::over`].
+    pub(crate) scan: Option<TextScan>,
 }
 
 impl PolicyTextEngine {
@@ -67,7 +70,8 @@ impl PolicyTextEngine {
     /// # Errors
     /// [`TextEngineError::Regex`] for the first regex that does not compile.
     pub fn new(program: &Program, detectors: Arc<dyn DetectorScan>) -> Result<Self, TextEngineError> {
-        let mut engine = Self { regexes: HashMap::new(), literals: HashMap::new(), near: HashMap::new(), detectors };
+        let mut engine =
+            Self { regexes: HashMap::new(), literals: HashMap::new(), near: HashMap::new(), detectors, scan: None };
         for test in program.atoms.iter().filter_map(text_test) {
             if let TextTest::FindsCustom(CustomDetector { near, .. }) = test
                 && !engine.near.contains_key(near)
@@ -88,6 +92,7 @@ impl PolicyTextEngine {
                 _ => {}
             }
         }
+        engine.scan = TextScan::new(engine.regexes.keys(), engine.literals.keys());
         Ok(engine)
     }
 }

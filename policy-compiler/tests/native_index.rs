@@ -32,8 +32,27 @@ fn the_layout_follows_the_estimate() {
     assert_eq!(per_team(200, one_team).describe(), "native code (indexed, 0 functions)");
     let bounded = |n| format!("identity in group(\"team-{n}\") and model == \"llama-{n}\" and request.size < {n}KiB");
     assert_eq!(per_team(200, bounded).describe(), "native code (indexed, 4 functions)");
+    // The same condition of many rules is one piece of code.
+    let same_bound = |n| format!("identity in group(\"team-{n}\") and model == \"llama-{n}\" and request.size < 9KiB");
+    assert_eq!(per_team(200, same_bound).describe(), "native code (indexed, 1 functions)");
+    let either = |n| format!("(identity in group(\"team-{n}\") or model == \"llama-{n}\") and request.method == POST");
+    assert_eq!(per_team(200, either).describe(), "native code (indexed, 0 functions)");
     let nothing_to_look_up = |n| format!("(model == \"llama-{n}\" or request.size > {n}KiB)");
     assert_eq!(per_team(200, nothing_to_look_up).describe(), "native code (straight on, 4 functions)");
+}
+
+#[test]
+fn a_rule_that_holds_in_several_ways_fires_once() {
+    let either =
+        |n| format!("(identity in group(\"team-{n}\") or model == \"llama-{n}\" or request.host == \"h-{n}\")");
+    let policy = per_team(100, either);
+    let groups = ["team-7".to_owned(), "team-9".to_owned()];
+    let mut facts = Facts { groups: &groups, ..Facts::empty() };
+    facts.strings[StrField::Model as usize] = "llama-7";
+    facts.strings[StrField::Host as usize] = "h-11";
+    let decision = policy.decide(&facts);
+    assert_eq!(decision.fired.iter().map(|rule| rule.0).collect::<Vec<_>>(), [7, 9, 11]);
+    assert_eq!(decision, interpret(policy.program(), &facts));
 }
 
 #[test]

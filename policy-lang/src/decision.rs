@@ -1,6 +1,7 @@
 //! From "which rules hold" to what happens: the meaning of POLICY-LANGUAGE §4, shared by interpreter and native code.
 
 use crate::facts::{DeclaredPurpose, Facts};
+use crate::outline::{Outline, Outlines};
 use crate::program::{
     ApprovalRequirement, Effect, GrantRequirement, Mask, Phase, Program, PurposeRequirement, RateLimit, RecordBound,
     RecordLevel, Rule, RuleId, Severity, Side, SourceKind,
@@ -149,6 +150,20 @@ pub struct Purpose {
     pub source: SourceKind,
 }
 
+impl Decision {
+    /// Nothing stands against the call yet. No default that anybody else could take for a judgement.
+    fn open() -> Self {
+        Self {
+            verdict: Verdict::Forward,
+            fired: Vec::new(),
+            shadow_fired: Vec::new(),
+            errors: Vec::new(),
+            reasons: Vec::new(),
+            obligations: Obligations::default(),
+        }
+    }
+}
+
 const UNJUDGED: &str = "The policy could not be judged for this call.";
 const NOT_ALLOWED: &str = "No rule allows this call.";
 
@@ -165,43 +180,30 @@ pub fn conclude_response(program: &Program, trace: &Trace, facts: &Facts<'_>) ->
     draw(program, trace, facts, Phase::Response)
 }
 
-/// A rule that held or could not be judged.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Hit {
-    /// An enforced rule held that does nothing but allow: see [`Rule::only_allows`]. Nothing more of it is looked at.
-    Allows(RuleId),
-    /// Any other.
-    Rule(RuleId, Truth),
-}
-
 /// Draws the conclusion of the request phase from the rules that held or could not be judged alone: what [`conclude`] says of a
 /// trace in which all other rules are false. `hits` come in ascending order of their ids, each once, none of them false or of
-/// another phase. `risk` is `request.risk`, whatever the facts say of it.
+/// another phase. `outlines` are those of the program; `risk` is `request.risk`, whatever the facts say of it.
+#[must_use]
 pub fn conclude_hits(
     program: &Program,
-    hits: impl IntoIterator<Item = Hit>,
+    outlines: &Outlines,
+    hits: &[(RuleId, Truth)],
     facts: &Facts<'_>,
     risk: Option<i64>,
 ) -> Decision {
-    let mut drawing = Drawing::default();
-    for hit in hits {
-        match hit {
-            Hit::Allows(id) => {
-                drawing.fired.push(id);
-                drawing.allowed = true;
-            }
-            Hit::Rule(id, truth) => {
-                if let Some(rule) = program.rules.get(id.0 as usize) {
-                    drawing.hit(id, rule, truth);
-                }
-            }
-        }
+    let mut decision = Decision::open();
+    decision.fired = Vec::with_capacity(hits.len());
+    let mut drawing = Drawing::new(&mut decision);
+    for (id, truth) in hits {
+        drawing.hit_outlined(program, outlines, *id, *truth);
     }
-    drawing.finish_request(facts, risk)
+    drawing.finish_request(facts, risk);
+    decision
 }
 
 fn draw(program: &Program, trace: &Trace, facts: &Facts<'_>, phase: Phase) -> Decision {
-    let mut drawing = Drawing::default();
+    let mut decision = Decision::open();
+    let mut drawing = Drawing::new(&mut decision);
     for (index, rule) in program.rules.iter().enumerate().filter(|(_, rule)| rule.phase == phase) {
         let id = RuleId(u32::try_from(index).unwrap_or(u32::MAX));
         drawing.hit(id, rule, trace.truths.get(index).copied().unwrap_or(Truth::Error));
@@ -210,16 +212,12 @@ fn draw(program: &Program, trace: &Trace, facts: &Facts<'_>, phase: Phase) -> De
         Phase::Request => drawing.finish_request(facts, facts.int(IntField::Risk)),
         Phase::Response => drawing.finish(),
     }
+    decision
 }
 
-/// Collects what the rules that held bring.
-#[derive(Default)]
-struct Drawing<'p> {
-    fired: Vec<RuleId>,
-    shadow_fired: Vec<RuleId>,
-    errors: Vec<RuleId>,
-    reasons: Vec<Reason>,
-    denial: Option<Denial>,
+/// Collects what the rules that held bring. The decision is written where it will stand: it is large to move.
+struct Drawing<'d, 'p> {
+    decision: &'d mut Decision,
     allowed: bool,
     required: Requirements,
     purposes_required: Vec<(RuleId, &'p PurposeRequirement)>,
@@ -227,34 +225,73 @@ struct Drawing<'p> {
     numbers: Vec<(RuleId, IntField, i64)>,
     record_at_least: Option<RecordLevel>,
     record_at_most: Option<RecordLevel>,
-    obligations: Obligations,
 }
 
-impl<'p> Drawing<'p> {
+impl<'d, 'p> Drawing<'d, 'p> {
+    fn new(decision: &'d mut Decision) -> Self {
+        Self {
+            decision,
+            allowed: false,
+            required: Requirements::default(),
+            purposes_required: Vec::new(),
+            purposes_given: Vec::new(),
+            numbers: Vec::new(),
+            record_at_least: None,
+            record_at_most: None,
+        }
+    }
+
     fn hit(&mut self, id: RuleId, rule: &'p Rule, truth: Truth) {
         match truth {
             Truth::False => {}
             Truth::Error => {
-                self.errors.push(id);
+                self.decision.errors.push(id);
                 if rule.restricts() && !rule.shadow {
                     self.against(ReasonKind::Unjudged, Some(id), UNJUDGED, 403);
                 }
             }
-            Truth::True if rule.shadow => self.shadow_fired.push(id),
+            Truth::True if rule.shadow => self.decision.shadow_fired.push(id),
             Truth::True => {
-                self.fired.push(id);
+                self.decision.fired.push(id);
                 self.fire(id, rule);
             }
         }
     }
 
-    fn finish_request(mut self, facts: &Facts<'_>, risk: Option<i64>) -> Decision {
+    /// The same without a look at the rule, unless its effects are uncommon.
+    #[inline]
+    fn hit_outlined(&mut self, program: &'p Program, outlines: &Outlines, id: RuleId, truth: Truth) {
+        let Some(outline) = outlines.of(id) else { return };
+        match truth {
+            Truth::False => {}
+            Truth::Error => {
+                self.decision.errors.push(id);
+                if outline.has(Outline::RESTRICTS) && !outline.has(Outline::SHADOW) {
+                    self.against(ReasonKind::Unjudged, Some(id), UNJUDGED, 403);
+                }
+            }
+            Truth::True if outline.only_allows() => {
+                self.decision.fired.push(id);
+                self.allowed = true;
+            }
+            Truth::True if outline.has(Outline::SHADOW) => self.decision.shadow_fired.push(id),
+            Truth::True => {
+                self.decision.fired.push(id);
+                match program.rules.get(id.0 as usize) {
+                    Some(rule) if outline.has(Outline::LOOKED_UP) => self.fire(id, rule),
+                    _ => self.fire_outlined(id, outline, outlines),
+                }
+            }
+        }
+    }
+
+    fn finish_request(&mut self, facts: &Facts<'_>, risk: Option<i64>) {
         if !self.allowed {
             self.against(ReasonKind::NotAllowed, None, NOT_ALLOWED, 403);
         }
         self.judge_purposes(facts);
         self.judge_numbers(facts, risk);
-        self.finish()
+        self.finish();
     }
 
     fn fire(&mut self, id: RuleId, rule: &'p Rule) {
@@ -273,34 +310,66 @@ impl<'p> Drawing<'p> {
                 }),
                 // Summed up before the rules that read it are judged.
                 Effect::Risk { .. } => {}
-                Effect::Mask(_) => self.obligations.masks.push(handle),
-                Effect::LimitRate(_) => self.obligations.limits.push(handle),
+                Effect::Mask(_) => self.decision.obligations.masks.push(handle),
+                Effect::LimitRate(_) => self.decision.obligations.limits.push(handle),
                 Effect::LimitField { field, max } => self.numbers.push((id, *field, *max)),
-                Effect::Record { bound: RecordBound::AtLeast, level } => {
-                    self.record_at_least = self.record_at_least.max(Some(*level));
-                }
-                Effect::Record { bound: RecordBound::AtMost, level } => {
-                    self.record_at_most = Some(self.record_at_most.map_or(*level, |other| other.min(*level)));
-                }
+                Effect::Record { bound, level } => self.record(*bound, *level),
                 Effect::Retain { bound: RecordBound::AtLeast, time } => {
-                    self.obligations.retain_at_least = self.obligations.retain_at_least.max(Some(*time));
+                    let longest = self.decision.obligations.retain_at_least.max(Some(*time));
+                    self.decision.obligations.retain_at_least = longest;
                 }
                 Effect::Retain { bound: RecordBound::AtMost, time } => {
-                    let shortest = self.obligations.retain_at_most.map_or(*time, |other| other.min(*time));
-                    self.obligations.retain_at_most = Some(shortest);
+                    let shortest = self.decision.obligations.retain_at_most.map_or(*time, |other| other.min(*time));
+                    self.decision.obligations.retain_at_most = Some(shortest);
                 }
-                Effect::Seal(Side::Request) => self.obligations.seal_request = true,
-                Effect::Seal(Side::Response) => self.obligations.seal_response = true,
-                Effect::Alert { .. } => self.obligations.alerts.push(handle),
+                Effect::Seal(Side::Request) => self.decision.obligations.seal_request = true,
+                Effect::Seal(Side::Response) => self.decision.obligations.seal_response = true,
+                Effect::Alert { .. } => self.decision.obligations.alerts.push(handle),
+            }
+        }
+    }
+
+    fn fire_outlined(&mut self, id: RuleId, outline: Outline, outlines: &Outlines) {
+        self.allowed |= outline.has(Outline::ALLOWS);
+        if let Some((text, status)) = outlines.denial(outline) {
+            self.against(ReasonKind::Denied, Some(id), text, status);
+        }
+        for bound in [RecordBound::AtLeast, RecordBound::AtMost] {
+            for level in [RecordLevel::Metadata, RecordLevel::Full] {
+                if outline.has(Outline::record(bound, level)) {
+                    self.record(bound, level);
+                }
+            }
+        }
+        let obligations = &mut self.decision.obligations;
+        obligations.seal_request |= outline.has(Outline::SEALS_REQUEST);
+        obligations.seal_response |= outline.has(Outline::SEALS_RESPONSE);
+        for (handles, mut positions) in [
+            (&mut obligations.masks, outline.masks),
+            (&mut obligations.limits, outline.limits),
+            (&mut obligations.alerts, outline.alerts),
+        ] {
+            while positions != 0 {
+                handles.push((id, positions.trailing_zeros()));
+                positions &= positions - 1;
+            }
+        }
+    }
+
+    fn record(&mut self, bound: RecordBound, level: RecordLevel) {
+        match bound {
+            RecordBound::AtLeast => self.record_at_least = self.record_at_least.max(Some(level)),
+            RecordBound::AtMost => {
+                self.record_at_most = Some(self.record_at_most.map_or(level, |other| other.min(level)));
             }
         }
     }
 
     /// The caller hears the first reason; all are recorded. Rules come in name order, so it is the one with the lowest name.
     fn against(&mut self, kind: ReasonKind, rule: Option<RuleId>, text: &str, status: u16) {
-        self.reasons.push(Reason { kind, rule });
-        if self.denial.is_none() {
-            self.denial = Some(Denial { text: text.to_owned(), status, rule });
+        self.decision.reasons.push(Reason { kind, rule });
+        if self.decision.verdict == Verdict::Forward {
+            self.decision.verdict = Verdict::Deny(Denial { text: text.to_owned(), status, rule });
         }
     }
 
@@ -314,7 +383,7 @@ impl<'p> Drawing<'p> {
             .collect();
         // The best source first; of one source the first by name of the rule.
         let best = declared().filter(|given| !given.purpose.is_empty()).min_by_key(|given| given.source);
-        self.obligations.purpose = best.map(|given| Purpose {
+        self.decision.obligations.purpose = best.map(|given| Purpose {
             purpose: given.purpose.to_owned(),
             basis: given.basis.to_owned(),
             source: given.source,
@@ -342,28 +411,18 @@ impl<'p> Drawing<'p> {
         }
     }
 
-    fn finish(mut self) -> Decision {
-        self.required.approvals.sort();
-        self.required.approvals.dedup();
-        self.required.grants.sort();
-        self.required.grants.dedup();
-        let verdict = match self.denial {
-            Some(denial) => Verdict::Deny(denial),
-            None if self.required != Requirements::default() => Verdict::Pending(self.required),
-            None => Verdict::Forward,
-        };
-        let mut obligations = self.obligations;
+    fn finish(&mut self) {
+        if !self.required.is_empty() && self.decision.verdict == Verdict::Forward {
+            let mut required = std::mem::take(&mut self.required);
+            required.approvals.sort();
+            required.approvals.dedup();
+            required.grants.sort();
+            required.grants.dedup();
+            self.decision.verdict = Verdict::Pending(required);
+        }
         // Where bounds contradict, keeping more is the stricter reading; the default is to keep all.
         let at_most = self.record_at_most.unwrap_or(RecordLevel::Full);
-        obligations.record = self.record_at_least.map_or(at_most, |least| least.max(at_most));
-        Decision {
-            verdict,
-            fired: self.fired,
-            shadow_fired: self.shadow_fired,
-            errors: self.errors,
-            reasons: self.reasons,
-            obligations,
-        }
+        self.decision.obligations.record = self.record_at_least.map_or(at_most, |least| least.max(at_most));
     }
 }
 

@@ -41,6 +41,7 @@ mod limits;
 mod load;
 mod lower;
 mod needs;
+mod outline;
 mod parse;
 mod print;
 mod program;
@@ -59,7 +60,7 @@ mod walk;
 pub use codes::Code;
 pub use date::Date;
 pub use decision::{
-    Decision, Denial, Hit, Obligations, Purpose, Reason, ReasonKind, Requirements, Trace, Truth, Verdict, conclude,
+    Decision, Denial, Obligations, Purpose, Reason, ReasonKind, Requirements, Trace, Truth, Verdict, conclude,
     conclude_hits, conclude_response,
 };
 pub use diagnostic::{Diagnostic, Diagnostics, Label, Patch, Severity as DiagnosticSeverity};
@@ -71,6 +72,7 @@ pub use format::{format, format_source};
 pub use glob::glob_match;
 pub use interpreter::{eval_atom, eval_condition, interpret, interpret_response, trace, with_risk};
 pub use load::{Loaded, load_path, load_path_cached, load_sources, load_sources_cached};
+pub use outline::Outlines;
 pub use parse::Cache;
 pub use print::print;
 pub use program::{

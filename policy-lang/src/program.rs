@@ -75,12 +75,6 @@ pub struct Rule {
 }
 
 impl Rule {
-    /// Whether it is enforced and allows and does nothing else.
-    #[must_use]
-    pub fn only_allows(&self) -> bool {
-        !self.shadow && !self.restricts() && !self.effects.is_empty()
-    }
-
     /// Whether an error in this rule denies: every rule but one that only allows (POLICY-LANGUAGE §4.1).
     #[must_use]
     pub fn restricts(&self) -> bool {
@@ -89,7 +83,7 @@ impl Rule {
 }
 
 /// A condition in strong Kleene logic: false < error < true; `and` is the minimum, `or` the maximum, so order never matters.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Condition {
     /// Holds always (a rule without `when`) or never.
     Const(bool),

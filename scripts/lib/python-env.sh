@@ -1,8 +1,8 @@
 # Sourced by scripts that need Python packages. Keeps one virtual environment under target/.
 
-# python_env REQUIREMENTS: makes or updates target/py and sets PYTHON to its interpreter.
+# python_env REQUIREMENTS: makes or updates target/py (or $PYTHON_ENVIRONMENT) and sets PYTHON to its interpreter.
 python_env() {
-    local requirements=$1 environment=target/py
+    local requirements=$1 environment=${PYTHON_ENVIRONMENT:-target/py}
     if [[ ! -x $environment/bin/python ]]; then
         python3 -m venv "$environment"
     fi

@@ -39,7 +39,7 @@ def mock(*arguments):
 
 
 def load(*arguments, expect=GOOD, wrapper=()):
-    done = subprocess.run([*wrapper, LOAD, *arguments], capture_output=True, text=True, timeout=300)
+    done = subprocess.run([*wrapper, LOAD, *arguments], capture_output=True, text=True, timeout=600)
     assert done.returncode == expect, f"{' '.join(arguments)} ended with {done.returncode}, not {expect}:\n{done.stdout}{done.stderr}"
     return done.stdout
 
@@ -107,7 +107,7 @@ def pages_need_nothing_from_outside(home):
         done = subprocess.run(
             [CHROMIUM, "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update",
              "--disable-dev-shm-usage", "--no-first-run", "--host-resolver-rules=MAP * ~NOTFOUND", f"--user-data-dir={home}/profile", f"--log-net-log={netlog}",
-             "--dump-dom", page.as_uri()], capture_output=True, text=True, timeout=120)
+             "--dump-dom", page.as_uri()], capture_output=True, text=True, timeout=300)
         assert done.returncode == 0 and done.stdout.count("<svg") >= plots and "<polyline" in done.stdout, (name, done.stdout[:500], done.stderr[-2000:])
         asked = {url for url in re.findall(r'"url":"([^"]+)"', netlog.read_text()) if not url.startswith(("file:", "data:", "chrome"))}
         # What the browser asks for itself is not the page's: with the page's policy nothing of the page could be.
@@ -117,16 +117,16 @@ def pages_need_nothing_from_outside(home):
 
 
 def a_known_limit_and_a_weak_server(home):
-    quick = ["--slo", "p99<100ms", "--slo", "errors<1%", "--window", "1s", "--warmup", "200ms", "--precision", "10", "--threads", "1"]
-    with mock("--limit", "queue:10ms") as server:
-        url = f"{server.address}/v1/chat/completions"
-        # The server behind it is the very same: it cannot be faster than itself.
-        text = load("capacity", "--url", url, "--direct", url, "--from", "20", "--soak", "0", "--pairs", "1", *quick,
+    """A bucket refuses by count, so that a slow machine changes no verdict: its first calls always fit, and the server behind it never holds."""
+    quick = ["--slo", "errors<20%", "--window", "1s", "--warmup", "200ms", "--precision", "10", "--threads", "1", "--soak", "0", "--pairs", "1"]
+    with mock("--limit", "bucket:100,15") as server, mock("--fail-every", "1", "--fail", "status:503") as weak:
+        path = "/v1/chat/completions"
+        text = load("capacity", "--url", f"{server.address}{path}", "--direct", f"{weak.address}{path}", "--from", "20", *quick,
                     "--out", f"{home}/capacity.json", "--html", f"{home}/capacity.html", expect=CANNOT_TELL)
-        assert "INVALID" in text and "mock_bottleneck" in text, text
+        assert text.startswith("INVALID") and "mock_bottleneck" in text, text
     found = json.loads((home / "capacity.json").read_text())["points"][0]["found"]
-    # 100/s is the limit; a busy machine finds less, none may find more than the windows' resolution.
-    assert 0 < found["rate"] <= 115 and found["bound_by"], found["rate"]
+    assert 0 < found["rate"] < found["missed_at"] and found["bound_by"] == "errors<20%", found
+    load("capacity", "--url", "http://127.0.0.1:9/", "--window", "0", expect=USAGE)
 
 
 def a_starved_client_is_no_answer(home):

@@ -62,9 +62,9 @@ pub fn texts(rules: &[Rule]) -> Vec<String> {
     let rule = |rule: &Rule| {
         let [first, second] = &rule.models;
         let size = match (rule.denies, rule.bounded) {
-            (true, _) => " and request.size > 1024KiB",
-            (false, true) => " and request.size <= 512KiB",
-            (false, false) => "",
+            (true, _) => format!(" and request.size > {}B", rule.bound),
+            (false, true) => format!(" and request.size <= {}B", rule.bound),
+            (false, false) => String::new(),
         };
         // One allowing rule in three also obliges.
         let effect = match (rule.denies, rule.bounded) {

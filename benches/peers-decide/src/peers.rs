@@ -1,6 +1,6 @@
 //! The same set in the peers' languages. Their requests are prepared before the clock runs; ours are not.
 
-use crate::set::{CALLERS, Call, LARGE, MEDIUM, Rule, teams_of};
+use crate::set::{CALLERS, Call, Rule, teams_of};
 use std::str::FromStr;
 
 /// Judges prepared calls by number and tells whether the call may pass.
@@ -23,8 +23,8 @@ impl Cedar {
             .map(|rule| {
                 let [first, second] = &rule.models;
                 let (effect, size) = match (rule.denies, rule.bounded) {
-                    (true, _) => ("forbid", format!(" && context.size > {LARGE}")),
-                    (false, true) => ("permit", format!(" && context.size <= {MEDIUM}")),
+                    (true, _) => ("forbid", format!(" && context.size > {}", rule.bound)),
+                    (false, true) => ("permit", format!(" && context.size <= {}", rule.bound)),
                     (false, false) => ("permit", String::new()),
                 };
                 format!(
@@ -75,8 +75,8 @@ impl Regorus {
             .map(|rule| {
                 let [first, second] = &rule.models;
                 let (set, size) = match (rule.denies, rule.bounded) {
-                    (true, _) => ("denied", format!("    input.size > {LARGE}\n")),
-                    (false, true) => ("allowed", format!("    input.size <= {MEDIUM}\n")),
+                    (true, _) => ("denied", format!("    input.size > {}\n", rule.bound)),
+                    (false, true) => ("allowed", format!("    input.size <= {}\n", rule.bound)),
                     (false, false) => ("allowed", String::new()),
                 };
                 format!(
@@ -128,8 +128,8 @@ impl Cel {
         let program = |rule: &Rule| {
             let [first, second] = &rule.models;
             let size = match (rule.denies, rule.bounded) {
-                (true, _) => format!(" && size > {LARGE}"),
-                (false, true) => format!(" && size <= {MEDIUM}"),
+                (true, _) => format!(" && size > {}", rule.bound),
+                (false, true) => format!(" && size <= {}", rule.bound),
                 (false, false) => String::new(),
             };
             let text = format!(
@@ -179,8 +179,8 @@ impl Wirefilter {
         let filter = |rule: &Rule| {
             let [first, second] = &rule.models;
             let size = match (rule.denies, rule.bounded) {
-                (true, _) => format!(" && size > {LARGE}"),
-                (false, true) => format!(" && size <= {MEDIUM}"),
+                (true, _) => format!(" && size > {}", rule.bound),
+                (false, true) => format!(" && size <= {}", rule.bound),
                 (false, false) => String::new(),
             };
             let text = format!(

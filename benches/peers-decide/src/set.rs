@@ -1,16 +1,15 @@
 //! The published set and its calls, once, for every contender.
 //!
 //! A rule names one team, two models and one endpoint; each tenth rule denies large bodies, one in four of the others bounds the
-//! size: a third has a part that no look-up settles. There is a team for ten rules (at least 4, at most 1,000) and a model for four.
+//! size: a third has a part that no look-up settles, and no two rules the same. There is a team for ten rules (at least 4, at most 1,000) and a model for four.
 
 /// Different calls per kind; each is of one of [`CALLERS`] callers, in shuffled order.
 pub const CALLS: usize = 4_096;
 /// Callers; each is in four teams.
 pub const CALLERS: usize = 256;
-/// Over it the denying rules hold.
+/// Over it every denying rule holds; each has a bound of its own a little below.
 pub const LARGE: i64 = 1 << 20;
-/// Over it some of the allowing rules do not hold.
-#[cfg_attr(not(feature = "peers"), allow(dead_code))]
+/// Up to it every allowing rule holds; each that has a bound has its own a little above.
 pub const MEDIUM: i64 = 512 << 10;
 
 /// What the calls of a run have in common.
@@ -37,6 +36,8 @@ pub struct Rule {
     pub denies: bool,
     /// An allowing rule with a bound on the size.
     pub bounded: bool,
+    /// The bound of one that has one, in bytes: no two rules have the same.
+    pub bound: i64,
 }
 
 pub fn rules(count: usize) -> Vec<Rule> {
@@ -47,6 +48,7 @@ pub fn rules(count: usize) -> Vec<Rule> {
         endpoint: endpoint(number),
         denies: number % 10 == 9,
         bounded: number % 10 != 9 && number % 4 == 0,
+        bound: if number % 10 == 9 { LARGE - number as i64 } else { MEDIUM + number as i64 },
     };
     (0..count).map(rule).collect()
 }

@@ -81,6 +81,8 @@ fn config(args: &Args, mock: Option<&MockHandle>) -> Result<Config, Failure> {
         listen: Listen {
             address: args.listen,
             cores: args.cores.map(usize::from),
+            proxy_protocol: Vec::new(),
+            forwarded_from: Vec::new(),
             tls: None,
             limits: Limits::default(),
         },

@@ -96,3 +96,34 @@ fn defaults_are_what_the_page_says() {
     assert_eq!(alerts, AlertsConfig { watch: Some(WatchConfig::default()), ..AlertsConfig::default() });
     assert_eq!(bare.upstreams.first().unwrap().health, said);
 }
+
+/// Keys of limits that share a counter with another one; all others are counted under their own name, but for `drain_lag`, at which
+/// nothing is cut.
+const COUNTED_AS: [(&str, &str); 8] = [
+    ("head_bytes", "head"),
+    ("head_fields", "head"),
+    ("body_inspected_bytes", "body_bytes"),
+    ("body_rate_min", "body_timeout"),
+    ("connections_per_core", "connections"),
+    ("in_flight_per_core", "in_flight"),
+    ("first_event", "stream_idle"),
+    ("body_grace", "body_timeout"),
+];
+
+#[test]
+fn every_limit_is_counted() {
+    let page = crate::metrics::Metrics::default().render(crate::metrics::Gauges::default());
+    let is_counted = |name: &str| {
+        let line = format!("sallyport_limits_exceeded_total{{limit=\"{name}\"}} 0");
+        assert!(page.lines().any(|own| own == line), "{line} is not in /metrics");
+    };
+    let keys = |path: &str| TABLES.iter().find(|table| table.path == path).unwrap().keys;
+    for key in keys("[listen.limits]").iter().filter(|key| key.name != "drain_lag") {
+        let shared = COUNTED_AS.iter().find(|(name, _)| *name == key.name);
+        is_counted(shared.map_or(key.name, |(_, label)| *label));
+    }
+    for key in keys("upstream.limits") {
+        is_counted(&format!("upstream_{}", key.name));
+    }
+    assert!(COUNTED_AS.iter().all(|(name, _)| keys("[listen.limits]").iter().any(|key| key.name == *name)));
+}

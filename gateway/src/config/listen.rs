@@ -5,13 +5,15 @@ use super::error::Findings;
 use super::table::{At, table};
 use crate::tls::server::{ClientCertificates, ServerFiles};
 use crate::tls::{MinVersion, PairFiles};
+use ipnet::IpNet;
 use serde::Deserialize;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-const CORES_MAX: i64 = 200;
+/// Cores that can serve at most.
+pub(crate) const CORES_MAX: i64 = 200;
 
 /// The port for callers.
 #[derive(Clone, Debug)]
@@ -20,10 +22,32 @@ pub struct Listen {
     pub address: SocketAddr,
     /// How many cores serve; `None` is every core that the process may use.
     pub cores: Option<usize>,
+    /// Whose connections begin with a header of the PROXY protocol.
+    pub proxy_protocol: Vec<IpNet>,
+    /// Whose word about the client counts.
+    pub forwarded_from: Vec<IpNet>,
     /// TLS to callers; without it the port speaks plain HTTP.
     pub tls: Option<ListenTls>,
     /// Bounds on what one call may take.
     pub limits: Limits,
+}
+
+impl Listen {
+    /// Whether what this address says of clients in front of it counts.
+    #[must_use]
+    pub fn believes(&self, peer: IpAddr) -> bool {
+        is_in(&self.forwarded_from, peer)
+    }
+
+    /// Whether connections from this address begin with a header of the PROXY protocol.
+    #[must_use]
+    pub fn speaks_proxy(&self, peer: IpAddr) -> bool {
+        is_in(&self.proxy_protocol, peer)
+    }
+}
+
+fn is_in(networks: &[IpNet], address: IpAddr) -> bool {
+    networks.iter().any(|network| network.contains(&address.to_canonical()))
 }
 
 /// TLS to callers, with its files read.
@@ -62,9 +86,9 @@ pub struct Limits {
     pub idle_keepalive: Duration,
     /// How long a connection to a model server may rest in the pool.
     pub upstream_idle: Duration,
-    /// Open caller connections per core; more are closed at once.
+    /// Open caller connections per core; more are turned away.
     pub connections_per_core: usize,
-    /// Open caller connections in all; more are closed at once.
+    /// Open caller connections in all; more are turned away.
     pub connections: usize,
     /// Calls in flight per core; above: 503.
     pub in_flight_per_core: usize,
@@ -122,6 +146,12 @@ table! {
         cores: Option<At<i64>> = "number", "all that the process may use";
         /// TLS to callers; without it the port speaks plain HTTP.
         tls: Option<At<ListenTlsFile>> = "table", "–";
+        /// The networks of load balancers whose connections begin with a header of the PROXY protocol, version 1 or 2, which says whom
+        /// they come from. Without the header theirs are closed; from elsewhere it is refused like any malformed request.
+        proxy_protocol: Option<Vec<At<String>>> = "list of networks", "–";
+        /// The networks of proxies in front whose `Forwarded`, `X-Forwarded-*` and `X-Real-IP` are passed on, their own address behind.
+        /// From elsewhere these are replaced. Policies and evidence have the address of the connection either way.
+        forwarded_from: Option<Vec<At<String>>> = "list of networks", "–";
         /// Bounds on calls and connections.
         limits: Option<LimitsFile> = "table", "–";
     }
@@ -182,9 +212,9 @@ table! {
         idle_keepalive: Option<At<String>> = "duration", "60s";
         /// A connection to a model server may rest so long in the pool.
         upstream_idle: Option<At<String>> = "duration", "30s";
-        /// Open connections of callers per core; more are closed at once.
+        /// Open connections of callers per core; more get a 503 with `Retry-After` or, when they come too fast for that, are closed.
         connections_per_core: Option<At<i64>> = "number", "10000";
-        /// Open connections of callers in all; more are closed at once.
+        /// Open connections of callers in all; more likewise.
         connections: Option<At<i64>> = "number", "100000";
         /// Calls in flight per core; above: 503 with `Retry-After`.
         in_flight_per_core: Option<At<i64>> = "number", "5000";
@@ -226,7 +256,33 @@ pub(super) fn listen(file: ListenFile, base: &Path, findings: &mut Findings<'_>)
         None => None,
         Some(at) => Some(tls(at, base, findings)?),
     };
-    address(&file.address, findings).map(|address| Listen { address, cores, tls, limits })
+    let proxy_protocol = networks(file.proxy_protocol.unwrap_or_default(), findings);
+    let forwarded_from = networks(file.forwarded_from.unwrap_or_default(), findings);
+    address(&file.address, findings).map(|address| Listen {
+        address,
+        cores,
+        proxy_protocol,
+        forwarded_from,
+        tls,
+        limits,
+    })
+}
+
+/// Networks in CIDR notation; a bare address is a network of one.
+fn networks(list: Vec<At<String>>, findings: &mut Findings<'_>) -> Vec<IpNet> {
+    let mut found = Vec::new();
+    for at in list {
+        let text = at.as_ref();
+        match text.parse().or_else(|_| text.parse::<IpAddr>().map(IpNet::from)) {
+            Ok(network) => found.push(network),
+            Err(_) => findings.at(
+                at.span().start,
+                format!("`{text}` is no network"),
+                "write an address or a network, such as \"10.0.0.0/8\"",
+            ),
+        }
+    }
+    found
 }
 
 fn tls(at: At<ListenTlsFile>, base: &Path, findings: &mut Findings<'_>) -> Option<ListenTls> {

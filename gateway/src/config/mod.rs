@@ -31,6 +31,7 @@ pub use identity::{
     IntrospectionSettings, Issuer, JwksSource, KindOfCallers, Login, RoleGroups,
 };
 pub use limits::{RateLimits, Sampling};
+pub(crate) use listen::CORES_MAX;
 pub use listen::{Limits, Listen, ListenTls};
 pub(crate) use notify::MODEL_PATTERN_BYTES_MAX;
 pub use notify::{AlertsConfig, Channel, NotifyTarget, SlackApp, WatchConfig, WebhookKey};

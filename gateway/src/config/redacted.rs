@@ -16,6 +16,8 @@ pub fn redacted(config: &Config) -> Value {
         "listen": {
             "address": config.listen.address,
             "cores": config.listen.cores,
+            "proxy_protocol": networks(&config.listen.proxy_protocol),
+            "forwarded_from": networks(&config.listen.forwarded_from),
             "tls": config.listen.tls.as_ref().map(listen_tls),
             "limits": limits(&config.listen.limits),
         },
@@ -113,6 +115,10 @@ fn upstream(upstream: &Upstream, limits: &Limits) -> Value {
         "retries": { "percent": upstream.retries.percent, "burst": upstream.retries.burst },
         "slow_start": seconds(upstream.slow_start),
     })
+}
+
+fn networks(networks: &[ipnet::IpNet]) -> Vec<String> {
+    networks.iter().map(ToString::to_string).collect()
 }
 
 fn listen_tls(tls: &ListenTls) -> Value {

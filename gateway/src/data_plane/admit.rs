@@ -281,8 +281,10 @@ pub(super) fn decide(core: &Core, call: &mut Call, body: Option<&[u8]>) -> Resul
     let Some(question) = call.question(core, body) else {
         return Err(CallError::new(ErrorKind::Internal, "internal", "The call has no caller or no route."));
     };
-    let second = &core.shared.second_opinion;
-    let judged = judge::judge(&Question { second_opinion: core.is_sampled().then_some(second), ..question })?;
+    let judged = judge::judge(&question)?;
+    if core.is_sampled() {
+        call.look_again = Some(body.map(<[u8]>::to_vec));
+    }
     let verdict = judged.decision.verdict.clone();
     call.judged = Some(judged);
     match verdict {
@@ -290,6 +292,15 @@ pub(super) fn decide(core: &Core, call: &mut Call, body: Option<&[u8]>) -> Resul
             Err(CallError::new(ErrorKind::Forbidden, "denied_by_policy", denial.text).status(denial.status))
         }
         Verdict::Forward | Verdict::Pending(_) => Ok(()),
+    }
+}
+
+/// Judges a sampled call by native code and interpreter, once it has its answer: it is not to wait for that.
+pub(super) fn look_again(core: &Core, call: &mut Call) {
+    let Some(body) = call.look_again.take() else { return };
+    if let Some(question) = call.question(core, body.as_deref()) {
+        // What comes of it is counted and told by the second opinion; the call is over.
+        let _ = judge::judge(&Question { second_opinion: Some(&core.shared.second_opinion), ..question });
     }
 }
 

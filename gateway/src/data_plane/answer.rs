@@ -1,5 +1,7 @@
 //! Heads of answers: the gateway's own, and the upstream's as the caller may see it.
 
+use std::io::Write as _;
+
 use super::error::{CallError, reason_phrase};
 use super::http::{RequestHead, ResponseHead, is_hop_by_hop};
 use policy_compiler::dialect::{self, ErrorShape};
@@ -33,7 +35,7 @@ pub(crate) fn error_answer(
     let body = dialect::error_body(shape, error.kind, error.code, &error.message);
     let mut out = status_line(error.status);
     push_field(&mut out, "content-type", b"application/json");
-    push_field(&mut out, "content-length", body.len().to_string().as_bytes());
+    push_shown(&mut out, "content-length", body.len());
     if !request_id.is_empty() {
         push_field(&mut out, "x-sallyport-request-id", request_id.as_bytes());
     }
@@ -68,7 +70,7 @@ pub(crate) const JSON_BYTES_FIELD: &str = "inference-header-content-length";
 pub(crate) fn whole_answer(status: u16, media_type: &str, body: &[u8], request_id: &str, close: bool) -> Vec<u8> {
     let mut out = status_line(status);
     push_field(&mut out, "content-type", media_type.as_bytes());
-    push_field(&mut out, "content-length", body.len().to_string().as_bytes());
+    push_shown(&mut out, "content-length", body.len());
     push_field(&mut out, "x-sallyport-request-id", request_id.as_bytes());
     if close {
         push_field(&mut out, "connection", b"close");
@@ -99,12 +101,12 @@ pub(crate) fn forwarded_head(
         }
     }
     match ending {
-        Some(Ending::Length(length)) => push_field(&mut out, "content-length", length.to_string().as_bytes()),
+        Some(Ending::Length(length)) => push_shown(&mut out, "content-length", length),
         Some(Ending::Chunked) => push_field(&mut out, "transfer-encoding", b"chunked"),
         Some(Ending::Close) | None => {}
     }
     if let Some(json_bytes) = rewritten.json_bytes {
-        push_field(&mut out, JSON_BYTES_FIELD, json_bytes.to_string().as_bytes());
+        push_shown(&mut out, JSON_BYTES_FIELD, json_bytes);
     }
     push_field(&mut out, "x-sallyport-request-id", request_id.as_bytes());
     if close || ending == Some(Ending::Close) {
@@ -131,19 +133,50 @@ pub(crate) fn stream_head(request_id: &str, ending: Ending, approval: &str, clos
     out
 }
 
+/// An interim answer (RFC 9110 §15.2) as the caller may see it.
+pub(crate) fn interim_head(upstream: &ResponseHead) -> Vec<u8> {
+    let mut out = status_line(upstream.status);
+    for (name, value) in upstream.fields.iter() {
+        let framing = name.eq_ignore_ascii_case("content-length");
+        if !framing && !is_hop_by_hop(&upstream.fields, name) {
+            push_field(&mut out, name, value);
+        }
+    }
+    out.extend_from_slice(b"\r\n");
+    out
+}
+
 /// `100 Continue` (RFC 9110 §10.1.1).
 pub(crate) const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
+/// Room for an ordinary head, with a short body behind it.
+const HEAD_BYTES_USUAL: usize = 2048;
+
 fn status_line(status: u16) -> Vec<u8> {
-    let mut out = Vec::with_capacity(512);
-    out.extend_from_slice(format!("HTTP/1.1 {status} {}\r\n", reason_phrase(status)).as_bytes());
+    let mut out = Vec::with_capacity(HEAD_BYTES_USUAL);
+    push_text(&mut out, format_args!("HTTP/1.1 {status} {}\r\n", reason_phrase(status)));
     out
+}
+
+/// Appends text without an intermediate copy.
+fn push_text(out: &mut Vec<u8>, text: std::fmt::Arguments<'_>) {
+    // Writing to memory cannot fail.
+    let _ = out.write_fmt(text);
+}
+
+/// A field whose value is a number or an address.
+pub(super) fn push_shown(out: &mut Vec<u8>, name: &str, value: impl std::fmt::Display) {
+    push_text(out, format_args!("{name}: {value}\r\n"));
 }
 
 pub(super) fn push_field(out: &mut Vec<u8>, name: &str, value: &[u8]) {
     out.extend_from_slice(name.as_bytes());
     out.extend_from_slice(b": ");
+    let start = out.len();
+    out.extend_from_slice(value);
     // A value of our own never breaks a line, whatever it was made from.
-    out.extend(value.iter().map(|&byte| if byte == b'\r' || byte == b'\n' || byte == 0 { b' ' } else { byte }));
+    for byte in out.get_mut(start..).unwrap_or_default() {
+        *byte = if matches!(*byte, b'\r' | b'\n' | 0) { b' ' } else { *byte };
+    }
     out.extend_from_slice(b"\r\n");
 }

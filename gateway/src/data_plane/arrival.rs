@@ -1,4 +1,5 @@
-//! A connection that was just accepted, up to its first request: the TLS handshake, within its time.
+//! A connection that was just accepted, up to its first request: what a load balancer says of it, and the TLS handshake, each within
+//! its time.
 
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -12,6 +13,7 @@ use super::core::Core;
 use super::error::CallError;
 use super::exchange;
 use super::http::Wire;
+use super::proxy_protocol;
 use super::rt::Socket;
 use crate::metrics::Event;
 
@@ -26,6 +28,7 @@ pub(super) struct Origin {
 /// Makes the handshake, if the port speaks TLS. `None` when the connection is over.
 pub(super) async fn arrive(core: &Rc<Core>, socket: Socket, peer: SocketAddr) -> Option<(Wire, Origin)> {
     let live = core.live();
+    let (socket, peer) = behind_balancer(core, socket, peer).await?;
     let Some(tls) = &live.config.listen.tls else {
         return Some((Wire::new(socket), Origin { peer, certificates: None }));
     };
@@ -54,6 +57,28 @@ pub(super) async fn arrive(core: &Rc<Core>, socket: Socket, peer: SocketAddr) ->
         Err(error) => {
             events.count(failed(&error));
             tracing::debug!(%peer, %error, "a TLS handshake failed");
+            None
+        }
+    }
+}
+
+/// Whom a connection comes from that a load balancer passes on; the load balancer must say so.
+async fn behind_balancer(core: &Core, mut socket: Socket, peer: SocketAddr) -> Option<(Socket, SocketAddr)> {
+    let live = core.live();
+    let listen = &live.config.listen;
+    if !listen.speaks_proxy(peer.ip()) {
+        return Some((socket, peer));
+    }
+    socket.move_within(listen.limits.head_timeout);
+    match proxy_protocol::read(&mut socket).await {
+        Ok(source) => {
+            socket.never_times_out();
+            Some((socket, source.unwrap_or(peer)))
+        }
+        Err(error) => {
+            let event = if socket.timed_out() { Event::HeadTimeout } else { Event::ProxyHeaderBad };
+            core.shared.metrics.events.count(event);
+            tracing::debug!(%peer, %error, "a connection from a load balancer was closed");
             None
         }
     }

@@ -11,6 +11,7 @@ use super::core::Core;
 use super::error::CallError;
 use super::exchange::{self, After};
 use super::http::{HeadError, HeadLimits, RequestHead, Wire};
+use super::overload;
 use super::rt::Socket;
 use crate::metrics::Event;
 use policy_compiler::dialect::ErrorKind;
@@ -23,22 +24,24 @@ const LINGER_TIME: Duration = Duration::from_secs(1);
 /// Serves a connection to its end. A panic ends this connection only.
 pub(super) async fn serve(core: Rc<Core>, socket: Socket) {
     let Ok(peer) = socket.peer_addr() else { return };
-    let Some(_counted) = core.count_connection() else {
-        // Nothing was read yet, so there is no request to answer in its API's shape.
-        core.shared.metrics.connection_shed();
-        core.shared.metrics.events.count(Event::ConnectionsLimit);
-        return;
-    };
     let life = async {
-        if let Some((mut client, origin)) = arrive(&core, socket, peer).await {
+        let Some(_counted) = core.count_connection() else {
+            return Box::pin(overload::turn_away(&core, socket, peer)).await;
+        };
+        // On its own, so that the room for a handshake is given back after it.
+        if let Some((mut client, origin)) = Box::pin(arrive(&core, socket, peer)).await {
             exchanges(&core, &mut client, &origin).await;
         }
     };
-    let served = AssertUnwindSafe(life).catch_unwind().await;
-    if served.is_err() {
+    if !contained(life).await {
         tracing::error!(%peer, "a connection ended in a bug of the gateway; please report this");
         core.shared.metrics.connection_panicked();
     }
+}
+
+/// Runs one connection's task to its end; whether it ended without a panic.
+async fn contained(life: impl Future<Output = ()>) -> bool {
+    AssertUnwindSafe(life).catch_unwind().await.is_ok()
 }
 
 async fn exchanges(core: &Rc<Core>, client: &mut Wire, origin: &Origin) {
@@ -47,11 +50,12 @@ async fn exchanges(core: &Rc<Core>, client: &mut Wire, origin: &Origin) {
             Next::Head(head) => head,
             Next::End => return,
             Next::Refuse(error) => {
-                exchange::refuse_malformed(core, client, origin.peer, error).await;
+                Box::pin(exchange::refuse_malformed(core, client, origin.peer, error)).await;
                 return linger(client).await;
             }
         };
-        match exchange::run(core, client, origin, head).await {
+        // A call needs several times the room of a connection that rests, so it has it only while it lasts.
+        match Box::pin(exchange::run(core, client, origin, head)).await {
             After::KeepAlive => client.rest(),
             After::Close => return,
             After::Linger => return linger(client).await,
@@ -130,5 +134,49 @@ pub(super) async fn linger(client: &mut Wire) {
             Ok(got @ 1..) => read += got,
             _ => return,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::panic)]
+    use std::cell::Cell;
+    use std::sync::mpsc;
+
+    use super::super::rt;
+    use super::*;
+
+    #[test]
+    fn a_panic_ends_one_task_and_the_core_goes_on() {
+        const TICK: Duration = Duration::from_millis(1);
+        let (say, said) = mpsc::channel();
+        let executor = rt::spawn_executor(0, move || async move {
+            let (ticks, survived) = (Rc::new(Cell::new(0)), Rc::new(Cell::new(None)));
+            let (ticking, seen) = (Rc::clone(&ticks), Rc::clone(&survived));
+            rt::spawn(async move {
+                loop {
+                    rt::sleep(TICK).await;
+                    ticking.set(ticking.get() + 1);
+                }
+            });
+            rt::spawn(async move {
+                let broken = contained(async {
+                    rt::sleep(TICK).await;
+                    panic!("as a bug would");
+                });
+                seen.set(Some(broken.await));
+            });
+            while survived.get().is_none() {
+                rt::sleep(TICK).await;
+            }
+            // Tasks that ran before go on, and new ones begin.
+            let before = ticks.get();
+            while ticks.get() < before + 20 {
+                rt::sleep(TICK).await;
+            }
+            say.send((survived.get(), contained(async {}).await)).unwrap();
+        });
+        executor.unwrap().join().unwrap();
+        assert_eq!(said.recv().unwrap(), (Some(false), true));
     }
 }

@@ -10,6 +10,7 @@ use std::time::Duration;
 use audit_shipper::Producer;
 
 use super::flood::Flood;
+use super::overload::TOLD_AT_ONCE;
 use super::plans::PlanCache;
 use super::rt::Watchdog;
 use super::upstream::Pool;
@@ -32,6 +33,7 @@ pub(crate) struct Core {
     live: RefCell<Rc<Held>>,
     connections: Cell<usize>,
     handshakes: Cell<usize>,
+    told: Cell<usize>,
     in_flight: Cell<usize>,
     leaving: Cell<bool>,
     /// Calls since native code was checked last.
@@ -41,10 +43,10 @@ pub(crate) struct Core {
 }
 
 impl Core {
-    pub(super) fn new(shared: Arc<Shared>, producer: Producer) -> Rc<Self> {
+    pub(super) fn new(shared: Arc<Shared>, producer: Producer, watchdog: Rc<Watchdog>) -> Rc<Self> {
         let (policy, live) = (shared.policy.current(), shared.live.current());
         Rc::new(Self {
-            watchdog: Watchdog::new(),
+            watchdog,
             pool: Pool::default(),
             tokens: RefCell::new(TokenCache::new()),
             producer: RefCell::new(producer),
@@ -54,6 +56,7 @@ impl Core {
             live: RefCell::new(Rc::new(Held(live))),
             connections: Cell::new(0),
             handshakes: Cell::new(0),
+            told: Cell::new(0),
             in_flight: Cell::new(0),
             leaving: Cell::new(false),
             unsampled: Cell::new(0),
@@ -77,7 +80,7 @@ impl Core {
         let mut cached = self.live.borrow_mut();
         if cached.generation != self.shared.live.generation() {
             *cached = Rc::new(Held(self.shared.live.current()));
-            self.pool.tidy(&cached.fleet, self.watchdog.now_ms());
+            self.pool.tidy(&cached.fleet, self.watchdog.now_ms(), &self.shared.metrics);
         }
         Rc::clone(&cached)
     }
@@ -132,6 +135,11 @@ impl Core {
     pub(super) fn count_handshake(self: &Rc<Self>) -> Option<Counted> {
         let max = self.live().config.listen.limits.handshakes_per_core;
         Counted::one(self, |core| &core.handshakes, max, None)
+    }
+
+    /// Likewise for a connection that is told that there is no room for it.
+    pub(super) fn count_told(self: &Rc<Self>) -> Option<Counted> {
+        Counted::one(self, |core| &core.told, TOLD_AT_ONCE, None)
     }
 
     /// Likewise for a call.

@@ -78,12 +78,14 @@ pub(super) async fn deliver(
         }
         Err(denial) => (replace(&mut open, denial, EndedBy::GatewayCut).await, false),
     };
-    if reusable && done {
+    // A server that answered before it had the whole request is owed the rest of it on that connection.
+    if reusable && done && call.body.is_done() {
         core.pool.give_back(lease, core.watchdog.now_ms());
     }
     client.socket.never_times_out();
     match end {
         End::Complete if call.keeps_alive() => After::KeepAlive,
+        End::Complete if !call.body.is_done() => After::Linger,
         End::Complete | End::Cut => After::Close,
         End::Replaced(error) => answer_error(core, client, call, &error, &request_id).await,
     }

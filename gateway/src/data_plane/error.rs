@@ -101,9 +101,12 @@ impl CallError {
     }
 }
 
-/// Reason phrases (RFC 9110 §15) of the statuses that the gateway answers itself.
+/// Reason phrases (RFC 9110 §15) of the statuses that the gateway answers itself, and of interim ones.
 pub(crate) fn reason_phrase(status: u16) -> &'static str {
     match status {
+        102 => "Processing",
+        103 => "Early Hints",
+        104 => "Upload Resumption Supported",
         200 => "OK",
         400 => "Bad Request",
         401 => "Unauthorized",

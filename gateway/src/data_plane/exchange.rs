@@ -80,6 +80,8 @@ pub(super) struct Call {
     pub(super) judged: Option<Judged>,
     /// What an approval of it is bound to, once somebody asked, under the policy set of this generation.
     pub(super) bound: Cell<Option<(u64, [u8; 32])>>,
+    /// Set where the call is to be judged twice, with a copy of its body, if that was read.
+    pub(super) look_again: Option<Option<Vec<u8>>>,
     /// Set when the head of the answer went out while the call waited for people.
     pub(super) began: Option<Began>,
     /// What is left of the request on the wire.
@@ -114,13 +116,15 @@ pub(super) struct Admitted {
 pub(super) async fn run(core: &Rc<Core>, client: &mut Wire, origin: &Origin, head: RequestHead) -> After {
     let mut call = Call::new(core, origin, head);
     let Some(_counted) = core.count_call() else { return refuse(core, client, &call, too_busy()).await };
-    match let_in(core, client, &mut call).await {
+    let after = match let_in(core, client, &mut call).await {
         Ok(admitted) if let Some(upstreams) = models::asked(&call) => {
             models::list(core, client, &mut call, &admitted, upstreams).await
         }
         Ok(admitted) => pass(core, client, &mut call, admitted).await,
         Err(error) => refuse(core, client, &call, error).await,
-    }
+    };
+    admit::look_again(core, &mut call);
+    after
 }
 
 /// Everything that can refuse a call before it is written down as let in. Whatever a call waited for, it is judged again by the
@@ -262,7 +266,7 @@ async fn attempt(
 ) -> Result<ResponseHead, Failed> {
     forward::send_request(core, client, lease, call, admitted, open).await?;
     let sent = Moment::now();
-    let head = forward::read_head(lease, call).await?;
+    let head = forward::read_head(client, lease, call).await?;
     let latency_us = Moment::now().mono_us.saturating_sub(sent.mono_us);
     lease.answered(head.status, latency_us, &core.shared.metrics);
     Ok(head)
@@ -309,6 +313,7 @@ impl Call {
             declared: None,
             judged: None,
             bound: Cell::default(),
+            look_again: None,
             began: None,
             peer: origin.peer,
             origin: origin.clone(),
@@ -401,13 +406,24 @@ pub(super) async fn refuse(core: &Core, client: &mut Wire, call: &Call, error: C
 
 /// A head that could not be read is a refusal too, by an unknown caller.
 pub(super) async fn refuse_malformed(core: &Core, client: &mut Wire, peer: SocketAddr, error: CallError) {
+    refuse_unread(core, client, peer, ErrorShape::OpenAi, error).await;
+}
+
+/// Likewise where the request is not taken up at all, in the form of an API.
+pub(super) async fn refuse_unread(
+    core: &Core,
+    client: &mut Wire,
+    peer: SocketAddr,
+    shape: ErrorShape,
+    error: CallError,
+) {
     core.shared.metrics.refused(error.status);
     count_limit(core, &error);
     let (error, request_id) = match record::malformed(core, peer, &error).await {
         Ok(request_id) => (error, request_id),
         Err(no_evidence) => (no_evidence, String::new()),
     };
-    let answer = answer::error_answer(ErrorShape::OpenAi, &error, &request_id, true, false);
+    let answer = answer::error_answer(shape, &error, &request_id, true, false);
     client.socket.move_within(ANSWER_TIME);
     // Nobody is left to tell when this fails.
     let _ = client.socket.write_all(&answer).await;

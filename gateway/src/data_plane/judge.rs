@@ -91,7 +91,8 @@ pub(crate) fn judge(question: &Question<'_>) -> Result<Judged, CallError> {
             let request = read(operation, question.form, body)?;
             let model = path_model.unwrap_or_else(|| request.model().to_owned());
             let (stream, choices) = (request.stream(), request.choices());
-            let mut decision = decide(question, &request, Asked::of(&request), &model, Some(stream));
+            let view = request.before(question.policy.compiled.paths());
+            let mut decision = decide(question, &view, Asked::of(&request), &model, Some(stream));
             for line in request.lines() {
                 judge_line(question, line, &mut decision)?;
             }
@@ -149,7 +150,8 @@ fn judge_line(question: &Question<'_>, line: &BatchLine<'_>, whole: &mut Decisio
     let request = read(line.operation, &BodyForm::Json, line.body)?;
     // Of a sampled file the first decision is looked at twice, not each of its lines.
     let question = Question { operation: Some(line.operation), second_opinion: None, ..*question };
-    let decision = decide(&question, &request, Asked::of(&request), request.model(), Some(request.stream()));
+    let view = request.before(question.policy.compiled.paths());
+    let decision = decide(&question, &view, Asked::of(&request), request.model(), Some(request.stream()));
     match decision.verdict {
         _ if matches!(whole.verdict, Verdict::Deny(_)) => {}
         Verdict::Forward => {}
@@ -284,6 +286,8 @@ fn with_facts<T>(
     ints[IntField::ImageCount as usize] = asked.images;
     let mut bools = [None; BoolField::ALL.len()];
     bools[BoolField::Stream as usize] = stream;
+    // What cannot be read is an error where it is asked for.
+    let texts = question.policy.text_engine.over(body.texts().unwrap_or_default());
     use_them(&Facts {
         strings,
         ints,
@@ -296,7 +300,7 @@ fn with_facts<T>(
         claims: &question.caller.claims,
         env: &Env(question.env),
         purposes: purposes.get(..count).unwrap_or_default(),
-        text_engine: &question.policy.text_engine,
+        text_engine: &texts,
         ..Facts::empty()
     })
 }

@@ -19,14 +19,17 @@ mod http;
 mod judge;
 mod limit;
 mod models;
+mod overload;
 mod pace;
 mod plans;
 pub mod preflight;
+mod proxy_protocol;
 mod record;
 mod response_rules;
 mod restore;
 mod rt;
 mod sockets;
+mod stall;
 mod substitutes;
 mod telling;
 mod trace;
@@ -40,7 +43,8 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use self::core::Core;
-use self::rt::{Executor, ExecutorError, Listener};
+use self::rt::{Executor, ExecutorError, Listener, Readiness, Watchdog};
+use crate::metrics::Event;
 use crate::shared::Shared;
 
 pub use self::sockets::{Sockets, SocketsError};
@@ -94,11 +98,15 @@ pub fn serve(shared: &Arc<Shared>, cores: usize, sockets: Sockets) -> Result<Dat
         let producer = shared.evidence.producer(index).ok_or(StartError::NoProducer(index))?;
         let (shared, ready) = (Arc::clone(shared), ready.clone());
         executors.push(rt::spawn_executor(index, move || async move {
-            let listeners = listeners.into_iter().map(Listener::new).collect();
+            let (watchdog, listeners) = match listen(listeners) {
+                Ok(listening) => listening,
+                // The core is missed: it does not say that it is ready.
+                Err(error) => return tracing::error!(%error, core = index, "a core cannot listen"),
+            };
             // The receiver only goes away when another core failed to start.
             let _ = ready.send(());
             drop(ready);
-            run(Core::new(shared, producer), listeners, index == 0).await;
+            run(Core::new(shared, producer, watchdog), listeners, index).await;
         })?);
     }
     drop(ready);
@@ -110,13 +118,25 @@ pub fn serve(shared: &Arc<Shared>, cores: usize, sockets: Sockets) -> Result<Dat
     Ok(DataPlane { address, executors })
 }
 
+fn listen(listeners: Vec<std::net::TcpListener>) -> std::io::Result<(Rc<Watchdog>, Vec<Listener>)> {
+    let readiness = Rc::new(Readiness::new()?);
+    let watchdog = Watchdog::new(Rc::clone(&readiness));
+    let listeners =
+        listeners.into_iter().map(|listener| Listener::new(listener, &watchdog)).collect::<Result<_, _>>()?;
+    rt::spawn(readiness.run());
+    Ok((watchdog, listeners))
+}
+
 /// The life of one core: accept until the drain, then let calls finish.
-async fn run(core: Rc<Core>, listeners: Vec<Listener>, checks_health: bool) {
+async fn run(core: Rc<Core>, listeners: Vec<Listener>, index: usize) {
     let alive = Rc::new(std::cell::Cell::new(true));
     let beating = Rc::clone(&alive);
     rt::spawn(Rc::clone(&core.watchdog).run(move || beating.get()));
+    let watched = Rc::clone(&alive);
+    rt::spawn(stall::watch(Rc::clone(&core), index, move || watched.get()));
     rt::spawn(record::sum_up(Rc::clone(&core), Rc::clone(&alive)));
-    if checks_health {
+    // One core is enough.
+    if index == 0 {
         rt::spawn(upstream::health::run(Rc::clone(&core)));
     }
     rt::spawn(tidy(Rc::clone(&core)));
@@ -135,6 +155,9 @@ async fn run(core: Rc<Core>, listeners: Vec<Listener>, checks_health: bool) {
     core.watchdog.close_idle();
     let drain = core.live().config.listen.limits.drain;
     self::core::quiet(&core, drain).await;
+    for _ in 0..core.connections() {
+        core.shared.metrics.events.count(Event::DrainTimeout);
+    }
     core.watchdog.close_all();
     self::core::quiet(&core, LAST_WORDS).await;
     alive.set(false);
@@ -145,7 +168,7 @@ async fn run(core: Rc<Core>, listeners: Vec<Listener>, checks_health: bool) {
 async fn tidy(core: Rc<Core>) {
     while !core.is_draining() {
         rt::sleep(TIDY_EVERY).await;
-        core.pool.tidy(&core.live().fleet, core.watchdog.now_ms());
+        core.pool.tidy(&core.live().fleet, core.watchdog.now_ms(), &core.shared.metrics);
     }
 }
 

@@ -30,13 +30,13 @@ impl TraceContext {
             (Some((_, parent)), Some(_)) if parent.sampled => Self::told(parent.trace, Some(parent.span)),
             (Some((text, parent)), _) => Self { header: text.to_owned(), id: Some(parent.trace), spans: None },
             (None, sample) => {
-                let trace = random();
+                let (trace, span) = random_ids();
                 match sample {
                     Some(share) if is_chosen(trace, share) => Self::told(trace, None),
                     sample => {
                         // Who comes after us may still record its part, unless it was decided that nobody does.
                         let flags = if sample.is_some() { 0 } else { 1 };
-                        Self { header: header(trace, random(), flags), id: parse_id(trace), spans: None }
+                        Self { header: header(trace, span, flags), id: parse_id(trace), spans: None }
                     }
                 }
             }
@@ -73,6 +73,12 @@ fn random<const N: usize>() -> [u8; N] {
     let mut bytes = [0; N];
     let _ = rand::fill(&mut bytes);
     bytes
+}
+
+/// A trace and a span, of one draw: its cost hardly depends on how much is drawn.
+fn random_ids() -> ([u8; 16], [u8; 8]) {
+    let drawn = random::<24>();
+    (drawn.first_chunk().copied().unwrap_or_default(), drawn.last_chunk().copied().unwrap_or_default())
 }
 
 /// By the random part of the trace's id, so that every gateway with this share chooses the same traces (OpenTelemetry's

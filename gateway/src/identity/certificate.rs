@@ -1,6 +1,7 @@
 //! Callers that present a certificate (mutual TLS, SPIFFE). The TLS layer has verified the chain up to a configured root; here
 //! the leaf becomes an identity.
 
+use super::certificate_claims::claims_of;
 use super::{CallerKind, Identity};
 use crate::config::CertificateTrust;
 use x509_parser::extensions::GeneralName;
@@ -54,7 +55,8 @@ pub fn caller_from_certificate(
     if certificate.is_ca() {
         return Err(CertificateError::Authority);
     }
-    let (subject, issuer) = match spiffe_id(&certificate)? {
+    let spiffe_id = spiffe_id(&certificate)?;
+    let (subject, issuer) = match spiffe_id {
         Some(id) => {
             let domain = trust_domain(id).ok_or(CertificateError::BadSpiffeId)?;
             if !trust.spiffe_domains.iter().any(|own| own == domain) {
@@ -90,6 +92,7 @@ pub fn caller_from_certificate(
         expires_at_unix_s: u64::try_from(validity.not_after.timestamp()).unwrap_or(0),
         issued_at_unix_s: u64::try_from(validity.not_before.timestamp()).ok(),
         token_id: Some(hex::encode(certificate.raw_serial())),
+        claims: claims_of(der, &certificate, spiffe_id),
         ..Identity::new(&subject, &issuer)
     })
 }
@@ -176,6 +179,29 @@ mod tests {
         assert_eq!(identity.expires_at_unix_s, 1_798_761_600);
         let other = certificate(|params| params.subject_alt_names = vec![uri("spiffe://prod.example.com/ns/web/sa/x")]);
         assert_eq!(caller_from_certificate(&other, &trust(), NOW).unwrap().groups, ["mesh"]);
+    }
+
+    #[test]
+    fn what_it_says_is_claims_for_policies() {
+        use policy_lang::{ClaimValue, ClaimView as _};
+        let id = "spiffe://prod.example.com/ns/ml/sa/batch";
+        let der = certificate(|params| {
+            let dns = SanType::DnsName("batch.example.com".try_into().unwrap());
+            params.subject_alt_names = vec![uri(id), dns, SanType::IpAddress([192, 0, 2, 7].into())];
+        });
+        let claims = caller_from_certificate(&der, &trust(), NOW).unwrap().claims;
+        let text = |key: &str| match claims.claim(key).unwrap() {
+            Some(ClaimValue::Str(text)) => text,
+            other => format!("{other:?}"),
+        };
+        assert_eq!(
+            (text("certificate.subject").as_str(), text("certificate.issuer").as_str()),
+            ("CN=batch-7", "CN=batch-7")
+        );
+        assert_eq!(text("certificate.spiffe_id"), id);
+        assert_eq!(text("certificate.fingerprint").len(), 64);
+        let names = ["URI:spiffe://prod.example.com/ns/ml/sa/batch", "DNS:batch.example.com", "IP:192.0.2.7"];
+        assert_eq!(claims.claim("certificate.names"), Ok(Some(ClaimValue::List(names.map(str::to_owned).to_vec()))));
     }
 
     #[test]

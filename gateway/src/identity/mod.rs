@@ -14,6 +14,7 @@ mod algorithm;
 mod api_keys;
 mod cache;
 mod certificate;
+mod certificate_claims;
 mod claims;
 mod failures;
 mod identify;

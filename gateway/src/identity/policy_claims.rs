@@ -22,6 +22,11 @@ impl PolicyClaims {
         found
     }
 
+    /// What another credential than a token says.
+    pub(super) fn of(claims: impl IntoIterator<Item = (String, ClaimValue)>) -> Self {
+        Self(claims.into_iter().map(|(key, value)| (key, Some(value))).collect())
+    }
+
     /// A claim of the token itself goes before one of the same dotted name within an object.
     fn add(&mut self, key: String, value: &Value, depth: usize) {
         if let Value::Object(members) = value

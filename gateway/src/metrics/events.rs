@@ -71,10 +71,20 @@ events! {
         UpstreamInFlightLimit = "limit=\"upstream_in_flight\"",
         /// `[upstream.limits] connections`.
         UpstreamConnectionsLimit = "limit=\"upstream_connections\"",
+        /// `connect`.
+        ConnectTimeout = "limit=\"connect\"",
         /// `first_byte`.
         FirstByteTimeout = "limit=\"first_byte\"",
         /// `first_event` or `stream_idle`.
         StreamIdleTimeout = "limit=\"stream_idle\"",
+        /// `upstream_idle`: connections in the pool that rested too long.
+        UpstreamIdleTimeout = "limit=\"upstream_idle\"",
+        /// `drain`: connections that had to be cut.
+        DrainTimeout = "limit=\"drain\"",
+    }
+    "sallyport_proxy_headers_refused_total" "Connections of load balancers that did not begin as `listen.proxy_protocol` says." {
+        /// One was.
+        ProxyHeaderBad = "",
     }
     "sallyport_upstream_connections_total" "Connections to model servers that calls got, or did not." {
         /// A new one.

@@ -58,6 +58,7 @@ fn unsafe_stands_only_where_the_architecture_says() {
     let allowed = [
         "gateway/src/data_plane/rt/",
         "gateway/src/data_plane/preflight.rs",
+        "policy-compiler/src/detect/simd.rs",
         "policy-compiler/src/native/",
         "policy-compiler/tests/",
         "audit-shipper/src/wal/",

@@ -238,11 +238,12 @@ fn a_spiffe_id_is_a_caller_where_no_token_is_sent() {
     let (house, authority) = (House::new(), Authority::new());
     let mock = mock_model::spawn(MockOptions::default()).unwrap();
     let required = format!("{LISTEN}client_ca = \"ca.pem\"\n");
-    let running = gateway(&house, &authority, &required, &format!("{TRUST}{}", upstream(mock.addr())));
+    let mut running = gateway(&house, &authority, &required, &format!("{TRUST}{}", upstream(mock.addr())));
+    let address = running.address;
     let chat = |id: &str, token: &str| {
         let usage = ExtendedKeyUsagePurpose::ClientAuth;
         let pair = authority.sign_for(SanType::URI(id.try_into().unwrap()), usage);
-        let tls = shake_hands(running.address, &Arc::new(authority.caller_with(&pair)), "a.example").unwrap();
+        let tls = shake_hands(address, &Arc::new(authority.caller_with(&pair)), "a.example").unwrap();
         let body = chat_body("m", "hello", false);
         let auth = if token.is_empty() { String::new() } else { format!("Authorization: Bearer {token}\r\n") };
         let mut client = Client::over(tls);
@@ -261,6 +262,20 @@ fn a_spiffe_id_is_a_caller_where_no_token_is_sent() {
     assert_eq!(chat("spiffe://prod.example.com/ns/web/sa/site", "").status, 403);
     let stranger = chat("spiffe://dev.example.com/ns/ml/sa/batch", "");
     assert!(stranger.status == 401 && stranger.text().contains("invalid_certificate"), "{}", stranger.text());
+    // What a certificate says is claims for policies.
+    std::fs::write(
+        house.path("test.policy"),
+        "policy \"by certificate\" version 2\nclaim names : list from \"certificate.names\"\n\
+         claim spiffe : string from \"certificate.spiffe_id\"\nclaim print : string from \"certificate.fingerprint\"\n\
+         rule web { when identity.names is present and \"URI:spiffe://prod.example.com/ns/web/sa/site\" in identity.names \
+         and identity.spiffe is present and identity.spiffe == \"spiffe://prod.example.com/ns/web/sa/site\" \
+         and identity.print is present allow }\n\
+         rule ml { when identity in group(\"ml-apps\") allow }\n",
+    )
+    .unwrap();
+    running.wait_until("the new policy is in force", |_| {
+        chat("spiffe://prod.example.com/ns/web/sa/site", "").status == 200
+    });
     // A token comes first, also a bad one.
     assert_eq!(chat("spiffe://dev.example.com/ns/ml/sa/batch", &house.token()).status, 200);
     assert_eq!(chat("spiffe://prod.example.com/ns/ml/sa/batch", "no.good.token").status, 401);

@@ -5,6 +5,7 @@
 
 mod process;
 mod search;
+mod settings;
 mod text;
 mod usl;
 
@@ -13,10 +14,11 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 
 use crate::duration::display_ns;
-use crate::load::{self, Arrivals, Doubt, Plan, Profile, Report, Slo, Target};
+use crate::load::{self, Arrivals, Doubt, Plan, Profile, Report, Target};
 use crate::mock_model::{self, MockOptions};
 use process::Process;
 pub use search::{Found, Search, Trial};
+pub use settings::Settings;
 pub use usl::Fit;
 
 /// Name and version of the JSON form; `load-tests/schema/capacity.v1.json` describes it.
@@ -42,37 +44,6 @@ const CALIBRATION_CALLERS: usize = 32;
 
 /// Time for the server to get rid of what a trial left behind.
 const PAUSE: Duration = Duration::from_millis(300);
-
-/// What to find out.
-#[derive(Clone, Debug)]
-pub struct Settings {
-    /// The requests; arrivals and duration are replaced.
-    pub plan: Plan,
-    /// The server behind the gateway: the same requests go there for comparison.
-    pub direct: Option<Target>,
-    /// What must hold.
-    pub slos: Vec<Slo>,
-    /// The first rate.
-    pub from: f64,
-    /// Distance between good and bad at which the search ends, as a share.
-    pub precision: f64,
-    /// Length of one window.
-    pub window: Duration,
-    /// Time before each window.
-    pub warmup: Duration,
-    /// Length of the soak at 80 %; zero leaves it out.
-    pub soak: Duration,
-    /// Pairs of direct and indirect windows.
-    pub pairs: usize,
-    /// Random arrivals in place of even ones.
-    pub poisson: bool,
-    /// Cores that the gateway has, for the answer.
-    pub cores: Option<u32>,
-    /// The gateway's process, if it runs on this machine.
-    pub pid: Option<u32>,
-    /// Calls per second that are wanted.
-    pub target_rate: Option<f64>,
-}
 
 /// What was found out.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -144,8 +115,9 @@ impl Capacity {
 /// Finds out. `say` hears what happens, a line at a time.
 ///
 /// # Errors
-/// [`load::Error`] when requests cannot be sent at all.
+/// [`load::Error`] when the settings make no sense, or requests cannot be sent at all.
 pub fn run(settings: &Settings, mut say: impl FnMut(&str)) -> Result<Capacity, load::Error> {
+    settings.check()?;
     let calibration = calibrate(settings)?;
     say(&format!(
         "this client: {:.0} calls/s against a server that does nothing; schedule late by {} at p99",
@@ -189,7 +161,9 @@ pub fn run(settings: &Settings, mut say: impl FnMut(&str)) -> Result<Capacity, l
     }
     if let Some(direct) = settings.direct.as_ref().filter(|_| rate > 0.0) {
         let direct = Plan { target: direct.clone(), ..settings.plan.clone() };
-        capacity.added = Some(pairs(settings, &direct, rate * PAIR_SHARE, &mut say)?);
+        if settings.pairs > 0 {
+            capacity.added = Some(pairs(settings, &direct, rate * PAIR_SHARE, &mut say)?);
+        }
         let beyond = rate * DIRECT_MARGIN;
         say(&format!("the server behind it, directly, at {beyond:.1}/s"));
         if !trial(settings, &direct, beyond, settings.window)?.met {

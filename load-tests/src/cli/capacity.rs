@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use clap::Args as ClapArgs;
 use load_tests::capacity::{self, Capacity, Settings};
-use load_tests::load::{Arrivals, Slo, Target};
+use load_tests::load::{self, Arrivals, Slo, Target};
 use load_tests::{duration, html};
 
 use super::output::write;
@@ -141,7 +141,10 @@ fn measure(args: &Args, cores: Option<u32>) -> Result<Capacity, ExitCode> {
         pid: gateway.as_ref().map(|gateway| gateway.child.id()).or(args.pid),
         target_rate: args.target,
     };
-    capacity::run(&settings, |line| eprintln!("{line}")).map_err(|error| super::fail(super::CANNOT_TELL, error))
+    capacity::run(&settings, |line| eprintln!("{line}")).map_err(|error| match error {
+        load::Error::Plan(_) => usage(error.to_string()),
+        _ => super::fail(super::CANNOT_TELL, error),
+    })
 }
 
 fn show(args: &Args, capacity: &Capacity) -> Result<(), String> {

@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use super::Words;
 use super::chat::ChatRequest;
+use super::events::Events;
 use crate::random::{Random, mix};
 
 /// Characters of the user's message that an answer repeats.
@@ -22,8 +23,10 @@ pub(crate) struct Answer {
     created: u64,
     choices: u32,
     include_usage: bool,
-    /// The text in pieces of the configured size. Every choice says the same.
-    pieces: Vec<String>,
+    /// What is said. Every choice says the same.
+    said: String,
+    /// Where each piece of the configured size ends in it.
+    ends: Vec<usize>,
     usage: Usage,
 }
 
@@ -40,28 +43,31 @@ impl Answer {
     pub(crate) fn new(request: ChatRequest, words: &Words, seed: u64, number: u64, created: u64) -> Self {
         let random = mix(seed ^ mix(number));
         let said = sized(text(&request.last_user_text, words.say.as_deref(), random), words.answer_chars);
-        let pieces = pieces(&said, words.chunk, words.random_pieces.then_some(random));
+        let ends = piece_ends(&said, words.chunk, words.random_pieces.then_some(random));
         let (prompt_tokens, completion_tokens) =
-            words.usage.unwrap_or((request.prompt_chars.div_ceil(4), pieces.len() * request.choices as usize));
+            words.usage.unwrap_or((request.prompt_chars.div_ceil(4), ends.len() * request.choices as usize));
         Self {
             id: format!("chatcmpl-{random:016x}{:016x}", mix(random)),
             model: request.model,
             created,
             choices: request.choices,
             include_usage: request.include_usage,
-            pieces,
+            said,
+            ends,
             usage: Usage { prompt_tokens, completion_tokens, total_tokens: prompt_tokens + completion_tokens },
         }
     }
 
     /// The text of one piece. Empty past the end.
     pub(crate) fn piece_text(&self, at: usize) -> &str {
-        self.pieces.get(at).map_or("", String::as_str)
+        let Some(end) = self.ends.get(at) else { return "" };
+        let start = at.checked_sub(1).and_then(|before| self.ends.get(before)).copied().unwrap_or(0);
+        &self.said[start..*end]
     }
 
     /// The whole text.
-    pub(crate) fn said(&self) -> String {
-        self.pieces.concat()
+    pub(crate) fn said(&self) -> &str {
+        &self.said
     }
 
     pub(crate) fn id(&self) -> &str {
@@ -84,15 +90,14 @@ impl Answer {
 
     /// Pieces of text per choice: what stands for tokens here.
     pub(crate) fn piece_count(&self) -> usize {
-        self.pieces.len()
+        self.ends.len()
     }
 
     /// The body of a whole answer.
     pub(crate) fn whole(&self) -> Bytes {
-        let text = self.pieces.concat();
         let choices = (0..self.choices).map(|index| WholeChoice {
             index,
-            message: Message { role: "assistant", content: &text, refusal: None },
+            message: Message { role: "assistant", content: &self.said, refusal: None },
             logprobs: None,
             finish_reason: "stop",
         });
@@ -107,35 +112,34 @@ impl Answer {
     }
 
     /// The events that open a stream: one per choice, naming the role.
-    pub(crate) fn opening(&self) -> Vec<Bytes> {
-        self.for_each_choice(&Delta { role: Some("assistant"), content: Some("") }, None)
+    pub(crate) fn opening(&self, events: &mut Events) {
+        self.for_each_choice(&Delta { role: Some("assistant"), content: Some("") }, None, events);
     }
 
     /// The events that carry the piece of text number `at`: one per choice. No events past the end.
-    pub(crate) fn piece(&self, at: usize) -> Vec<Bytes> {
-        let Some(piece) = self.pieces.get(at) else {
-            return Vec::new();
-        };
-        self.for_each_choice(&Delta { role: None, content: Some(piece) }, None)
+    pub(crate) fn piece(&self, at: usize, events: &mut Events) {
+        if at < self.piece_count() {
+            self.for_each_choice(&Delta { role: None, content: Some(self.piece_text(at)) }, None, events);
+        }
     }
 
     /// The events that close a stream, `[DONE]` included.
-    pub(crate) fn closing(&self) -> Vec<Bytes> {
-        let mut events = self.for_each_choice(&Delta { role: None, content: None }, Some("stop"));
+    pub(crate) fn closing(&self, events: &mut Events) {
+        self.for_each_choice(&Delta { role: None, content: None }, Some("stop"), events);
         if self.include_usage {
-            events.push(self.event(Vec::new(), Some(self.usage)));
+            self.event(&[], Some(self.usage), events);
         }
-        events.push(Bytes::from_static(b"data: [DONE]\n\n"));
-        events
+        events.push(|out| out.extend_from_slice(b"data: [DONE]\n\n"));
     }
 
-    fn for_each_choice(&self, delta: &Delta<'_>, finish_reason: Option<&'static str>) -> Vec<Bytes> {
-        let choice = |index| ChunkChoice { index, delta: *delta, logprobs: None, finish_reason };
-        (0..self.choices).map(|index| self.event(vec![choice(index)], None)).collect()
+    fn for_each_choice(&self, delta: &Delta<'_>, finish_reason: Option<&'static str>, events: &mut Events) {
+        for index in 0..self.choices {
+            self.event(&[ChunkChoice { index, delta: *delta, logprobs: None, finish_reason }], None, events);
+        }
     }
 
-    fn event(&self, choices: Vec<ChunkChoice<'_>>, usage: Option<Usage>) -> Bytes {
-        let chunk = Chunk {
+    fn event(&self, choices: &[ChunkChoice<'_>], usage: Option<Usage>, events: &mut Events) {
+        events.json(&Chunk {
             id: &self.id,
             object: "chat.completion.chunk",
             created: self.created,
@@ -143,8 +147,7 @@ impl Answer {
             choices,
             // With include_usage every chunk has the member, and it is null in all but the last.
             usage: self.include_usage.then_some(usage),
-        };
-        Bytes::from([b"data: ", json(&chunk).as_ref(), b"\n\n"].concat())
+        });
     }
 }
 
@@ -189,17 +192,24 @@ fn sized(text: String, chars: Option<usize>) -> String {
     }
 }
 
-/// Cuts a text into pieces of `chunk` characters; with a seed, of 1 to `chunk` by chance.
-fn pieces(text: &str, chunk: usize, random: Option<u64>) -> Vec<String> {
+/// Cuts a text into pieces of `chunk` characters; with a seed, of 1 to `chunk` by chance. Gives the ends of the pieces.
+fn piece_ends(text: &str, chunk: usize, random: Option<u64>) -> Vec<usize> {
     let chunk = chunk.max(1);
     let mut random = random.map(Random::new);
-    let (mut pieces, mut rest) = (Vec::new(), text.chars().peekable());
-    while rest.peek().is_some() {
-        let size =
-            random.as_mut().map_or(chunk, |random| 1 + usize::try_from(random.next() % chunk as u64).unwrap_or(0));
-        pieces.push(rest.by_ref().take(size).collect());
+    let mut size =
+        move || random.as_mut().map_or(chunk, |random| 1 + usize::try_from(random.next() % chunk as u64).unwrap_or(0));
+    let (mut ends, mut left) = (Vec::new(), size());
+    for (at, _) in text.char_indices().skip(1) {
+        left -= 1;
+        if left == 0 {
+            ends.push(at);
+            left = size();
+        }
     }
-    pieces
+    if !text.is_empty() {
+        ends.push(text.len());
+    }
+    ends
 }
 
 pub(super) fn json(value: &impl Serialize) -> Bytes {
@@ -238,7 +248,7 @@ struct Chunk<'a> {
     object: &'static str,
     created: u64,
     model: &'a str,
-    choices: Vec<ChunkChoice<'a>>,
+    choices: &'a [ChunkChoice<'a>],
     #[serde(skip_serializing_if = "Option::is_none")]
     usage: Option<Option<Usage>>,
 }
@@ -323,10 +333,12 @@ mod tests {
     #[test]
     fn stream_with_usage_and_two_choices() {
         let answer = Answer::new(request(true, 2), &words(None, 8), 7, 2, 1_700_000_000);
-        let mut events = answer.opening();
-        events.extend((0..answer.piece_count()).flat_map(|at| answer.piece(at)));
-        events.extend(answer.closing());
-        insta::assert_snapshot!(String::from_utf8(events.concat()).unwrap());
+        let mut events = Events::default();
+        answer.opening(&mut events);
+        (0..answer.piece_count()).for_each(|at| answer.piece(at, &mut events));
+        answer.closing(&mut events);
+        let all: Vec<&[u8]> = events.iter().collect();
+        insta::assert_snapshot!(String::from_utf8(all.concat()).unwrap());
     }
 
     #[test]
@@ -339,9 +351,14 @@ mod tests {
     proptest::proptest! {
         #[test]
         fn pieces_lose_nothing(text in "\\PC{0,60}", chunk in 0_usize..9, random: Option<u64>) {
-            let pieces = pieces(&text, chunk, random);
-            proptest::prop_assert_eq!(pieces.concat(), text);
+            let words = Words { random_pieces: random.is_some(), ..words(None, chunk) };
+            let mut answer = Answer::new(request(false, 1), &words, random.unwrap_or(0), 1, 0);
+            answer.ends = piece_ends(&text, chunk, random);
+            answer.said = text;
+            let pieces: Vec<&str> = (0..answer.piece_count()).map(|at| answer.piece_text(at)).collect();
+            proptest::prop_assert_eq!(pieces.concat(), answer.said());
             proptest::prop_assert!(pieces.iter().all(|p| (1..=chunk.max(1)).contains(&p.chars().count())));
+            proptest::prop_assert_eq!(answer.piece_text(pieces.len()), "");
         }
     }
 }

@@ -128,7 +128,7 @@ pub enum FailKind {
     Stall(Duration),
 }
 
-/// The whole server stands still for a while, again and again: nothing is accepted, read or written.
+/// The whole server stands still for a while, again and again: nothing is answered, and what came meanwhile is answered at the end of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Freeze {
     /// How long.

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use super::answer::{Answer, json as to_json};
 use super::chat::ChatRequest;
+use super::events::Events;
 
 /// Length of an embedding if the request names none.
 const DIMENSIONS: u64 = 8;
@@ -128,78 +129,78 @@ impl Api {
     }
 
     /// The events before the text.
-    pub(crate) fn opening(&self, answer: &Answer) -> Vec<Bytes> {
+    pub(crate) fn opening(&self, answer: &Answer, events: &mut Events) {
         let (input, _) = answer.usage();
         match self {
-            Self::Chat => answer.opening(),
+            Self::Chat => answer.opening(events),
             Self::Responses => {
                 let item = json!({"id": "msg_1", "type": "message", "role": "assistant", "status": "in_progress", "content": []});
                 let part = json!({"type": "output_text", "text": "", "annotations": []});
-                vec![
-                    named(
-                        "response.created",
-                        json!({"sequence_number": 0, "response": response(answer, "in_progress")}),
-                    ),
-                    named("response.output_item.added", json!({"sequence_number": 1, "output_index": 0, "item": item})),
-                    named(
-                        "response.content_part.added",
-                        json!({"sequence_number": 2, "item_id": "msg_1", "output_index": 0, "content_index": 0, "part": part}),
-                    ),
-                ]
+                let begun = json!({"sequence_number": 0, "response": response(answer, "in_progress")});
+                events.named("response.created", begun);
+                let added = json!({"sequence_number": 1, "output_index": 0, "item": item});
+                events.named("response.output_item.added", added);
+                events.named(
+                    "response.content_part.added",
+                    json!({"sequence_number": 2, "item_id": "msg_1", "output_index": 0, "content_index": 0, "part": part}),
+                );
             }
-            Self::Messages => vec![
-                named(
+            Self::Messages => {
+                events.named(
                     "message_start",
                     json!({"message": {
                     "id": answer.id(), "type": "message", "role": "assistant", "model": answer.model(), "content": [],
                     "stop_reason": null, "stop_sequence": null, "usage": {"input_tokens": input, "output_tokens": 1}}}),
-                ),
-                named("content_block_start", json!({"index": 0, "content_block": {"type": "text", "text": ""}})),
-            ],
-            _ => Vec::new(),
+                );
+                events.named("content_block_start", json!({"index": 0, "content_block": {"type": "text", "text": ""}}));
+            }
+            _ => {}
         }
     }
 
     /// The events that carry piece number `at`.
-    pub(crate) fn piece(&self, answer: &Answer, at: usize) -> Vec<Bytes> {
+    pub(crate) fn piece(&self, answer: &Answer, at: usize, events: &mut Events) {
         if *self == Self::Chat {
-            return answer.piece(at);
+            return answer.piece(at, events);
         }
         if at >= answer.piece_count() {
-            return Vec::new();
+            return;
         }
         let text = answer.piece_text(at);
-        vec![match self {
-            Self::Responses => named(
+        match self {
+            Self::Responses => events.named(
                 "response.output_text.delta",
                 json!({
                 "sequence_number": at + 3, "item_id": "msg_1", "output_index": 0, "content_index": 0, "delta": text}),
             ),
             Self::Messages => {
-                named("content_block_delta", json!({"index": 0, "delta": {"type": "text_delta", "text": text}}))
+                let delta = json!({"type": "text_delta", "text": text});
+                events.named("content_block_delta", json!({"index": 0, "delta": delta}));
             }
             Self::Tgi { .. } => {
                 let last = at + 1 == answer.piece_count();
                 let whole = last.then(|| answer.said());
                 let details = last
                     .then(|| json!({"finish_reason": "eos_token", "generated_tokens": answer.usage().1, "seed": null}));
-                data(&json!({"index": at + 1, "token": {"id": at, "text": text, "logprob": -0.1, "special": false},
-                    "generated_text": whole, "details": details}))
+                events.json(
+                    &json!({"index": at + 1, "token": {"id": at, "text": text, "logprob": -0.1, "special": false},
+                    "generated_text": whole, "details": details}),
+                );
             }
             Self::TritonGenerate { .. } => {
-                data(&json!({"model_name": answer.model(), "model_version": "1", "text_output": text}))
+                events.json(&json!({"model_name": answer.model(), "model_version": "1", "text_output": text}));
             }
-            _ => data(&json!({
+            _ => events.json(&json!({
                 "id": answer.id(), "object": "text_completion", "created": answer.created(), "model": answer.model(),
                 "choices": [{"index": 0, "text": text, "logprobs": null, "finish_reason": null}]})),
-        }]
+        }
     }
 
     /// The events after the text.
-    pub(crate) fn closing(&self, answer: &Answer) -> Vec<Bytes> {
+    pub(crate) fn closing(&self, answer: &Answer, events: &mut Events) {
         let (input, output) = answer.usage();
         match self {
-            Self::Chat => answer.closing(),
+            Self::Chat => answer.closing(events),
             Self::Responses => {
                 let next = answer.piece_count() + 3;
                 let part = json!({"type": "output_text", "text": answer.said(), "annotations": []});
@@ -208,35 +209,29 @@ impl Api {
                     value[name] = more;
                     value
                 };
-                vec![
-                    named("response.output_text.done", with(place(next), "text", json!(answer.said()))),
-                    named("response.content_part.done", with(place(next + 1), "part", part)),
-                    named(
-                        "response.output_item.done",
-                        json!({"sequence_number": next + 2, "output_index": 0, "item": output_item(answer)}),
-                    ),
-                    named(
-                        "response.completed",
-                        json!({"sequence_number": next + 3, "response": response(answer, "completed")}),
-                    ),
-                ]
+                events.named("response.output_text.done", with(place(next), "text", json!(answer.said())));
+                events.named("response.content_part.done", with(place(next + 1), "part", part));
+                let item = json!({"sequence_number": next + 2, "output_index": 0, "item": output_item(answer)});
+                events.named("response.output_item.done", item);
+                let done = json!({"sequence_number": next + 3, "response": response(answer, "completed")});
+                events.named("response.completed", done);
             }
-            Self::Messages => vec![
-                named("content_block_stop", json!({"index": 0})),
-                named(
+            Self::Messages => {
+                events.named("content_block_stop", json!({"index": 0}));
+                events.named(
                     "message_delta",
                     json!({"delta": {"stop_reason": "end_turn", "stop_sequence": null}, "usage": {"output_tokens": output}}),
-                ),
-                named("message_stop", json!({})),
-            ],
-            Self::Completions => vec![
-                data(&json!({
+                );
+                events.named("message_stop", json!({}));
+            }
+            Self::Completions => {
+                events.json(&json!({
                     "id": answer.id(), "object": "text_completion", "created": answer.created(), "model": answer.model(),
                     "choices": [{"index": 0, "text": "", "logprobs": null, "finish_reason": "stop"}],
-                    "usage": {"prompt_tokens": input, "completion_tokens": output, "total_tokens": input + output}})),
-                Bytes::from_static(b"data: [DONE]\n\n"),
-            ],
-            _ => Vec::new(),
+                    "usage": {"prompt_tokens": input, "completion_tokens": output, "total_tokens": input + output}}));
+                events.push(|out| out.extend_from_slice(b"data: [DONE]\n\n"));
+            }
+            _ => {}
         }
     }
 
@@ -295,16 +290,6 @@ fn embeddings(answer: &Answer, request: &[u8]) -> Value {
     json!({"object": "list", "model": answer.model(), "data": data, "usage": {"prompt_tokens": input, "total_tokens": input}})
 }
 
-fn data(value: &Value) -> Bytes {
-    Bytes::from(format!("data: {value}\n\n"))
-}
-
-/// An event with its name, which is also its type.
-fn named(name: &str, mut value: Value) -> Bytes {
-    value["type"] = name.into();
-    Bytes::from(format!("event: {name}\ndata: {value}\n\n"))
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
@@ -344,10 +329,11 @@ mod tests {
             let answer = answer(&api, body);
             all +=
                 &format!("## {path}\n{}\n\n", String::from_utf8(api.whole(&answer, body.as_bytes()).to_vec()).unwrap());
-            let pieces = (0..answer.piece_count()).flat_map(|at| api.piece(&answer, at));
-            let events: Vec<Bytes> =
-                api.opening(&answer).into_iter().chain(pieces).chain(api.closing(&answer)).collect();
-            all += std::str::from_utf8(&events.concat()).unwrap();
+            let mut events = Events::default();
+            api.opening(&answer, &mut events);
+            (0..answer.piece_count()).for_each(|at| api.piece(&answer, at, &mut events));
+            api.closing(&answer, &mut events);
+            events.iter().for_each(|event| all += std::str::from_utf8(event).unwrap());
         }
         insta::assert_snapshot!(all);
     }

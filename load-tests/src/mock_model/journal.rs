@@ -92,7 +92,7 @@ impl Journal {
         let Some(mut file) = self.file.as_deref() else {
             return Ok(());
         };
-        let id = head.header(REQUEST_ID_HEADER).unwrap_or("-");
+        let id = head.header(REQUEST_ID_HEADER).unwrap_or_else(|| "-".to_owned());
         let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         // One write call on a file opened for appending: lines of several threads do not mix.
         file.write_all(format!("{} {id}\n", since_1970.as_nanos()).as_bytes())
@@ -103,9 +103,9 @@ impl Journal {
         let Some(memory) = &self.memory else { return };
         let entry = Entry {
             received: SystemTime::now(),
-            method: head.method.clone(),
-            path: head.path.clone(),
-            headers: head.headers.clone(),
+            method: head.method().to_owned(),
+            path: head.path().to_owned(),
+            headers: head.headers(),
             body: Bytes::copy_from_slice(body),
         };
         let mut memory = lock(memory);

@@ -21,6 +21,7 @@ mod answer;
 mod behaviour;
 mod chat;
 mod dialect;
+mod events;
 mod journal;
 mod serve;
 

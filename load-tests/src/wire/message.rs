@@ -1,6 +1,7 @@
 //! One HTTP/1.1 message as it comes: its head whole, its body in pieces.
 
-use std::mem;
+use std::mem::{self, MaybeUninit};
+use std::ops::Range;
 
 use super::chunked::Chunked;
 
@@ -38,22 +39,45 @@ pub(crate) struct Reply {
     pub(crate) request_id: Option<String>,
 }
 
-/// The head of a request.
+/// The head of a request, as it came: what most requests are not asked for is not taken apart.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Request {
-    pub(crate) method: String,
-    /// Path and query.
-    pub(crate) path: String,
-    /// Names in lower case.
-    pub(crate) headers: Vec<(String, String)>,
+    bytes: Box<[u8]>,
+    method: Range<usize>,
+    path: Range<usize>,
     pub(crate) keep_alive: bool,
     /// Whether the client waits for `100 Continue`.
     pub(crate) expects_continue: bool,
 }
 
 impl Request {
-    pub(crate) fn header(&self, name: &str) -> Option<&str> {
-        self.headers.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_str())
+    pub(crate) fn method(&self) -> &str {
+        self.text(&self.method)
+    }
+
+    /// Path and query.
+    pub(crate) fn path(&self) -> &str {
+        self.text(&self.path)
+    }
+
+    /// Names in lower case; bytes that are no text are replaced.
+    pub(crate) fn headers(&self) -> Vec<(String, String)> {
+        let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
+        // It was parsed before: it is a head.
+        let _ = httparse::Request::new(&mut headers).parse(&self.bytes);
+        let named = headers.iter().take_while(|header| !header.name.is_empty());
+        named
+            .map(|header| (header.name.to_ascii_lowercase(), String::from_utf8_lossy(header.value).into_owned()))
+            .collect()
+    }
+
+    /// The first value of a header, by its lower-case name.
+    pub(crate) fn header(&self, name: &str) -> Option<String> {
+        self.headers().into_iter().find(|(n, _)| n == name).map(|(_, value)| value)
+    }
+
+    fn text(&self, range: &Range<usize>) -> &str {
+        self.bytes.get(range.clone()).and_then(|bytes| std::str::from_utf8(bytes).ok()).unwrap_or_default()
     }
 }
 
@@ -146,9 +170,11 @@ impl Head for Reply {
     fn parse(bytes: &[u8]) -> Result<Option<(Self, usize, Framing)>, HeadError> {
         let mut skipped = 0;
         loop {
-            let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
-            let mut parsed = httparse::Response::new(&mut headers);
-            let Ok(status) = parsed.parse(&bytes[skipped..]) else { return Err(HeadError) };
+            let mut headers = [const { MaybeUninit::uninit() }; HEADERS_MAX];
+            let mut parsed = httparse::Response::new(&mut []);
+            let config = httparse::ParserConfig::default();
+            let read = config.parse_response_with_uninit_headers(&mut parsed, &bytes[skipped..], &mut headers);
+            let Ok(status) = read else { return Err(HeadError) };
             let httparse::Status::Complete(length) = status else { return Ok(None) };
             let code = parsed.code.unwrap_or(0);
             // Interim answers, such as 100 Continue, are followed by the real one.
@@ -171,22 +197,24 @@ impl Head for Reply {
 
 impl Head for Request {
     fn parse(bytes: &[u8]) -> Result<Option<(Self, usize, Framing)>, HeadError> {
-        let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
-        let mut parsed = httparse::Request::new(&mut headers);
-        let Ok(status) = parsed.parse(bytes) else { return Err(HeadError) };
+        let mut headers = [const { MaybeUninit::uninit() }; HEADERS_MAX];
+        let mut parsed = httparse::Request::new(&mut []);
+        let Ok(status) = parsed.parse_with_uninit_headers(bytes, &mut headers) else { return Err(HeadError) };
         let httparse::Status::Complete(length) = status else { return Ok(None) };
         let (framing, keep_alive) = framing(parsed.headers, parsed.version, Framing::Length(0))?;
-        let headers: Vec<(String, String)> = parsed
-            .headers
-            .iter()
-            .map(|header| (header.name.to_ascii_lowercase(), String::from_utf8_lossy(header.value).into_owned()))
-            .collect();
-        let expects_continue =
-            headers.iter().any(|(name, value)| name == "expect" && value.eq_ignore_ascii_case("100-continue"));
+        let expects_continue = parsed.headers.iter().any(|header| {
+            header.name.eq_ignore_ascii_case("expect") && header.value.eq_ignore_ascii_case(b"100-continue")
+        });
+        let place = |text: Option<&str>| {
+            // Both are slices of these bytes.
+            let text = text.unwrap_or_default();
+            let start = (text.as_ptr() as usize).saturating_sub(bytes.as_ptr() as usize);
+            start..start + text.len()
+        };
         let request = Self {
-            method: parsed.method.unwrap_or_default().to_owned(),
-            path: parsed.path.unwrap_or_default().to_owned(),
-            headers,
+            method: place(parsed.method),
+            path: place(parsed.path),
+            bytes: bytes[..length].into(),
             keep_alive,
             expects_continue,
         };
@@ -283,10 +311,8 @@ mod tests {
         let used = message.read(bytes, &mut |data| body.extend_from_slice(data)).unwrap();
         assert_eq!((used, body.as_slice(), message.is_whole(false)), (bytes.len() - 3, &b"ok"[..], true));
         let request = message.take().unwrap();
-        assert_eq!(
-            (request.method.as_str(), request.path.as_str(), request.header("host")),
-            ("POST", "/v1?x", Some("h"))
-        );
+        assert_eq!((request.method(), request.path()), ("POST", "/v1?x"));
+        assert_eq!((request.header("host").as_deref(), request.header("x")), (Some("h"), None));
         assert!(request.expects_continue && request.keep_alive && message.is_untouched());
     }
 }

@@ -9,5 +9,5 @@ mod reactor;
 mod sse;
 
 pub(crate) use message::{Message, Reply, Request};
-pub(crate) use reactor::{Reactor, Ready, connect, precise_sleep};
+pub(crate) use reactor::{Reactor, Ready, connect};
 pub(crate) use sse::{EventSink, EventSplitter};

@@ -106,9 +106,3 @@ pub(crate) fn connect(address: SocketAddr) -> io::Result<TcpStream> {
     let _ = socket.set_nodelay(true);
     Ok(socket)
 }
-
-/// Sleeps with the timer's full resolution on the calling thread.
-pub(crate) fn precise_sleep(length: Duration) {
-    let _ = rustix::thread::set_current_timer_slack(NonZeroU64::new(1));
-    std::thread::sleep(length);
-}

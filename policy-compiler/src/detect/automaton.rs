@@ -114,14 +114,38 @@ impl Automaton {
     pub(crate) fn first_bytes(&self) -> Box<[bool; 256]> {
         let mut first = Box::new([true; 256]);
         if let Self::Table(table) = self {
+            let starts = table.distinct_starts();
             for (byte, can) in first.iter_mut().enumerate() {
-                *can = table.starts.iter().any(|&start| {
+                *can = starts.iter().any(|&start| {
                     let next = table.next(start, u8::try_from(byte).unwrap_or(u8::MAX));
                     table.flag(next) & HOPELESS == 0
                 });
             }
         }
         first
+    }
+
+    /// Which bytes can stand behind the first one of a match, or behind a match of one byte.
+    pub(crate) fn second_bytes(&self) -> Box<[bool; 256]> {
+        let mut second = Box::new([true; 256]);
+        if let Self::Table(table) = self {
+            let mut firsts: Vec<u32> = table
+                .distinct_starts()
+                .into_iter()
+                .flat_map(|start| (0..=255_u8).map(move |byte| table.next(start, byte)))
+                .filter(|&state| table.flag(state) & HOPELESS == 0)
+                .collect();
+            firsts.sort_unstable();
+            firsts.dedup();
+            for (byte, can) in second.iter_mut().enumerate() {
+                let byte = u8::try_from(byte).unwrap_or(u8::MAX);
+                *can = firsts.iter().any(|&state| {
+                    let flag = table.flag(table.next(state, byte));
+                    table.flag(state) & SETTLED != 0 || flag & MATCH != 0 || flag & HOPELESS == 0
+                });
+            }
+        }
+        second
     }
 }
 
@@ -181,6 +205,13 @@ impl Table {
         }
         let flags = flags(&next, count, &matched, &eoi_match);
         Some(Self { class_of, classes: count, next, flags, eoi_match, starts })
+    }
+
+    fn distinct_starts(&self) -> Vec<u32> {
+        let mut starts = self.starts.clone();
+        starts.sort_unstable();
+        starts.dedup();
+        starts
     }
 
     /// The state before the first byte; `before` is the byte in front of it.

@@ -8,7 +8,7 @@ use std::sync::LazyLock;
 /// Characters before a value in which a context word counts.
 pub(super) const REACH: usize = 64;
 /// Characters for values that say little by themselves.
-const SHORT_REACH: usize = 24;
+pub(super) const SHORT_REACH: usize = 24;
 
 /// Detectors whose values say so little that their word must stand close.
 const SAY_LITTLE: [&str; 14] = [
@@ -43,14 +43,31 @@ impl Words {
 
     /// Whether one of them is near the end of a text, within their reach.
     pub(crate) fn end(&self, before: &str) -> bool {
-        let start = before.char_indices().rev().nth(self.reach.saturating_sub(1)).map_or(0, |(at, _)| at);
-        self.are_in(&normalise(before.get(start..).unwrap_or_default()))
+        // One more character shows whether the first word is whole.
+        match before.char_indices().rev().nth(self.reach) {
+            Some((at, _)) => self.are_behind_first(&normalise(before.get(at..).unwrap_or_default())),
+            None => self.are_in(&normalise(before)),
+        }
+    }
+
+    /// Each of them.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &str> {
+        self.words.iter().map(String::as_str)
     }
 
     /// Whether one of them is in a normalised text, with no letter glued to it.
     pub(super) fn are_in(&self, text: &str) -> bool {
+        self.are_from(text, 0)
+    }
+
+    /// The same without what begins at the first character, which only shows what stands before the second.
+    pub(super) fn are_behind_first(&self, text: &str) -> bool {
+        self.are_from(text, 1)
+    }
+
+    fn are_from(&self, text: &str, from: usize) -> bool {
         self.words.iter().any(|word| {
-            text.match_indices(word.as_str()).any(|(at, _)| {
+            text.match_indices(word.as_str()).filter(|(at, _)| *at >= from).any(|(at, _)| {
                 let before = text.get(..at).and_then(|text| text.chars().next_back());
                 let behind = text.get(at + word.len()..).and_then(|text| text.chars().next());
                 let edge = |inner: Option<char>, outer: Option<char>| {
@@ -95,10 +112,20 @@ pub(super) fn normalise(text: &str) -> String {
     out
 }
 
+/// Bytes of the longest keyword, and the one before it.
+const KEYWORD_MAX: usize = 24;
+
 /// Whether a text, given from its end, ends with one of these words, blanks and quotes aside, and with no letter glued before it.
 pub(super) fn ends_with_keyword(leftwards: impl Iterator<Item = u8>, words: &[&str]) -> bool {
-    let mut text: Vec<u8> = leftwards.take_while(|&byte| byte != MASKED_SPAN && byte != b'\n').collect();
-    text.reverse();
+    let mut room = [0; KEYWORD_MAX];
+    let mut from = KEYWORD_MAX;
+    for byte in leftwards.take(KEYWORD_MAX).take_while(|&byte| byte != MASKED_SPAN && byte != b'\n') {
+        from -= 1;
+        if let Some(slot) = room.get_mut(from) {
+            *slot = byte;
+        }
+    }
+    let text = room.get(from..).unwrap_or_default();
     words.iter().any(|word| {
         let Some(at) = text.len().checked_sub(word.len()) else {
             return false;

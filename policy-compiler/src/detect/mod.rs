@@ -1,34 +1,46 @@
 //! Detectors: what personal data and secrets look like, decided on whole texts and on texts that arrive in pieces.
 //!
-//! How a text is searched: `fold` shows it as detectors see it; `scan` skips what cannot hold anything and asks the recognisers of
-//! `kinds` at each place that can; these read through a `probe` that notes when they need text that has not arrived; `resolve` goes
-//! over what they found from left to right, asks for context words, and unites overlaps. Whether something is undecided is therefore
+//! How a text is searched: `fold` shows it as detectors see it; `triggers` marks the places where something may begin, by the `bits` of
+//! 64 bytes at a time, and short numbers only near a word of the `lexicon`; `scan` asks the recognisers of `kinds` there; these read
+//! through a `probe` that notes when they need text that has not arrived; `resolve` goes over what they found from left to right, looks for
+//! context words in what stands `left` of it, and unites overlaps. Whether something is undecided is therefore
 //! never said by a detector: it is what its reading shows, so the streaming redactor holds back what it must and no more.
 //!
-//! `ids` and `checksums` hold the identifiers, `automaton` and `pattern` the regexes of policies.
+//! `ids` and `checksums` hold the identifiers, `automaton` and `pattern` the regexes of policies, which `starts` finds
+//! the beginnings of.
 
 mod automaton;
+mod behind;
+mod bits;
 mod checksums;
 mod classes;
 mod context;
 mod fold;
 mod ids;
 mod kinds;
+mod left;
+mod lexicon;
 mod pattern;
 mod probe;
 mod resolve;
 mod scan;
 mod set;
+#[cfg(target_arch = "x86_64")]
+mod simd;
+mod starts;
+mod triggers;
 
 #[cfg(test)]
 pub(crate) mod tests;
 
 pub use pattern::CEILING;
 
+pub(crate) use behind::{BEHIND_READ, Behind};
 pub(crate) use context::Words;
 pub(crate) use pattern::{Attempt, CeilingExceeded, Outcome, Pattern, Window};
-pub(crate) use resolve::{Behind, Find, Finder, Match, Question, Shown, Span, find as find_spans};
+pub(crate) use resolve::{Find, Finder, Match, Question, Shown, Span, find as find_spans};
 pub(crate) use set::{DetectorIndex, DetectorSet, index_of};
+pub(crate) use starts::{Start, Starts, TOGETHER_MAX};
 
 use policy_lang::catalogue::{self, Detector, DetectorTier};
 use std::ops::Range;
@@ -60,7 +72,8 @@ pub(crate) fn finds_surely(name: &str, text: &str) -> bool {
     let Some(index) = index_of(name) else { return false };
     let (set, behind) = (std::iter::once(index).collect(), Behind::default());
     let text = text.as_bytes();
-    let question = Question { text, behind: &behind, last: false, set: &set, key: None, undecided: text.len() };
+    let question =
+        Question { text, behind: &behind, last: false, set: &set, key: None, undecided: text.len(), outermost: false };
     let answer = find_spans(question, &[], &AllGone);
     answer.spans.iter().any(|span| span.end <= answer.undecided)
 }
@@ -119,7 +132,15 @@ impl Shown for AllGone {
 
 fn find_all(set: &DetectorSet, text: &str, key: Option<&str>) -> Vec<Finding> {
     let behind = Behind::default();
-    let question = Question { text: text.as_bytes(), behind: &behind, last: true, set, key, undecided: text.len() };
+    let question = Question {
+        text: text.as_bytes(),
+        behind: &behind,
+        last: true,
+        set,
+        key,
+        undecided: text.len(),
+        outermost: false,
+    };
     let answer = find_spans(question, &[], &AllGone);
     let mut findings: Vec<Finding> = answer
         .spans

@@ -15,6 +15,7 @@ pub(crate) struct CeilingExceeded;
 pub(crate) struct Pattern {
     automaton: Automaton,
     first: Box<[bool; 256]>,
+    second: Box<[bool; 256]>,
 }
 
 /// Text as one attempt sees it: a window whose first byte has the offset `base`.
@@ -73,8 +74,14 @@ impl Pattern {
     /// A text that says what is wrong with the regex.
     pub(crate) fn new(source: &str) -> Result<Self, String> {
         let automaton = Automaton::new(source)?;
-        let first = automaton.first_bytes();
-        Ok(Self { automaton, first })
+        let (first, second) = (automaton.first_bytes(), automaton.second_bytes());
+        Ok(Self { automaton, first, second })
+    }
+
+    /// Whether a match can begin with this byte, and whether it can go on with that one.
+    pub(super) fn begins(&self, first: u8, second: u8) -> (bool, bool) {
+        let has = |set: &[bool; 256], byte: u8| set.get(usize::from(byte)) == Some(&true);
+        (has(&self.first, first), has(&self.second, second))
     }
 
     /// The next place at or after `from` where a match may begin, or the end of the window.

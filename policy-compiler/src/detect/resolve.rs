@@ -3,21 +3,22 @@
 //! Everything here goes from left to right, since what stands before a value may be masked: a masked span and a placeholder count as
 //! nothing between a context word and a value, so that masking twice is masking once.
 
-use super::classes::MASKED_SPAN;
+use super::behind::Behind;
 use super::context::{Words, is_placeholder, normalise, words_of};
 use super::fold::View;
 use super::ids::Form;
 use super::kinds::Candidate;
+use super::left::Left;
+use super::lexicon::EVERY_WORD;
 use super::probe::Probe;
-use super::scan::{self, scan};
+use super::scan::{self, Scan, scan};
 use super::set::{DetectorIndex, DetectorSet, KNOWN};
-use std::cell::RefCell;
+use super::triggers::Wanted;
 use std::collections::VecDeque;
+use std::slice;
 
-/// Bytes of text that is remembered of what was released.
-pub(crate) const BEHIND_MAX: usize = 320;
 /// Bytes of the longest placeholder.
-const PLACEHOLDER_MAX: usize = 64;
+pub(super) const PLACEHOLDER_MAX: usize = 64;
 /// Bytes that a hexadecimal text has at least to count as a digest.
 const DIGEST_MIN: usize = 32;
 /// Bytes that are looked at on each side for a digest or a UUID.
@@ -38,6 +39,8 @@ pub(crate) struct Question<'a> {
     pub(crate) key: Option<&'a str>,
     /// Regexes are undecided from here on.
     pub(crate) undecided: usize,
+    /// What lies within something that was found is of no interest.
+    pub(crate) outermost: bool,
 }
 
 /// A match of a regex.
@@ -104,72 +107,26 @@ pub(crate) struct Answer {
 
 /// Finds what is decided about a text.
 pub(crate) fn find(question: Question<'_>, matches: &[Match<'_>], shown: &impl Shown) -> Answer {
-    let mut views = vec![View::folded(question.text, question.last)];
-    views.extend(View::decoded(question.text, question.last));
-    Resolver::new(question, &views, matches).run(shown)
+    find_by(question, matches, shown, scan)
 }
 
-/// What stood before a text, as each view shows it: as it was, for the names before assignments, and with masked spans as one byte, for
-/// context words. It never leaves the memory of the call.
-#[derive(Debug, Default)]
-pub(crate) struct Behind {
-    raw: [Vec<u8>; 2],
-    masked: [Vec<u8>; 2],
+/// The same with every place tried, whatever the triggers say.
+#[cfg(test)]
+pub(super) fn find_everywhere(question: Question<'_>, shown: &impl Shown) -> Answer {
+    find_by(question, &[], shown, |probe, wanted| scan::scan_everywhere(probe, wanted.set))
 }
 
-/// Bytes that are folded again to remember the last [`BEHIND_MAX`] of them.
-const REFOLDED: usize = 4 * BEHIND_MAX;
-
-impl Behind {
-    /// Text that was released as it is.
-    pub(crate) fn push_kept(&mut self, text: &[u8]) {
-        let views = last_views(text);
-        push(&mut self.raw, [&views[0], &views[1]]);
-        push(&mut self.masked, [&views[0], &views[1]]);
+fn find_by(
+    question: Question<'_>,
+    matches: &[Match<'_>],
+    shown: &impl Shown,
+    scan: impl Fn(&Probe<'_>, &Wanted<'_>) -> Scan,
+) -> Answer {
+    let folded = View::folded(question.text, question.last);
+    match View::decoded(question.text, question.last) {
+        None => Resolver::new(question, slice::from_ref(&folded), matches, scan).run(shown),
+        Some(decoded) => Resolver::new(question, &[folded, decoded], matches, scan).run(shown),
     }
-
-    /// A span that was masked.
-    pub(crate) fn push_masked(&mut self, text: &[u8]) {
-        let views = last_views(text);
-        push(&mut self.raw, [&views[0], &views[1]]);
-        push(&mut self.masked, [&[MASKED_SPAN]; 2]);
-    }
-
-    /// Nothing stands before it.
-    pub(crate) fn clear(&mut self) {
-        *self = Self::default();
-    }
-
-    fn raw(&self, view: usize) -> &[u8] {
-        self.raw.get(view).map_or(&[], Vec::as_slice)
-    }
-
-    fn masked(&self, view: usize) -> &[u8] {
-        self.masked.get(view).map_or(&[], Vec::as_slice)
-    }
-
-    fn ends_masked(&self) -> bool {
-        self.masked(0).last() == Some(&MASKED_SPAN)
-    }
-}
-
-fn push(views: &mut [Vec<u8>; 2], texts: [&[u8]; 2]) {
-    for (view, text) in views.iter_mut().zip(texts) {
-        view.extend_from_slice(text);
-        let surplus = view.len().saturating_sub(BEHIND_MAX);
-        view.drain(..surplus);
-    }
-}
-
-/// The last bytes of a text in both views.
-fn last_views(text: &[u8]) -> [Vec<u8>; 2] {
-    let from = text.len().saturating_sub(REFOLDED);
-    // Not from within a character.
-    let from = (from..text.len()).find(|&at| !matches!(text.get(at), Some(0x80..=0xBF))).unwrap_or(text.len());
-    let text = text.get(from..).unwrap_or_default();
-    let folded = View::folded(text, true).text.into_owned();
-    let decoded = View::decoded(text, true).map_or_else(|| folded.clone(), |view| view.text.into_owned());
-    [folded, decoded]
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -188,8 +145,10 @@ struct Resolver<'a> {
     items: VecDeque<Item<'a>>,
     spans: Vec<Span>,
     undecided: usize,
-    /// The text before the place that was asked about last, by reach: several detectors ask about one place.
-    before: RefCell<Vec<(usize, usize, usize, String)>>,
+    /// What stands before the place that was asked about last: several detectors ask about one place.
+    left: Left,
+    /// The detectors whose words are in the name of the member.
+    named: Option<DetectorSet>,
 }
 
 enum Verdict {
@@ -202,15 +161,23 @@ enum Verdict {
 }
 
 impl<'a> Resolver<'a> {
-    fn new(question: Question<'a>, views: &'a [View<'a>], matches: &[Match<'a>]) -> Self {
+    fn new(
+        question: Question<'a>,
+        views: &'a [View<'a>],
+        matches: &[Match<'a>],
+        scan: impl Fn(&Probe<'_>, &Wanted<'_>) -> Scan,
+    ) -> Self {
         let mut undecided = question.undecided.min(question.text.len());
         let mut items = Vec::new();
+        let masked = matches.iter().map(|found| found.end - found.start).sum();
         for (number, view) in views.iter().enumerate() {
-            let found = if question.set.is_empty() {
-                scan::Scan { candidates: Vec::new(), undecided: view.text.len() }
-            } else {
-                scan(&probe(question, view, number, None), question.set)
-            };
+            if question.set.is_empty() {
+                undecided = undecided.min(view.raw_start(view.text.len()));
+                continue;
+            }
+            let behind = question.behind.masked(number);
+            let wanted = Wanted { set: question.set, behind, key: question.key, masked };
+            let found = scan(&probe(question, view, number, None), &wanted);
             undecided = undecided.min(view.raw_start(found.undecided));
             items.extend(found.candidates.iter().filter_map(|candidate| item(view, number, candidate)));
         }
@@ -229,8 +196,9 @@ impl<'a> Resolver<'a> {
                 near: found.near,
             }));
         }
-        items.sort_by_key(|item| (item.find.start, item.find.by, item.find.end));
-        Self { question, views, items: items.into(), spans: Vec::new(), undecided, before: RefCell::default() }
+        items.sort_unstable_by_key(|item| (item.find.start, item.find.by, item.find.end, item.form));
+        let (spans, left) = (Vec::new(), Left::default());
+        Self { question, views, items: items.into(), spans, undecided, left, named: None }
     }
 
     fn run(mut self, shown: &impl Shown) -> Answer {
@@ -252,6 +220,9 @@ impl<'a> Resolver<'a> {
             let Some(item) = self.items.pop_front() else {
                 break;
             };
+            if self.question.outermost && self.is_within_span(&item.find) {
+                continue;
+            }
             match self.judge(&item) {
                 Verdict::Yes { by_context } => self.unite(Find { by_context, ..item.find }),
                 Verdict::No => {}
@@ -289,6 +260,11 @@ impl<'a> Resolver<'a> {
         }
     }
 
+    /// Whether a find begins and ends within the last span. It would change neither its ends nor, beginning later, its name.
+    fn is_within_span(&self, find: &Find) -> bool {
+        self.spans.last().is_some_and(|span| span.start < find.start && find.end <= span.end)
+    }
+
     fn unite(&mut self, find: Find) {
         // Starts come in order, but the part that `last4` keeps lies inside the span before.
         let mut united = Span { start: find.start, end: find.end, finds: vec![find], finished: false };
@@ -306,7 +282,11 @@ impl<'a> Resolver<'a> {
         self.spans.push(united);
     }
 
-    fn judge(&self, item: &Item<'_>) -> Verdict {
+    fn judge(&mut self, item: &Item<'_>) -> Verdict {
+        if let Some(view) = self.views.get(item.view) {
+            let at = (item.view, item.place, item.find.start);
+            self.left.look(at, view, &self.spans, self.question.behind.masked(item.view));
+        }
         match self.is_inside_placeholder(item) {
             None => return Verdict::Unknown,
             Some(true) => return Verdict::No,
@@ -325,93 +305,48 @@ impl<'a> Resolver<'a> {
                 Some(false) => {}
             }
         }
-        if form == Form::Sure {
-            return Verdict::Yes { by_context: false };
-        }
-        let words = match item.find.by {
-            Finder::Detector(detector) => words_of(detector),
-            Finder::Regex(_) => item.near,
-        };
-        match words {
-            Some(words) if self.has_context(item, words) => Verdict::Yes { by_context: true },
-            _ => Verdict::No,
-        }
+        let has_context = form == Form::Context && self.has_context(item);
+        if form == Form::Sure || has_context { Verdict::Yes { by_context: has_context } } else { Verdict::No }
     }
 
-    fn has_context(&self, item: &Item<'_>, words: &Words) -> bool {
-        if self.question.key.is_some_and(|key| words.are_in(&normalise(key))) {
+    fn has_context(&mut self, item: &Item<'_>) -> bool {
+        let key = self.question.key;
+        let in_key = |words: &Words| key.is_some_and(|key| words.are_in(&normalise(key)));
+        let Finder::Detector(detector) = item.find.by else {
+            return item.near.is_some_and(|words| in_key(words) || self.is_near(item, words));
+        };
+        let Some(words) = words_of(detector) else {
+            return false;
+        };
+        let named = *self.named.get_or_insert_with(|| match key {
+            Some(key) => EVERY_WORD.detectors_in(key.as_bytes()),
+            None => DetectorSet::default(),
+        });
+        if named.has(detector) && in_key(words) {
             return true;
         }
-        let mut known = self.before.borrow_mut();
-        let same = |entry: &&(usize, usize, usize, String)| {
-            (entry.0, entry.1, entry.2) == (item.view, item.place, words.reach)
-        };
-        if let Some(entry) = known.iter().find(same) {
-            return words.are_in(&entry.3);
-        }
-        if known.first().is_some_and(|entry| entry.1 != item.place) {
-            known.clear();
-        }
-        let text = normalise(&self.text_before(item, words.reach));
-        let found = words.are_in(&text);
-        known.push((item.view, item.place, words.reach, text));
-        found
-    }
-
-    /// The bytes before a find, nearest first; a masked span is one byte.
-    fn leftwards<'s>(&'s self, item: &Item<'_>) -> impl Iterator<Item = u8> + use<'s, 'a> {
-        let view = self.views.get(item.view);
-        let (number, start, mut place) = (item.view, item.find.start, item.place);
-        let mut spans = self.spans.iter().rev().skip_while(move |span| span.end > start).peekable();
-        let near = std::iter::from_fn(move || {
-            let view = view?;
-            let before = place.checked_sub(1)?;
-            let raw = view.raw_start(before);
-            if let Some(span) = spans.peek()
-                && raw < span.end
-            {
-                place = view.place_of(span.start);
-                spans.next();
-                return Some(MASKED_SPAN);
-            }
-            place = before;
-            view.text.get(before).copied()
+        let names = self.left.names().or_else(|| {
+            self.look_far(item);
+            self.left.names()
         });
-        near.chain(self.question.behind.masked(number).iter().rev().copied())
+        let names = names.unwrap_or_default();
+        names.within(words.reach).has(detector) && (names.sure || self.is_near(item, words))
     }
 
-    /// So many characters before a find, without masked spans and placeholders.
-    fn text_before(&self, item: &Item<'_>, reach: usize) -> String {
-        let bytes: Vec<u8> = self.leftwards(item).take(BEHIND_MAX).collect();
-        let mut kept = Vec::with_capacity(reach);
-        let mut count = 0;
-        let mut at = 0;
-        while let Some(&byte) = bytes.get(at) {
-            if matches!(byte, b']' | b'>')
-                && let Some(length) = placeholder_leftwards(bytes.get(at..).unwrap_or_default())
-            {
-                at += length;
-                continue;
-            }
-            at += 1;
-            if byte == MASKED_SPAN {
-                continue;
-            }
-            kept.push(byte);
-            if !matches!(byte, 0x80..=0xBF) {
-                count += 1;
-                if count == reach {
-                    break;
-                }
-            }
+    fn look_far(&mut self, item: &Item<'_>) {
+        if let Some(view) = self.views.get(item.view) {
+            self.left.look_far(view, &self.spans, self.question.behind.masked(item.view));
         }
-        kept.reverse();
-        String::from_utf8_lossy(&kept).into_owned()
+    }
+
+    fn is_near(&mut self, item: &Item<'_>, words: &Words) -> bool {
+        self.look_far(item);
+        words.are_behind_first(self.left.before(words.reach))
     }
 
     /// Whether what stands before a find leaves it what it is: `Some(false)` if it needs a context word then, `None` if it is nothing.
     fn fits_left(&self, item: &Item<'_>, detector: DetectorIndex) -> Option<bool> {
-        let mut left = self.leftwards(item);
+        let mut left = self.left.bytes();
         let before = left.next();
         let second = left.next();
         let known = &*KNOWN;
@@ -427,11 +362,10 @@ impl<'a> Resolver<'a> {
             return (!matches!(before, Some(b':' | b'-'))).then_some(true);
         }
         // The decimals of a fraction below one.
-        let text = self.view_text(item);
         let fraction = before == Some(b'.')
             && second == Some(b'0')
             && !left.next().is_some_and(|byte| byte.is_ascii_alphanumeric())
-            && text.iter().all(u8::is_ascii_digit);
+            && self.view_text(item).iter().all(u8::is_ascii_digit);
         (!fraction).then_some(true)
     }
 
@@ -446,11 +380,11 @@ impl<'a> Resolver<'a> {
         if !text.iter().all(|&byte| part(byte)) {
             return Some(false);
         }
-        let before: Vec<u8> = self.leftwards(item).take(DIGEST_REACH).take_while(|&byte| part(byte)).collect();
+        let before = self.left.bytes().take(DIGEST_REACH).take_while(|&byte| part(byte)).count();
         let view = self.views.get(item.view)?;
         let behind = view.text.get(item.place_end..).unwrap_or_default();
         let glued = |byte: Option<&u8>| byte.is_some_and(|byte| byte.is_ascii_hexdigit() || *byte == b'-');
-        if before.is_empty() && !glued(behind.first()) && (!behind.is_empty() || self.question.last) {
+        if before == 0 && !glued(behind.first()) && (!behind.is_empty() || self.question.last) {
             return Some(false);
         }
         let right = behind.iter().take(DIGEST_REACH).take_while(|&&byte| part(byte)).count();
@@ -458,8 +392,9 @@ impl<'a> Resolver<'a> {
             // Whether it is one could still change, unless it is too short and too far to become one.
             return None;
         }
-        let start = before.len();
-        let mut token: Vec<u8> = before.into_iter().rev().collect();
+        let start = before;
+        let mut token: Vec<u8> = self.left.bytes().take(before).collect();
+        token.reverse();
         token.extend_from_slice(text);
         token.extend(behind.iter().take(right));
         Some(is_in_digest(&token, start, start + text.len()))
@@ -468,21 +403,14 @@ impl<'a> Resolver<'a> {
     /// Whether a find lies inside one of our placeholders. `None`: that depends on text that has not arrived.
     fn is_inside_placeholder(&self, item: &Item<'_>) -> Option<bool> {
         let inner = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
-        let mut inside: Vec<u8> = Vec::new();
-        let mut opened = None;
-        for byte in self.leftwards(item).take(PLACEHOLDER_MAX) {
-            if matches!(byte, b'[' | b'<') {
-                opened = Some(byte);
-                break;
-            }
-            if !inner(byte) {
-                break;
-            }
-            inside.push(byte);
-        }
-        let Some(opened) = opened else {
-            return Some(false);
+        let count = self.left.bytes().take(PLACEHOLDER_MAX).take_while(|&byte| inner(byte)).count();
+        let opened = self.left.bytes().take(PLACEHOLDER_MAX).nth(count);
+        let closed = match opened {
+            Some(b'[') => b']',
+            Some(b'<') => b'>',
+            _ => return Some(false),
         };
+        let mut inside: Vec<u8> = self.left.bytes().take(count).collect();
         inside.reverse();
         let view = self.views.get(item.view)?;
         let rest = view.text.get(item.place..).unwrap_or_default();
@@ -490,8 +418,7 @@ impl<'a> Resolver<'a> {
         inside.extend(rest.iter().take(length));
         match rest.get(length) {
             None if length < PLACEHOLDER_MAX && !self.question.last => None,
-            Some(b']') if opened == b'[' => Some(is_placeholder(&inside)),
-            Some(b'>') if opened == b'<' => Some(is_placeholder(&inside)),
+            Some(&byte) if byte == closed => Some(is_placeholder(&inside)),
             _ => Some(false),
         }
     }
@@ -519,15 +446,6 @@ fn item<'a>(view: &View<'_>, number: usize, candidate: &Candidate) -> Option<Ite
         form: candidate.form,
         near: None,
     })
-}
-
-/// How many bytes a placeholder takes that ends here, given from its end.
-fn placeholder_leftwards(bytes: &[u8]) -> Option<usize> {
-    let open = if bytes.first() == Some(&b']') { b'[' } else { b'<' };
-    let length = bytes.iter().take(PLACEHOLDER_MAX).position(|&byte| byte == open)?;
-    let mut inside = bytes.get(1..length).unwrap_or_default().to_vec();
-    inside.reverse();
-    is_placeholder(&inside).then_some(length + 1)
 }
 
 /// Whether a range lies in a UUID, or in a run of hexadecimal digits as long as a digest and with a letter in it.

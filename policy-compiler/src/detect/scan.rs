@@ -1,20 +1,11 @@
 //! Where candidates may begin: only around bytes that make them possible, so that clean text costs next to nothing.
 
-use super::classes::{is_boundary, next_trigger};
-use super::kinds::{Candidate, Finds, is_filler, recognise};
+use super::classes::is_boundary;
+use super::kinds::{Candidate, Finds, recognise};
 use super::probe::Probe;
-use super::set::{DetectorSet, LONG};
-
-/// Bytes before a trigger in which a match can have begun.
-const REACH: usize = 96;
-/// Letters and digits in a row that may be a key, an address or a token.
-const LONG_RUN: usize = 12;
-/// Bytes before a trigger that are counted with it.
-const BACK: usize = 48;
-/// And behind it; a trigger nearer to the end is never harmless, since more may come.
-const AHEAD: usize = 96;
-/// Bytes between `:` or `=` and the value behind it.
-const FILLER_MAX: usize = 8;
+use super::set::DetectorSet;
+use super::triggers::{AHEAD, Reach, Triggers, Wanted};
+use std::cell::RefCell;
 
 /// What stands in a text so far.
 #[derive(Debug)]
@@ -25,117 +16,64 @@ pub(super) struct Scan {
     pub(super) undecided: usize,
 }
 
-/// Finds all candidates that are decided.
-pub(super) fn scan(probe: &Probe<'_>, set: &DetectorSet) -> Scan {
-    let (text, last) = (probe.text(), probe.is_last());
-    let mut finds = Finds { set, candidates: Vec::new() };
-    let mut done = 0;
-    let mut from = 0;
-    let only_long = set.is_within(&LONG);
-    while let Some(trigger) = next_trigger(text, from) {
-        from = trigger + 1;
-        if only_long && (last || trigger + AHEAD < text.len()) && is_harmless(text, trigger) {
-            continue;
-        }
-        let mut end = from;
-        if matches!(text.get(trigger), Some(b':' | b'=')) {
-            let filler =
-                text.iter().skip(from).take(FILLER_MAX).take_while(|&&byte| is_filler(byte) || byte == b'/').count();
-            end = from + filler + 1;
-        }
-        let start = walk_back(text, trigger).max(done);
-        if let Some(undecided) = places(probe, start, end.min(text.len()), &mut finds) {
-            return Scan { candidates: finds.candidates, undecided };
-        }
-        done = done.max(end.min(text.len()));
-        from = from.max(done);
+/// Finds all candidates that are decided; those that need a context word may be left out where there is none.
+pub(super) fn scan(probe: &Probe<'_>, wanted: &Wanted<'_>) -> Scan {
+    thread_local! {
+        // As large as a segment, so it is not kept per stream.
+        static TRIGGERS: RefCell<Triggers> = RefCell::default();
     }
-    if !last {
-        let start = walk_back(text, text.len()).max(done);
-        if let Some(undecided) = places(probe, start, text.len(), &mut finds) {
-            return Scan { candidates: finds.candidates, undecided };
-        }
-    }
-    Scan { candidates: finds.candidates, undecided: text.len() }
-}
-
-/// Whether no long match lies around this trigger. A long match has four digits, or a run of [`LONG_RUN`] letters and digits, or one of the
-/// bytes that are never harmless, or one of the few forms that are looked for here by name.
-fn is_harmless(text: &[u8], trigger: usize) -> bool {
-    let byte = |at: usize| text.get(at).copied().unwrap_or_default();
-    if !byte(trigger).is_ascii_alphanumeric() {
-        return false;
-    }
-    let window = text.get(trigger.saturating_sub(BACK)..(trigger + AHEAD).min(text.len())).unwrap_or_default();
-    let (digits, strong) = window.iter().fold((0_u8, false), |(digits, strong), &byte| {
-        (
-            digits + u8::from(byte.is_ascii_digit()),
-            strong | (byte == b'@') | (byte == b':') | (byte == b'=') | (byte == b'_') | (byte >= 0x80),
-        )
+    let (text, set) = (probe.text(), wanted.set);
+    let mut finds = Finds::new(set);
+    let limit = if probe.is_last() { text.len() } else { text.len().saturating_sub(AHEAD) };
+    let marked = (limit > 0).then(|| {
+        TRIGGERS.with_borrow_mut(|triggers| {
+            triggers.each(text, limit, wanted, |place, reach| try_marked(probe, place, reach, &mut finds))
+        })
     });
-    if digits >= 4 || strong {
-        return false;
-    }
-    let mut start = trigger;
-    while start > 0 && trigger - start < LONG_RUN && byte(start - 1).is_ascii_alphanumeric() {
-        start -= 1;
-    }
-    let mut end = trigger + 1;
-    while end < text.len() && end - start < LONG_RUN && byte(end).is_ascii_alphanumeric() {
-        end += 1;
-    }
-    // `-----BEGIN`, `PuTTY-User-Key-File`, `aa-bb-cc-dd-ee-f1`, `aabb.ccdd.eef1`, `SG.`, `P<UTO`, `Basic YTpi`, `Bearer a.1`, `GI75 NWBK`.
-    let before = start.checked_sub(1).map_or(0, byte);
-    let glued = |byte: u8| matches!(byte, b'-' | b'<' | b'/' | b'+' | b'~' | b'%');
-    let dotted = |dot: u8, behind: u8| dot == b'.' && behind.is_ascii_alphabetic();
-    let second = start.checked_sub(2).map_or(0, byte);
-    let harmful = end - start >= LONG_RUN
-        || glued(before)
-        || glued(byte(end))
-        || dotted(byte(end), byte(end + 1))
-        || dotted(before, second)
-        || before == b' ' && matches!(second, b'c' | b'C' | b'r' | b'R')
-        || matches!(text.get(start..end), Some([b'A'..=b'Z', b'A'..=b'Z', b'0'..=b'9', b'0'..=b'9']));
-    !harmful
+    finds.context = Some(*set);
+    let undecided =
+        marked.flatten().or_else(|| (limit..text.len()).find_map(|place| try_place(probe, place, &mut finds)));
+    Scan { candidates: finds.candidates, undecided: undecided.unwrap_or(text.len()) }
 }
 
-/// Tries every place from `start` up to `end`; the first one that needs more text, if any.
-fn places(probe: &Probe<'_>, start: usize, end: usize, finds: &mut Finds<'_>) -> Option<usize> {
-    for place in start..end {
-        if !is_boundary(probe.before(place), probe.at(place)) {
-            continue;
+/// The same for a place that is far from an end that may go on: where a context word is asked for and none is near, it is left out.
+fn try_marked(probe: &Probe<'_>, place: usize, reach: &mut Reach, finds: &mut Finds<'_>) -> Option<usize> {
+    let before = finds.candidates.len();
+    (finds.context, finds.asked) = (None, DetectorSet::default());
+    let mut starved = try_place(probe, place, finds);
+    if starved.is_none() && !finds.asked.is_empty() {
+        let named = reach.named(probe.text(), place);
+        if named.meets(&finds.asked) {
+            finds.candidates.truncate(before);
+            finds.context = Some(named);
+            starved = try_place(probe, place, finds);
         }
-        let found = finds.candidates.len();
-        recognise(probe, place, finds);
-        if probe.take_starved() {
-            finds.candidates.truncate(found);
-            return Some(place);
-        }
+    }
+    let found = finds.candidates.get(before..).unwrap_or_default();
+    if let Some(end) = found.iter().map(|found| found.end).max() {
+        reach.stretch(place, end);
+    }
+    starved
+}
+
+/// Tries one place; gives it back if it needs more text.
+#[inline]
+fn try_place(probe: &Probe<'_>, place: usize, finds: &mut Finds<'_>) -> Option<usize> {
+    if !is_boundary(probe.before(place), probe.at(place)) {
+        return None;
+    }
+    let found = finds.candidates.len();
+    recognise(probe, place, finds);
+    if probe.take_starved() {
+        finds.candidates.truncate(found);
+        return Some(place);
     }
     None
 }
 
-/// The beginning of the word before the one that the trigger stands in.
-fn walk_back(text: &[u8], trigger: usize) -> usize {
-    let stop = trigger.saturating_sub(REACH);
-    let mut at = trigger;
-    let mut words = 0;
-    while at > stop {
-        let byte = text.get(at - 1).copied().unwrap_or_default();
-        if byte.is_ascii_whitespace() {
-            words += 1;
-            if words > 1 {
-                break;
-            }
-        }
-        at -= 1;
-    }
-    at
-}
-
 /// Everything that begins at one place. `None`: it needs more text.
 pub(super) fn at(probe: &Probe<'_>, place: usize, set: &DetectorSet) -> Option<Vec<Candidate>> {
-    let mut finds = Finds { set, candidates: Vec::new() };
+    let mut finds = Finds::new(set);
     recognise(probe, place, &mut finds);
     (!probe.take_starved()).then_some(finds.candidates)
 }
@@ -144,7 +82,7 @@ pub(super) fn at(probe: &Probe<'_>, place: usize, set: &DetectorSet) -> Option<V
 #[cfg(test)]
 pub(super) fn scan_everywhere(probe: &Probe<'_>, set: &DetectorSet) -> Scan {
     let text = probe.text();
-    let mut finds = Finds { set, candidates: Vec::new() };
-    let undecided = places(probe, 0, text.len(), &mut finds).unwrap_or(text.len());
+    let mut finds = Finds::new(set);
+    let undecided = (0..text.len()).find_map(|place| try_place(probe, place, &mut finds)).unwrap_or(text.len());
     Scan { candidates: finds.candidates, undecided }
 }

@@ -30,15 +30,16 @@ impl DetectorSet {
         self.words.get(usize::from(index) / 64).is_some_and(|word| word & (1 << (index % 64)) != 0)
     }
 
+    /// Adds all of another.
+    pub(super) fn insert_all(&mut self, other: &Self) {
+        for (word, theirs) in self.words.iter_mut().zip(other.words) {
+            *word |= theirs;
+        }
+    }
+
     /// Whether there is none.
     pub(crate) fn is_empty(&self) -> bool {
         self.words == [0; WORDS]
-    }
-
-    /// Whether all of them are in the other.
-    #[inline]
-    pub(super) fn is_within(&self, other: &Self) -> bool {
-        self.words.iter().zip(other.words).all(|(ours, theirs)| ours & !theirs == 0)
     }
 
     /// Whether one of them is in the other.
@@ -85,7 +86,7 @@ macro_rules! known {
 known! {
     age aws_secret_key azure_storage_key btc_address card_track credit_card date_of_birth email eth_address
     generic_secret geo_coordinates health_insurance_id http_authorization iban icd10 ipv4 ipv6 jwt mac_address
-    medical_record_number mrz password phone private_key telegram_bot_token url_credentials
+    medical_record_number mrz password phone private_key telegram_bot_token uk_postcode url_credentials
 }
 
 /// The identifiers of [`ids`], by what a recogniser sees first.
@@ -133,9 +134,9 @@ pub(super) static FORMS: LazyLock<Forms> = LazyLock::new(|| {
         let digits = lead(|&symbol| symbol == 'D' || symbol.is_ascii_digit());
         let letters = lead(|&symbol| symbol == 'L');
         let after = shape.shape.chars().skip(digits.max(letters)).find(|&symbol| symbol != '?');
-        // `A` behind the lead can prolong it, and a letter that stands for itself does.
-        let open =
-            matches!(after, Some('A')) || letters > 0 && after.is_some_and(|symbol| symbol.is_ascii_alphabetic());
+        // `A` or, behind a separator that may be missing, `L` can prolong it, and a letter that stands for itself does.
+        let prolongs = |symbol: char| symbol.is_ascii_alphabetic() && symbol != 'D';
+        let open = matches!(after, Some('A')) || letters > 0 && after.is_some_and(prolongs);
         let list = match (digits, letters) {
             (digits @ 1.., _) if !open => forms.digits_first.get_mut(digits),
             (_, letters @ 1..) if !open => forms.letters_first.get_mut(letters),
@@ -148,24 +149,18 @@ pub(super) static FORMS: LazyLock<Forms> = LazyLock::new(|| {
     forms
 });
 
-/// The detectors whose every match is long: four digits or twelve letters and digits in a row, or a byte that gives it away.
-pub(super) static LONG: LazyLock<DetectorSet> = LazyLock::new(|| {
-    const SHORT: [&str; 6] =
-        ["age", "date_of_birth", "generic_secret", "geo_coordinates", "health_insurance_id", "medical_record_number"];
-    let short_shape = |id: &str| {
-        ids::shapes().filter(|shape| shape.id == id).any(|shape| {
-            let digits = shape.shape.chars().filter(|&symbol| symbol == 'D' || symbol.is_ascii_digit()).count();
-            let glued = shape.shape.chars().all(|symbol| symbol.is_ascii_alphanumeric());
-            digits < 4 && !(glued && shape.shape.len() >= 12)
-        })
-    };
-    let short =
-        |id: &str| SHORT.contains(&id) || ids::digits().any(|form| form.id == id && form.total < 4) || short_shape(id);
-    let all = catalogue::detectors().iter();
-    all.filter(|detector| !short(detector.id) && detector.id != "icd10" && detector.id != "uk_postcode")
-        .filter_map(|detector| index_of(detector.id))
-        .collect()
+/// The detectors with matches that are too short to be told from ordinary text: all of them need a context word, so they are looked
+/// for near those only.
+pub(super) static SHORT: LazyLock<DetectorSet> = LazyLock::new(|| {
+    // Those without a form of their own, and those whose shapes are letters.
+    const NAMES: [&str; 7] =
+        ["age", "bic", "date_of_birth", "de_id_card", "health_insurance_id", "icd10", "medical_record_number"];
+    let few_digits = ids::digits().filter(|form| form.total < SHORT_DIGITS).map(|form| form.id);
+    few_digits.chain(NAMES).filter_map(index_of).collect()
 });
+
+/// Digits of a number that is looked at without a context word.
+pub(super) const SHORT_DIGITS: usize = 7;
 
 /// Every detector that some form or recogniser implements.
 #[cfg(test)]
@@ -195,6 +190,18 @@ mod tests {
         }
         for id in super::super::kinds::keys::ids() {
             assert!(index_of(id).is_some(), "{id} is not in the catalogue");
+        }
+    }
+
+    #[test]
+    fn short_forms_need_a_word() {
+        for form in ids::digits().filter(|form| form.total < SHORT_DIGITS) {
+            assert_eq!(form.form, Form::Context, "{}", form.id);
+        }
+        for (id, form) in
+            ids::digits().map(|form| (form.id, form.form)).chain(ids::shapes().map(|form| (form.id, form.form)))
+        {
+            assert!(form == Form::Context || !SHORT.has(index_of(id).unwrap()), "{id}");
         }
     }
 

@@ -20,6 +20,7 @@ mod media;
 mod openai_chat;
 mod operation;
 mod request;
+mod request_view;
 mod responses;
 mod route;
 mod slots;
@@ -37,6 +38,7 @@ pub use error::{ErrorKind, error_body, stream_error_event};
 pub use form::{BodyForm, FormError, MultipartPart, multipart_parts};
 pub use operation::{ErrorShape, Operation};
 pub use request::{BatchLine, CHOICES_MAX, Request, RequestError, with_usage};
+pub use request_view::RequestBefore;
 pub use route::{errors_of, method_of, model_in_path, normalised_path, route, route_among};
 
 pub(crate) use batch::{batch_line, form_texts, is_batch_form};

@@ -306,7 +306,17 @@ pub(super) fn visit_values(
     path: &JsonPath,
     visit: &mut dyn FnMut(JsonValue<'_>) -> bool,
 ) -> Result<(), Unreadable> {
-    for node in document.select(path).map_err(|Duplicate| Unreadable)? {
+    visit_nodes(document, &document.select(path).map_err(|Duplicate| Unreadable)?, visit)
+}
+
+/// The same of nodes.
+pub(super) fn visit_nodes(
+    document: &Document<'_>,
+    nodes: &[NodeId],
+    visit: &mut dyn FnMut(JsonValue<'_>) -> bool,
+) -> Result<(), Unreadable> {
+    for node in nodes {
+        let node = *node;
         let value = match document.kind(node) {
             Kind::String => JsonValue::Str(document.string(node).unwrap_or_default()),
             Kind::Number => JsonValue::Number(document.number(node).ok_or(Unreadable)?),

@@ -1,5 +1,8 @@
 //! From a request line to an operation.
 
+use std::collections::HashMap;
+use std::sync::LazyLock;
+
 use super::operation::{ErrorShape, Operation};
 
 /// The operation of a request, `None` if this gateway knows none. A query is ignored.
@@ -32,17 +35,38 @@ pub fn errors_of(target_path: &str) -> ErrorShape {
 /// The model that the path names, where the operation's path does.
 #[must_use]
 pub fn model_in_path(operation: Operation, target_path: &str) -> Option<String> {
+    if !operation.endpoint().contains("{model}") {
+        return None;
+    }
     let path = normalised_path(target_path)?;
     let named = segments(operation.endpoint()).zip(segments(&path)).find(|(part, _)| *part == "{model}");
     named.map(|(_, name)| name.to_owned())
 }
 
+/// Every operation by its path: those without placeholders, of which at most a few fit, are looked up.
+struct Paths {
+    fixed: HashMap<String, Vec<Operation>>,
+    /// Those with the fewest placeholders first.
+    templates: Vec<Operation>,
+}
+
+static PATHS: LazyLock<Paths> = LazyLock::new(|| {
+    let (mut templates, plain): (Vec<Operation>, Vec<Operation>) =
+        Operation::ALL.iter().partition(|operation| operation.endpoint().contains('{'));
+    templates.sort_by_key(|operation| operation.endpoint().matches('{').count());
+    let mut fixed: HashMap<String, Vec<Operation>> = HashMap::new();
+    for operation in plain {
+        let path: String = segments(operation.endpoint()).flat_map(|segment| ["/", segment]).collect();
+        fixed.entry(path).or_default().push(operation);
+    }
+    Paths { fixed, templates }
+});
+
 /// The fewer placeholders, the better it fits: `/v1/responses/input_tokens` is no id.
 fn of_path(path: &str) -> impl Iterator<Item = Operation> {
-    let mut fitting: Vec<_> =
-        Operation::ALL.iter().copied().filter(|operation| fits(operation.endpoint(), path)).collect();
-    fitting.sort_by_key(|operation| operation.endpoint().matches('{').count());
-    fitting.into_iter()
+    let fixed = PATHS.fixed.get(path).into_iter().flatten();
+    let templates = PATHS.templates.iter().filter(move |operation| fits(operation.endpoint(), path));
+    fixed.chain(templates).copied()
 }
 
 fn fits(template: &str, path: &str) -> bool {
@@ -69,6 +93,10 @@ pub fn normalised_path(target_path: &str) -> Option<String> {
     if !path.starts_with('/') || path.bytes().any(|byte| byte <= b' ' || byte == b'\\' || byte >= 0x7F) {
         return None;
     }
+    if is_normal(path) { Some(path.to_owned()) } else { rewritten(path) }
+}
+
+fn rewritten(path: &str) -> Option<String> {
     let mut normalised = String::with_capacity(path.len());
     for segment in path.split('/').filter(|segment| !segment.is_empty()) {
         let segment = decoded_segment(segment)?;
@@ -82,6 +110,13 @@ pub fn normalised_path(target_path: &str) -> Option<String> {
         normalised.push('/');
     }
     Some(normalised)
+}
+
+/// Whether a path of harmless characters certainly needs no change: nothing coded, no empty segment, none that begins with a dot.
+fn is_normal(path: &str) -> bool {
+    let bytes = path.as_bytes();
+    let ends_well = bytes.last().is_some_and(|&last| last != b'/');
+    ends_well && !bytes.contains(&b'%') && !bytes.windows(2).any(|pair| matches!(pair, b"//" | b"/."))
 }
 
 fn decoded_segment(segment: &str) -> Option<String> {
@@ -101,4 +136,27 @@ fn decoded_segment(segment: &str) -> Option<String> {
     }
     decoded.push_str(rest);
     Some(decoded)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    proptest::proptest! {
+        #[test]
+        fn what_counts_as_normal_is_what_rewriting_leaves_alone(path in "(/|[a-z.%0-9]){0,12}") {
+            if path.starts_with('/') && is_normal(&path) {
+                proptest::prop_assert_eq!(rewritten(&path), Some(path));
+            }
+        }
+    }
+
+    #[test]
+    fn a_fixed_path_comes_before_those_with_placeholders() {
+        for operation in Operation::ALL.iter().filter(|operation| !operation.endpoint().contains('{')) {
+            let first = of_path(operation.endpoint()).next().map(Operation::endpoint);
+            assert_eq!(first, Some(operation.endpoint()));
+            assert_eq!(route(operation.method(), operation.endpoint()), Some(*operation));
+        }
+    }
 }

@@ -107,6 +107,17 @@ pub(crate) fn name_of<'w>(way: impl IntoIterator<Item = &'w Taken>) -> String {
 }
 
 impl Slots {
+    /// Whether there is nothing.
+    pub(crate) fn is_empty(&self) -> bool {
+        let Self { texts, opaque, references, hidden, echoes, unread } = self;
+        texts.is_empty()
+            && opaque.is_empty()
+            && references.is_empty()
+            && hidden.is_empty()
+            && echoes.is_empty()
+            && unread.is_empty()
+    }
+
     /// Takes one find of a walk that began at the end of `prefix`.
     pub(crate) fn take(&mut self, document: &Document<'_>, prefix: &[Taken], found: &Found<'_>, info: &mut AnswerInfo) {
         let node = found.node;

@@ -3,6 +3,7 @@
 //! A place is written as in `choices[].message.tool_calls[].function.arguments`: names, `[]` for every element, `*` for any
 //! member, and `**` at the end for everything below that no other line names.
 
+use crate::json::unescape;
 use std::sync::OnceLock;
 
 /// What stands at a place.
@@ -76,8 +77,8 @@ pub(crate) struct Automaton {
 /// A place.
 #[derive(Debug, Default)]
 pub(crate) struct State {
-    /// Members that lead on, sorted.
-    names: Vec<(&'static str, usize)>,
+    /// Members that lead on, sorted by key and name.
+    names: Vec<(u32, &'static str, usize)>,
     /// Where elements lead.
     pub(crate) element: Option<usize>,
     /// Where members without a name here lead.
@@ -139,10 +140,10 @@ impl Automaton {
         let new = self.states.len();
         let Some(state) = self.states.get_mut(at) else { return 0 };
         let found = match step {
-            Step::Name(name) => match state.names.binary_search_by_key(&name, |(name, _)| name) {
-                Ok(found) => state.names.get(found).map(|(_, next)| *next),
+            Step::Name(name) => match state.place_of(name.as_bytes()) {
+                Ok(found) => state.names.get(found).map(|(_, _, next)| *next),
                 Err(place) => {
-                    state.names.insert(place, (name, new));
+                    state.names.insert(place, (key_of(name.as_bytes()), name, new));
                     None
                 }
             },
@@ -179,14 +180,34 @@ impl Automaton {
 impl State {
     /// Where a member leads, and its name in the table (`*` for any).
     pub(crate) fn member(&self, name: &str) -> Option<(&'static str, usize)> {
-        let found = self.names.binary_search_by_key(&name, |(name, _)| name).ok();
-        found.and_then(|found| self.names.get(found).copied()).or_else(|| self.any.map(|next| ("*", next)))
+        self.member_named(name.as_bytes())
+    }
+
+    /// The same for a name as it stands between its quotes.
+    pub(crate) fn member_as_spelt(&self, raw: &[u8]) -> Option<(&'static str, usize)> {
+        if raw.contains(&b'\\') { self.member(&unescape(raw)) } else { self.member_named(raw) }
+    }
+
+    fn member_named(&self, name: &[u8]) -> Option<(&'static str, usize)> {
+        let found = self.place_of(name).ok().and_then(|found| self.names.get(found));
+        found.map(|(_, name, next)| (*name, *next)).or_else(|| self.any.map(|next| ("*", next)))
+    }
+
+    fn place_of(&self, name: &[u8]) -> Result<usize, usize> {
+        let key = key_of(name);
+        self.names.binary_search_by(|(known, text, _)| known.cmp(&key).then_with(|| text.as_bytes().cmp(name)))
     }
 
     /// Whether members lead on from here.
     pub(crate) fn has_members(&self) -> bool {
         !self.names.is_empty() || self.any.is_some()
     }
+}
+
+/// Tells most names apart without comparing them: the length, the first and the last byte.
+fn key_of(name: &[u8]) -> u32 {
+    let byte = |byte: Option<&u8>| u32::from(byte.copied().unwrap_or_default());
+    u32::try_from(name.len()).unwrap_or(u32::MAX) << 16 | byte(name.first()) << 8 | byte(name.last())
 }
 
 /// A step of a place.

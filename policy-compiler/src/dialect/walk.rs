@@ -153,9 +153,10 @@ impl Walk<'_, '_> {
         let around = state.role.filter(|_| kind == Kind::Array);
         for (position, child) in document.children(node).enumerate() {
             let next = match kind {
-                Kind::Object => {
-                    document.key(child).and_then(|key| state.member(&key)).map(|(name, to)| (Taken::Name(name), to))
-                }
+                Kind::Object => document
+                    .raw_key(child)
+                    .and_then(|key| state.member_as_spelt(key))
+                    .map(|(name, to)| (Taken::Name(name), to)),
                 _ => Some((Taken::At(self.number(child, position)?), state.element.unwrap_or_default())),
             };
             match (next, below) {

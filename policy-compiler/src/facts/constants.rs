@@ -57,7 +57,7 @@ impl Constants {
         let (mut place, tag) = (hash as usize & mask, (hash >> 32) as u32);
         // Half of the places are free, so this ends.
         while let Some(found) = self.places.get(place) {
-            if found.id == UNKNOWN || (found.tag == tag && self.bytes(found.id) == text) {
+            if found.id == UNKNOWN || (found.tag == tag && same(self.bytes(found.id), text)) {
                 return found.id;
             }
             place = (place + 1) & mask;
@@ -127,6 +127,20 @@ fn hash(bytes: &[u8]) -> u64 {
     mix(state, word)
 }
 
+/// Equality without a call: texts are short and of any length, which is where memcmp spends its time on setting out.
+#[inline]
+fn same(left: &[u8], right: &[u8]) -> bool {
+    if left.len() != right.len() {
+        return false;
+    }
+    let (Some((_, left_last)), Some((_, right_last))) = (left.split_last_chunk::<8>(), right.split_last_chunk::<8>())
+    else {
+        return left.iter().zip(right).all(|(left, right)| left == right);
+    };
+    let ((left, _), (right, _)) = (left.as_chunks::<8>(), right.as_chunks::<8>());
+    left_last == right_last && left.iter().zip(right).all(|(left, right)| left == right)
+}
+
 #[inline]
 fn mix(state: u64, word: u64) -> u64 {
     let product = u128::from(state ^ word ^ 0x2545_F491_4F6C_DD1D) * u128::from(0x9E37_79B9_7F4A_7C15_u64);
@@ -149,6 +163,20 @@ mod tests {
         assert_eq!((table.id("a"), table.id("bb"), table.id(""), table.id("c")), (1, 2, 3, UNKNOWN));
         assert_eq!(table.len(), 3);
         assert_eq!(table.iter().collect::<Vec<_>>(), [("a", 1), ("bb", 2), ("", 3)]);
+    }
+
+    #[test]
+    fn equality_looks_at_every_byte() {
+        let text = b"0123456789abcdefghijklmnopqrstuvwxyz";
+        for length in 0..text.len() {
+            let own = &text[..length];
+            assert!(same(own, own) && !same(own, &text[..=length]));
+            for place in 0..length {
+                let mut other = own.to_vec();
+                other[place] ^= 1;
+                assert!(!same(own, &other), "byte {place} of {length}");
+            }
+        }
     }
 
     #[test]

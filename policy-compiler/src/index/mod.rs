@@ -1,9 +1,10 @@
 //! Which rules can hold at all, found without looking at each: bit-vectors per value of an attribute, ANDed.
 //!
-//! A rule has a *slot*. For every attribute that many rules restrict (model, endpoint, address, groups…) there is a row of slots per
-//! class of values: those of the rules that allow this class or do not look at the attribute. The AND of the rows of a call is a
-//! superset of the rules that are true or errors; a summary of one bit per word skips what is zero. The part for the caller
-//! is computed once per token. Slots are sorted so that rules alike in their rarest values stand in the same words.
+//! A rule has a *slot*, or several: one for each way in which it can hold, where it joins different attributes by `or`. For every
+//! attribute that many rules restrict (model, endpoint, address, groups…) there is a row of slots per class of values: those of the
+//! rules that allow this class or do not look at the attribute. The AND of the rows of a call is a superset of the rules that are
+//! true or errors; a summary of one bit per word skips what is zero. The part for the caller is computed once per token. Slots are
+//! sorted so that rules alike in their rarest values stand in the same words.
 //!
 //! Parts of a condition that the index has settled are left out of the rule's code; a rule of which nothing is left holds when
 //! its bit does. Rules that can never hold and rules of the response phase have no slot.
@@ -13,16 +14,18 @@
 mod attributes;
 mod lists;
 mod rows;
+mod ways;
 
 pub(crate) use lists::Lists;
 
 use crate::native::{IdentityFacts, Plan, Slots};
 use crate::planted::planted;
-use attributes::{Attribute, Need, is_in_head, need, parts, value_count};
+use attributes::{Attribute, Need, is_in_head, need, value_count};
 use policy_lang::{Condition, Effect, Phase, Program};
-use rows::{Row, Rows, summarise};
+use rows::{Row, Rows, pack, summaries};
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
+use ways::ways;
 
 /// Attributes of calls that are looked up; each costs a look-up per call.
 const CALL_ATTRIBUTES_MAX: usize = 4;
@@ -84,14 +87,14 @@ struct CallerRows {
 struct CallRows<'a> {
     row: Row<'a>,
     /// What the end of a text adds.
-    more: Option<Row<'a>>,
+    more: Row<'a>,
 }
 
 impl Index {
     /// An index over the rules, when it is estimated to be faster than judging them all (or `forced`).
     pub(crate) fn new<'p>(program: &'p Program, plan: &Plan, forced: bool) -> Option<(Self, Vec<Slotted<'p>>)> {
-        let mut analysed: Vec<Analysed<'p>> = analyse(program, plan);
-        if analysed.len() <= RULES_MIN && !forced {
+        let mut analysed: Vec<Analysed<'p>> = analyse(program, plan, forced);
+        if program.rules.len() <= RULES_MIN && !forced {
             return None;
         }
         let attributes = choose_attributes(plan, &analysed);
@@ -187,8 +190,7 @@ impl Index {
 
     /// The candidates that the caller leaves, into `caller.candidates`; `members` and `claims` are judged.
     pub(crate) fn narrow(&self, plan: &Plan, caller: &mut IdentityFacts) {
-        caller.candidates.clear();
-        caller.candidates.extend_from_slice(&self.all);
+        let mut candidates = self.all.clone();
         for rows in &self.callers {
             let mut row = rows.always.clone();
             let mut hold = |value: u32| rows.slots.of(value).iter().for_each(|slot| set(&mut row, *slot as usize));
@@ -200,12 +202,12 @@ impl Index {
                     hold((plan.members + claim) as u32);
                 }
             }
-            for (word, row) in caller.candidates.iter_mut().zip(row) {
+            for (word, row) in candidates.iter_mut().zip(row) {
                 *word &= row;
             }
         }
-        caller.summary.clear();
-        caller.summary.extend(summarise(&caller.candidates));
+        caller.candidates.clear();
+        pack(&candidates, &mut caller.candidates);
     }
 
     /// Calls `visit` for every word of slots with candidates. `caller` was narrowed by this index.
@@ -242,11 +244,11 @@ impl Index {
             let class = slots.strings.get(text.field).copied().unwrap_or_default();
             let suffix = slots.suffixes.get(text.field).copied().unwrap_or_default();
             let more = text.suffixes.as_ref().filter(|_| suffix != 0).map(|rows| rows.row(suffix));
-            push(CallRows { row: text.classes.row(class), more });
+            push(CallRows { row: text.classes.row(class), more: more.unwrap_or_default() });
         }
         // Where the address is unknown, conditions on it are errors, which no row tells.
         if let Some(address) = self.address.as_ref().filter(|_| slots.address_known == 1) {
-            push(CallRows { row: address.row(slots.address), more: None });
+            push(CallRows { row: address.row(slots.address), more: Row::default() });
         }
         (rows, count)
     }
@@ -259,23 +261,20 @@ impl Index {
         mut visit: impl FnMut(usize, u64),
     ) {
         let rows = rows.get(..count).unwrap_or_default();
-        for (place, summary) in caller.summary.iter().enumerate() {
-            let mut summary = *summary;
-            for row in rows {
-                summary &= row.summary(place);
-            }
+        let candidates = Row(&caller.candidates);
+        let summaries = summaries(self.all.len());
+        for place in 0..summaries {
+            let mut summary = rows.iter().fold(candidates.summary(place), |summary, row| summary & row.summary(place));
             if planted!(SummaryLosesAWord) {
                 summary &= !2;
             }
             while summary != 0 {
-                let word = place * 64 + summary.trailing_zeros() as usize;
+                let bit = summary.trailing_zeros();
                 summary &= summary - 1;
-                let mut slots = caller.candidates.get(word).copied().unwrap_or_default();
-                for row in rows {
-                    slots &= row.word(word);
-                }
+                let own = candidates.word(place, bit, summaries);
+                let slots = rows.iter().fold(own, |slots, row| slots & row.word(place, bit, summaries));
                 if slots != 0 {
-                    visit(word, slots);
+                    visit(place * 64 + bit as usize, slots);
                 }
             }
         }
@@ -285,14 +284,13 @@ impl Index {
 impl CallRows<'_> {
     #[inline]
     fn summary(&self, place: usize) -> u64 {
-        let more = self.more.and_then(|row| row.summary.get(place).copied()).unwrap_or_default();
-        self.row.summary.get(place).copied().unwrap_or_default() | more
+        self.row.summary(place) | self.more.summary(place)
     }
 
     #[inline]
-    fn word(&self, word: usize) -> u64 {
-        let more = self.more.and_then(|row| row.bits.get(word).copied()).unwrap_or_default();
-        self.row.bits.get(word).copied().unwrap_or_default() | more
+    fn word(&self, place: usize, bit: u32, summaries: usize) -> u64 {
+        let more = if self.more.0.is_empty() { 0 } else { self.more.word(place, bit, summaries) };
+        self.row.word(place, bit, summaries) | more
     }
 }
 
@@ -308,7 +306,7 @@ pub(crate) fn risk_points(rule: &policy_lang::Rule) -> i64 {
     points.sum()
 }
 
-/// A rule, and what of it an index can use.
+/// A rule, or one of the ways in which it can hold, and what of it an index can use.
 struct Analysed<'p> {
     rule: usize,
     parts: Vec<&'p Condition>,
@@ -318,13 +316,13 @@ struct Analysed<'p> {
     taken: BTreeMap<Attribute, usize>,
 }
 
-fn analyse<'p>(program: &'p Program, plan: &Plan) -> Vec<Analysed<'p>> {
+fn analyse<'p>(program: &'p Program, plan: &Plan, forced: bool) -> Vec<Analysed<'p>> {
     let rules = program.rules.iter().enumerate().filter(|(_, rule)| rule.phase == Phase::Request);
-    let analysed = rules.filter_map(|(number, rule)| {
-        let parts = parts(&rule.condition)?;
-        let needs = parts.iter().enumerate().filter_map(|(place, part)| Some((place, need(program, plan, part)?)));
-        let needs = needs.collect();
-        Some(Analysed { rule: number, parts, needs, taken: BTreeMap::new() })
+    let analysed = rules.flat_map(|(number, rule)| {
+        ways(program, plan, rule, forced).into_iter().map(move |parts| {
+            let needs = parts.iter().enumerate().filter_map(|(place, part)| Some((place, need(program, plan, part)?)));
+            Analysed { rule: number, needs: needs.collect(), parts, taken: BTreeMap::new() }
+        })
     });
     analysed.collect()
 }
@@ -372,7 +370,9 @@ fn pays(rules: &[Analysed<'_>], attributes: &[Attribute], plan: &Plan) -> bool {
             chances.filter_map(|part| rule.needs.get(part)).map(|need| chance(need, plan)).product::<f64>()
         })
         .sum();
-    let nodes: usize = rules.iter().map(|rule| 2 + rule.parts.len() * 2).sum();
+    // The ways of a rule stand one behind the other.
+    let whole = rules.chunk_by(|left, right| left.rule == right.rule).filter_map(<[_]>::first);
+    let nodes: usize = whole.map(|rule| 2 + rule.parts.len() * 2).sum();
     INDEX_NS + candidates * CANDIDATE_NS < nodes as f64 * STRAIGHT_NODE_NS
 }
 

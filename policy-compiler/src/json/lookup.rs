@@ -44,16 +44,21 @@ impl<'b> Document<'b> {
         }
         let mut found = None;
         for child in self.children(object) {
-            let same = match self.raw_key(child) {
-                Some(raw) if raw == name.as_bytes() => true,
-                Some(raw) => raw.contains(&b'\\') && unescape(raw) == name,
-                None => false,
-            };
-            if same && found.replace(child).is_some() {
+            if self.is_named(child, name) && found.replace(child).is_some() {
                 return Err(Duplicate);
             }
         }
         Ok(found)
+    }
+
+    /// Whether the node is a member of this name.
+    pub(super) fn is_named(&self, node: NodeId, name: &str) -> bool {
+        match self.raw_key(node) {
+            Some(raw) if raw == name.as_bytes() => true,
+            // What is escaped is longer.
+            Some(raw) => raw.len() > name.len() && raw.contains(&b'\\') && unescape(raw) == name,
+            None => false,
+        }
     }
 
     /// The node below `from` that the names lead to.
@@ -108,10 +113,17 @@ impl<'b> Document<'b> {
     /// # Errors
     /// [`Duplicate`]
     pub fn distinct_keys(&self, object: NodeId) -> Result<(), Duplicate> {
-        let raw: Vec<&[u8]> = self.children(object).filter_map(|child| self.raw_key(child)).collect();
         // Most objects are small and spell their names plainly.
-        if raw.len() <= FEW && raw.iter().all(|key| !key.contains(&b'\\')) {
-            let twice = raw.iter().enumerate().any(|(at, key)| raw.iter().take(at).any(|before| before == key));
+        let mut few = [&b""[..]; FEW];
+        let mut count = 0;
+        let mut twice = false;
+        let plain = self.children(object).filter_map(|child| self.raw_key(child)).all(|key| {
+            twice |= few.get(..count).is_some_and(|before| before.contains(&key));
+            let slot = few.get_mut(count).filter(|_| !key.contains(&b'\\'));
+            count += 1;
+            slot.map(|slot| *slot = key).is_some()
+        });
+        if plain {
             return if twice { Err(Duplicate) } else { Ok(()) };
         }
         let mut keys: Vec<_> = self.children(object).filter_map(|child| self.key(child)).collect();

@@ -5,13 +5,15 @@
 //! accepted, as the grammar does: a stream may cut a pair between two events.
 
 mod lookup;
+mod paths;
 mod scan;
 mod string;
 
 pub use lookup::Duplicate;
+pub use paths::{Paths, Selected};
 pub use string::{unescape, write_escaped, write_string};
 
-pub(crate) use string::{finish_carry, unescape_carrying};
+pub(crate) use string::{finish_carry, unescape_carrying, unescaped_carrying};
 
 use std::ops::Range;
 

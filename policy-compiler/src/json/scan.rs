@@ -9,7 +9,8 @@ pub(super) fn scan(bytes: &[u8]) -> Result<Vec<Node>, JsonError> {
     if let Err(utf8) = std::str::from_utf8(bytes) {
         return Err(error(utf8.valid_up_to(), JsonErrorKind::Utf8));
     }
-    let mut scanner = Scanner { bytes, at: 0, nodes: Vec::with_capacity(bytes.len() / 24 + 4), open: Vec::new() };
+    let mut scanner =
+        Scanner { bytes, at: 0, nodes: Vec::with_capacity(bytes.len() / 16 + 4), open: Vec::with_capacity(8) };
     scanner.document()?;
     Ok(scanner.nodes)
 }

@@ -26,6 +26,16 @@ pub fn unescape(raw: &[u8]) -> Cow<'_, str> {
     Cow::Owned(text)
 }
 
+/// The text of `raw`; a high surrogate at its end stays in `carry`.
+pub(crate) fn unescaped_carrying<'r>(raw: &'r [u8], carry: &mut Option<u16>) -> Cow<'r, [u8]> {
+    if carry.is_none() && memchr::memchr(b'\\', raw).is_none() {
+        return Cow::Borrowed(raw);
+    }
+    let mut text = Vec::with_capacity(raw.len());
+    unescape_carrying(raw, carry, &mut text);
+    Cow::Owned(text)
+}
+
 /// Appends the text of `raw`. A high surrogate at its end stays in `carry` for the string that continues this one.
 pub(crate) fn unescape_carrying(raw: &[u8], carry: &mut Option<u16>, out: &mut Vec<u8>) {
     let mut rest = raw;

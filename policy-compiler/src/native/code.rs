@@ -1,7 +1,7 @@
 //! Machine code: made, called, freed. All `unsafe` of this crate is here; the contract is in the module docs of `native`.
 
 use super::NativeError;
-use super::lower::{Job, NODES_PER_FUNCTION_MAX, lower_all, lower_each};
+use super::lower::{Job, NODES_PER_FUNCTION_MAX, RULES_PER_FUNCTION_MAX, lower_all, lower_each};
 use super::plan::{Plan, Slots};
 use crate::planted::planted;
 use cranelift::codegen::settings::{self, Configurable, Flags};
@@ -16,9 +16,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-/// Judges every rule of a word of slots into two bits each.
+/// Judges up to 64 rules into two bits each.
 pub(super) type AllFn = unsafe extern "C" fn(*const Slots, *const c_void, *mut [u64; 2]);
-/// Judges the rule at a position of a word of slots.
+/// Judges the condition at a position among up to 64.
 pub(super) type EachFn = unsafe extern "C" fn(*const Slots, *const c_void, usize) -> u8;
 
 /// Name of the callback inside the module.
@@ -39,7 +39,7 @@ pub(super) enum Form {
 pub(super) struct Code {
     form: Form,
     functions: Vec<Function>,
-    /// By word of slots: where its functions begin; one more for the end.
+    /// By 64 rules or conditions: where their functions begin; one more for the end.
     starts: Vec<usize>,
     /// Keeps the functions alive; only ever touched again to free them.
     _pages: Pages,
@@ -58,7 +58,7 @@ enum Entry {
 }
 
 impl Code {
-    /// Makes functions for the rules; `words` has the jobs of each word of slots.
+    /// Makes functions; `words` has the rules or conditions, by 64.
     ///
     /// # Errors
     /// Every [`NativeError`] but a divergence. Nothing stays mapped then.
@@ -91,53 +91,55 @@ impl Code {
         self.functions.len()
     }
 
-    /// Judges the given slots of a word: `hit` gets each that is true or an error. `slots` and `call` are of the plan that this was
-    /// compiled with.
+    /// Judges the rules of a word ([`Form::All`]): `hit` gets each of `wanted` that is true or an error. `slots` and `call` are of the
+    /// plan that this was compiled with.
     #[inline]
-    pub(super) fn judge(
+    pub(super) fn judge_word(
         &self,
         word: usize,
-        slots_wanted: u64,
+        wanted: u64,
         slots: &Slots,
         call: &Call<'_>,
         mut hit: impl FnMut(usize, Truth),
     ) {
-        let range = self.starts.get(word).copied().unwrap_or(0)..self.starts.get(word + 1).copied().unwrap_or(0);
-        let ctx = (&raw const *call).cast::<c_void>();
-        for function in self.functions.get(range).unwrap_or_default() {
-            let mut wanted = slots_wanted & function.mask;
-            match function.entry {
-                Entry::All(_) if wanted == 0 => {}
-                Entry::All(entry) => {
-                    let mut out = [0_u64; 2];
-                    // SAFETY: `slots` was filled by the plan that the code was compiled with, so its ids are inside the bitmaps and
-                    // the caller's bits and truths are as many as the plan has; plan, bitmaps and caller outlive this call. `call`
-                    // outlives it too, and `callback` reads it as what it is. `out` is two words. The code is mapped and
-                    // executable as long as `self` lives.
-                    unsafe { entry(slots, ctx, &raw mut out) };
-                    for (half, mut truths) in out.into_iter().enumerate() {
-                        while truths != 0 {
-                            let place = truths.trailing_zeros() as usize / 2;
-                            let truth = truth_of_byte((truths >> (place * 2)) as u8 & 3);
-                            truths &= !(3 << (place * 2));
-                            if wanted >> (half * 32 + place) & 1 == 1 {
-                                hit(half * 32 + place, truth);
-                            }
-                        }
-                    }
-                }
-                Entry::Each(entry) => {
-                    while wanted != 0 {
-                        let place = wanted.trailing_zeros() as usize;
-                        wanted &= wanted - 1;
-                        // SAFETY: as above; any position is allowed.
-                        match truth_of_byte(unsafe { entry(slots, ctx, place) }) {
-                            Truth::False => {}
-                            truth => hit(place, truth),
-                        }
+        for function in self.functions_of(word).iter().filter(|function| wanted & function.mask != 0) {
+            let Entry::All(entry) = function.entry else { continue };
+            let mut out = [0_u64; 2];
+            // SAFETY: `slots` was filled by the plan that the code was compiled with, so its ids are inside the bitmaps and the
+            // caller's bits and truths are as many as the plan has; plan, bitmaps and caller outlive this call. `call` outlives it
+            // too, and `callback` reads it as what it is. `out` is two words. The code is mapped and executable as long as `self`
+            // lives.
+            unsafe { entry(slots, (&raw const *call).cast(), &raw mut out) };
+            for (half, mut truths) in out.into_iter().enumerate() {
+                while truths != 0 {
+                    let place = truths.trailing_zeros() as usize / 2;
+                    let truth = truth_of_byte((truths >> (place * 2)) as u8 & 3);
+                    truths &= !(3 << (place * 2));
+                    if wanted >> (half * 32 + place) & 1 == 1 {
+                        hit(half * 32 + place, truth);
                     }
                 }
             }
+        }
+    }
+
+    /// Judges one condition ([`Form::Each`]), an error if there is no such. `slots` and `call` as above.
+    #[inline]
+    pub(super) fn judge_one(&self, condition: u32, slots: &Slots, call: &Call<'_>) -> Truth {
+        let (word, place) = (condition as usize / RULES_PER_FUNCTION_MAX, condition as usize % RULES_PER_FUNCTION_MAX);
+        let function = self.functions_of(word).iter().find(|function| function.mask >> place & 1 == 1);
+        match function.map(|function| function.entry) {
+            // SAFETY: as in `judge_word`; any position is allowed.
+            Some(Entry::Each(entry)) => truth_of_byte(unsafe { entry(slots, (&raw const *call).cast(), place) }),
+            Some(Entry::All(_)) | None => Truth::Error,
+        }
+    }
+
+    #[inline]
+    fn functions_of(&self, word: usize) -> &[Function] {
+        match self.starts.get(word..word + 2) {
+            Some([start, end]) => self.functions.get(*start..*end).unwrap_or_default(),
+            _ => &[],
         }
     }
 

@@ -8,8 +8,10 @@ use super::plan::{Plan, Slots};
 use crate::index::{Index, Slotted, bits, risk_points};
 use crate::planted::planted;
 use policy_lang::schema::IntField;
-use policy_lang::{Decision, Facts, Hit, Phase, Program, RuleId, Truth, conclude_hits};
+use policy_lang::{Condition, Decision, Facts, Outlines, Phase, Program, Rule, RuleId, Truth, conclude_hits};
 use std::cell::Cell;
+use std::cmp::Reverse;
+use std::collections::HashMap;
 use std::sync::atomic::AtomicBool;
 
 /// Which way rules are judged.
@@ -34,8 +36,9 @@ pub(super) struct NativeCode {
     /// Without an index, by rule: it adds to `request.risk`.
     risk: Vec<u64>,
     adds_risk: bool,
-    /// By rule: it only allows, so nothing else of it needs to be looked at.
-    only_allows: Vec<u64>,
+    outlines: Outlines,
+    /// By slot of the index: which condition of `code` is left to judge, none where its bit says it all.
+    left: Vec<u32>,
 }
 
 /// Buffers that are used again by the next call on this thread.
@@ -58,11 +61,17 @@ thread_local! {
 /// dying thread.
 #[inline]
 pub(super) fn with_scratch<T>(run: impl FnOnce(&mut Scratch) -> T) -> T {
-    let mut scratch = SCRATCH.try_with(Cell::take).ok().flatten().unwrap_or_default();
-    let result = run(&mut scratch);
-    // On a dying thread the buffers are simply dropped.
-    let _ = SCRATCH.try_with(|kept| kept.set(Some(scratch)));
-    result
+    /// Puts the buffers back; what `run` returns is large, so nothing is done with it on the way.
+    struct Taken(Option<Box<Scratch>>);
+    impl Drop for Taken {
+        fn drop(&mut self) {
+            let scratch = self.0.take();
+            // On a dying thread the buffers are simply dropped.
+            let _ = SCRATCH.try_with(|kept| kept.set(scratch));
+        }
+    }
+    let mut taken = Taken(SCRATCH.try_with(Cell::take).ok().flatten());
+    run(taken.0.get_or_insert_default())
 }
 
 impl NativeCode {
@@ -77,24 +86,20 @@ impl NativeCode {
             Layout::Estimated => Index::new(program, &plan, false),
             Layout::Indexed => Index::new(program, &plan, true),
         };
-        let (index, slotted, form) = match indexed {
-            Some((index, slotted)) => (Some(index), slotted, Form::Each),
-            None => (None, straight(program), Form::All),
+        let (index, left, code) = match indexed {
+            Some((index, slotted)) => {
+                let (left, words) = distinct(&plan, &slotted);
+                (Some(index), left, Code::new(&plan, &words, Form::Each, cancelled)?)
+            }
+            None => (None, Vec::new(), Code::new(&plan, &straight(program, &plan), Form::All, cancelled)?),
         };
-        let words = jobs(&plan, &slotted);
-        let code = Code::new(&plan, &words, form, cancelled)?;
         let mut risk = vec![0; program.rules.len().div_ceil(64)];
-        let mut only_allows = risk.clone();
-        for (number, rule) in program.rules.iter().enumerate() {
-            if risk_points(rule) > 0 {
-                crate::index::set(&mut risk, number);
-            }
-            if rule.only_allows() {
-                crate::index::set(&mut only_allows, number);
-            }
+        for (number, _) in program.rules.iter().enumerate().filter(|(_, rule)| risk_points(rule) > 0) {
+            crate::index::set(&mut risk, number);
         }
         let adds_risk = risk.iter().any(|word| *word != 0);
-        Ok(Self { caller: CallerPlan::new(&plan), plan, index, code, risk, adds_risk, only_allows })
+        let outlines = Outlines::new(program);
+        Ok(Self { caller: CallerPlan::new(&plan), plan, index, code, risk, adds_risk, outlines, left })
     }
 
     /// What this makes of a caller; `policy` is the generation of the policy that asks.
@@ -147,8 +152,12 @@ impl NativeCode {
                 scratch.hits.push((RuleId(rule as u32), truth));
             }
         });
-        if self.index.is_some() && !planted!(HitsAreNotSorted) {
-            scratch.hits.sort_unstable_by_key(|(rule, _)| *rule);
+        if self.index.is_some() && scratch.hits.len() > 1 && !planted!(HitsAreNotSorted) {
+            // A rule is as true as the truest of its ways.
+            scratch.hits.sort_unstable_by_key(|(rule, truth)| (*rule, Reverse(*truth)));
+            if !planted!(WaysHitTwice) {
+                scratch.hits.dedup_by_key(|(rule, _)| *rule);
+            }
         }
         sum
     }
@@ -162,15 +171,7 @@ impl NativeCode {
         facts: &Facts<'_>,
         risk: i64,
     ) -> Decision {
-        let hits = hits.iter().map(|(rule, truth)| {
-            let word = self.only_allows.get(rule.0 as usize / 64).copied().unwrap_or_default();
-            let only_allows = word >> (rule.0 % 64) & 1 == 1;
-            match truth {
-                Truth::True if only_allows => Hit::Allows(*rule),
-                truth => Hit::Rule(*rule, *truth),
-            }
-        });
-        conclude_hits(program, hits, facts, Some(risk))
+        conclude_hits(program, &self.outlines, hits, facts, Some(risk))
     }
 
     /// Calls `hit` for each rule that is true or an error, of those that add risk or of all.
@@ -186,7 +187,7 @@ impl NativeCode {
         let Some(index) = &self.index else {
             for (word, risk) in self.risk.iter().enumerate() {
                 let wanted = if risk_only { *risk } else { u64::MAX };
-                self.code.judge(word, wanted, slots, call, |place, truth| hit(word * 64 + place, truth));
+                self.code.judge_word(word, wanted, slots, call, |place, truth| hit(word * 64 + place, truth));
             }
             return;
         };
@@ -198,9 +199,17 @@ impl NativeCode {
             let rule = |place: usize| rules.get(place).copied().unwrap_or(u32::MAX) as usize;
             let exact = index.exact.get(word).copied().unwrap_or_default();
             bits(candidates & exact).for_each(|place| hit(rule(place), Truth::True));
-            if candidates & !exact != 0 {
-                let judged = |place, truth| hit(rule(place), truth);
-                self.code.judge(word, candidates & !exact, slots, call, judged);
+            let left = self.left.get(word * 64..).unwrap_or_default();
+            // Rules alike stand side by side, so their conditions are often one and the same.
+            let mut judged = (u32::MAX, Truth::False);
+            for place in bits(candidates & !exact) {
+                let condition = left.get(place).copied().unwrap_or(u32::MAX - 1);
+                if condition != judged.0 {
+                    judged = (condition, self.code.judge_one(condition, slots, call));
+                }
+                if judged.1 != Truth::False {
+                    hit(rule(place), judged.1);
+                }
             }
         });
     }
@@ -227,24 +236,43 @@ impl Scratch {
     }
 }
 
-/// Every rule in its own slot.
-fn straight(program: &Program) -> Vec<Slotted<'_>> {
-    let rules = program.rules.iter().enumerate();
-    let slotted = rules.map(|(number, rule)| {
+/// Every rule in its own slot, by word of slots.
+fn straight<'p>(program: &'p Program, plan: &Plan) -> Vec<Vec<Job<'p>>> {
+    let words = program.rules.chunks(RULES_PER_FUNCTION_MAX).enumerate().map(|(word, rules)| {
         // The interpreter judges the others once the answer is there.
-        let judged = rule.phase == Phase::Request || planted!(ResponseRulesAreJudged);
-        Slotted { rule: number, left: judged.then_some(&rule.condition).into_iter().collect() }
+        let judged = |rule: &Rule| rule.phase == Phase::Request || planted!(ResponseRulesAreJudged);
+        let jobs = rules.iter().enumerate().filter(|(_, rule)| judged(rule));
+        let jobs = jobs
+            .map(|(place, rule)| Job::new(plan, place, word * RULES_PER_FUNCTION_MAX + place, vec![&rule.condition]));
+        jobs.collect()
     });
-    slotted.collect()
+    words.collect()
 }
 
-/// The rules that need code, by word of slots.
-fn jobs<'p>(plan: &Plan, slotted: &[Slotted<'p>]) -> Vec<Vec<Job<'p>>> {
-    slotted
-        .chunks(RULES_PER_FUNCTION_MAX)
-        .map(|word| {
-            let rules = word.iter().enumerate().filter(|(_, rule)| !rule.left.is_empty());
-            rules.map(|(place, rule)| Job::new(plan, place, rule.rule, rule.left.clone())).collect()
+/// The distinct conditions that the index leaves, as jobs of functions, and by slot which of them it is.
+fn distinct<'p>(plan: &Plan, slotted: &[Slotted<'p>]) -> (Vec<u32>, Vec<Vec<Job<'p>>>) {
+    // A condition too large for code is judged as part of its rule.
+    let mut known: HashMap<(Option<usize>, &[&Condition]), u32> = HashMap::new();
+    let mut jobs: Vec<Job<'p>> = Vec::new();
+    let left = slotted.iter().map(|slot| {
+        if slot.left.is_empty() {
+            return u32::MAX;
+        }
+        let next = jobs.len();
+        let job = Job::new(plan, next % RULES_PER_FUNCTION_MAX, slot.rule, slot.left.clone());
+        let key = (job.is_asked().then_some(slot.rule), slot.left.as_slice());
+        *known.entry(key).or_insert_with(|| {
+            jobs.push(job);
+            if planted!(SecondConditionIsTheFirst) && next == 1 { 0 } else { next as u32 }
         })
-        .collect()
+    });
+    let left = left.collect();
+    let mut words: Vec<Vec<Job<'p>>> = Vec::new();
+    for job in jobs {
+        if job.position == 0 {
+            words.push(Vec::new());
+        }
+        words.last_mut().into_iter().for_each(|word| word.push(job.clone()));
+    }
+    (left, words)
 }

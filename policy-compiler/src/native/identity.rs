@@ -8,7 +8,7 @@ use policy_lang::{AtomId, Facts, Program, Truth};
 
 /// What a policy set makes of a caller (subject, issuer, client, kind, groups, scopes, claims): which of its conditions on callers
 /// hold, and which of its rules can. Made by [`CompiledPolicy::identity_facts`](crate::CompiledPolicy::identity_facts), kept with
-/// the token, good for that policy alone; another policy notices and makes its own. About one bit per rule and per condition on callers.
+/// the token, good for that policy alone; another policy notices and makes its own. At most one bit per rule and per condition on callers.
 #[derive(Clone, Debug, Default)]
 pub struct IdentityFacts {
     /// [`CompiledPolicy::generation`](crate::CompiledPolicy::generation) of the policy that made it; 0 is none.
@@ -17,10 +17,8 @@ pub struct IdentityFacts {
     pub(crate) members: Vec<u64>,
     /// One [`Truth`] per condition on a claim.
     pub(crate) claims: Vec<u8>,
-    /// The index's candidates, one bit per slot.
+    /// The index's candidates, one bit per slot, as a packed row.
     pub(crate) candidates: Vec<u64>,
-    /// Which words of `candidates` are not zero.
-    pub(crate) summary: Vec<u64>,
 }
 
 impl IdentityFacts {
@@ -33,7 +31,7 @@ impl IdentityFacts {
     /// Memory behind it, in bytes.
     #[must_use]
     pub fn heap_bytes(&self) -> usize {
-        (self.members.capacity() + self.candidates.capacity() + self.summary.capacity()) * 8 + self.claims.capacity()
+        (self.members.capacity() + self.candidates.capacity()) * 8 + self.claims.capacity()
     }
 }
 

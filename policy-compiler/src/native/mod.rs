@@ -22,8 +22,8 @@
 //! * `ctx` is not looked into; it is handed to the callback `atom(ctx, index) -> truth`, which judges one costly atom at most
 //!   once per call and never unwinds; behind the costly atoms come whole rules that are too large for a function.
 //! * A truth is a [`Truth`](policy_lang::Truth) as 0 (false), 1 (error) or 2 (true). `all` writes two bits for each of the up to 64 rules of
-//!   a word, 32 to a `u64`, and 0 where there is no rule. `each` returns the truth of the rule at the position, and an error where
-//!   there is none. A reader takes any other truth for an error.
+//!   a word, 32 to a `u64`, and 0 where there is no rule. `each` returns the truth of the condition at the position, and an error
+//!   where there is none. A reader takes any other truth for an error.
 //! * The code touches no other memory, calls nothing but the callback, keeps nothing between calls, and may run on any number
 //!   of threads at once.
 //!

@@ -5,6 +5,7 @@ use super::engine::{Layout, NativeCode, with_scratch};
 use super::identity::IdentityFacts;
 use super::needs::BodyRules;
 use super::replay::{Divergence, compare, replay};
+use crate::json::Paths;
 use policy_lang::{
     Decision, Facts, Needs, Phase, Program, Trace, Truth, interpret, interpret_response, trace, with_risk,
 };
@@ -77,6 +78,7 @@ pub struct CompiledPolicy {
     engine: Engine,
     divergence: Option<Divergence>,
     judges_answers: bool,
+    paths: Paths,
 }
 
 /// Compiles a program with the default options. Never fails: without native code the interpreter judges, see [`CompiledPolicy::engine`].
@@ -197,6 +199,7 @@ impl CompiledPolicy {
         Self {
             generation: GENERATION.fetch_add(1, Ordering::Relaxed),
             bodies: BodyRules::new(&program),
+            paths: Paths::of_requests(&program),
             judges_answers: program.rules.iter().any(|rule| rule.phase == Phase::Response),
             program,
             native,
@@ -287,6 +290,12 @@ impl CompiledPolicy {
     #[must_use]
     pub fn divergence(&self) -> Option<&Divergence> {
         self.divergence.as_ref()
+    }
+
+    /// The paths of request bodies that conditions read, for [`Request::before`](crate::dialect::Request::before).
+    #[must_use]
+    pub fn paths(&self) -> &Paths {
+        &self.paths
     }
 
     /// The program that was compiled; masks and texts are read from it.

@@ -9,8 +9,8 @@
 
 use super::transform::{Transform, keep_from};
 use crate::detect::{
-    Attempt, Behind, CeilingExceeded, DetectorIndex, DetectorSet, Finder, Match, Outcome, Pattern, Question, Shown,
-    Span, Window, Words, find_spans,
+    Attempt, BEHIND_READ, Behind, CeilingExceeded, DetectorIndex, DetectorSet, Finder, Match, Outcome, Pattern,
+    Question, Shown, Span, Start, Starts, TOGETHER_MAX, Window, Words, find_spans,
 };
 use std::sync::Arc;
 
@@ -61,6 +61,10 @@ pub(crate) struct UseSet {
     places: Vec<(DetectorIndex, usize)>,
     /// The places of the regexes among the uses.
     regexes: Vec<usize>,
+    /// How their matches begin; `None` without regexes.
+    starts: Option<Starts>,
+    /// All hits are shown in the same way, so that only where a span begins decides which of its finds names it.
+    alike: bool,
 }
 
 impl UseSet {
@@ -84,7 +88,17 @@ impl UseSet {
         }
         places.sort_unstable();
         let detectors = places.iter().map(|&(index, _)| index).collect();
-        Arc::new(Self { uses, detectors, places, regexes })
+        let patterns = uses.iter().filter_map(|usage| match &usage.wanted {
+            Wanted::Regex(pattern, _) => Some(&**pattern),
+            Wanted::Detector(_) => None,
+        });
+        let starts = (!regexes.is_empty()).then(|| Starts::new(patterns));
+        let shown = uses.first().map(|usage| usage.transform.mildness());
+        let alike = uses.iter().all(|usage| {
+            matches!(usage.transform, Transform::Label(_) | Transform::Literal(_))
+                && Some(usage.transform.mildness()) == shown
+        });
+        Arc::new(Self { uses, detectors, places, regexes, starts, alike })
     }
 
     /// Whether nothing is looked for.
@@ -180,6 +194,9 @@ struct Kept<'a> {
 
 impl Shown for Kept<'_> {
     fn kept_from(&self, span: &Span) -> Option<usize> {
+        if self.uses.alike {
+            return None;
+        }
         let (usage, _) = self.uses.winner(span)?;
         let text = self.text.get(span.start..span.end)?;
         matches!(usage.transform, Transform::Last4).then(|| keep_from(text)).flatten().map(|kept| span.start + kept)
@@ -236,8 +253,9 @@ impl Core {
     pub(crate) fn feed(&mut self, piece: &[u8], last: bool, sink: &mut impl Sink) -> Result<(), CeilingExceeded> {
         self.text.extend_from_slice(piece);
         let mut undecided = self.text.len();
+        let starts = self.starts();
         for number in 0..self.cursors.len() {
-            self.search(number, last)?;
+            self.search(number, &starts, last)?;
             let at = self.cursors.get(number).map_or(0, |cursor| cursor.at);
             undecided = undecided.min(self.index(at));
         }
@@ -262,6 +280,7 @@ impl Core {
             set: &uses.detectors,
             key: self.key.as_deref(),
             undecided,
+            outermost: uses.alike,
         };
         let answer = find_spans(question, &matches, &Kept { uses: &uses, text: &self.text });
         self.emit(&answer.spans, answer.undecided, last, sink);
@@ -271,10 +290,27 @@ impl Core {
         Ok(())
     }
 
+    /// Where regexes may begin, from the first place on that one of them has not decided.
+    fn starts(&self) -> Vec<Start> {
+        let from = self.cursors.iter().map(|cursor| cursor.at).min();
+        match (&self.uses.starts, from) {
+            (Some(starts), Some(from)) => starts.find(&self.text, self.index(from).min(self.text.len())),
+            _ => Vec::new(),
+        }
+    }
+
     /// Moves one regex's cursor to its first undecided attempt.
-    fn search(&mut self, number: usize, last: bool) -> Result<(), CeilingExceeded> {
+    fn search(&mut self, number: usize, starts: &[Start], last: bool) -> Result<(), CeilingExceeded> {
         let window = Window { text: &self.text, base: self.base, before: self.before, last };
         let end = self.base + self.text.len() as u64;
+        let mut starts = starts.iter().filter(|start| start.regexes >> number & 1 == 1);
+        let mut next_start = |pattern: &Pattern, from: u64| {
+            if number >= TOGETHER_MAX {
+                return pattern.next_start(window, from);
+            }
+            let offset = |start: &Start| window.base + start.place as u64;
+            starts.by_ref().map(offset).find(|&start| start >= from).unwrap_or(end)
+        };
         let place = self.uses.regexes.get(number).copied().unwrap_or_default();
         let (Some(Use { wanted: Wanted::Regex(pattern, _), .. }), Some(cursor)) =
             (self.uses.uses.get(place), self.cursors.get_mut(number))
@@ -285,7 +321,7 @@ impl Core {
             let attempt = match cursor.waits.take() {
                 Some(attempt) => attempt,
                 None => {
-                    cursor.at = pattern.next_start(window, cursor.at);
+                    cursor.at = next_start(pattern, cursor.at);
                     if cursor.at >= end {
                         return Ok(());
                     }
@@ -310,6 +346,7 @@ impl Core {
     fn emit(&mut self, spans: &[Span], limit: usize, last: bool, sink: &mut impl Sink) {
         let mut at = 0;
         let mut stop = limit;
+        let mut masked = 0;
         for span in spans {
             let next_unknown = self.wants_next && !last && span.end == self.text.len();
             if span.start < stop && (span.end > limit || next_unknown) {
@@ -318,15 +355,13 @@ impl Core {
             if span.end > stop {
                 break;
             }
+            masked += 1;
             let Some((usage, by_context)) = self.uses.winner(span) else {
                 continue;
             };
-            let kept = self.text.get(at..span.start).unwrap_or_default();
-            sink.keep(kept);
-            self.behind.push_kept(kept);
-            let text = self.text.get(span.start..span.end).unwrap_or_default();
+            sink.keep(self.text.get(at..span.start).unwrap_or_default());
             sink.mask(Masked {
-                text,
+                text: self.text.get(span.start..span.end).unwrap_or_default(),
                 offset: self.base + span.start as u64,
                 by: usage,
                 by_context,
@@ -336,19 +371,39 @@ impl Core {
                 },
                 after: self.text.get(span.end).copied(),
             });
-            self.behind.push_masked(text);
             at = span.end;
         }
-        let kept = self.text.get(at..stop).unwrap_or_default();
-        sink.keep(kept);
-        self.behind.push_kept(kept);
+        sink.keep(self.text.get(at..stop).unwrap_or_default());
         if stop > 0 {
+            self.remember(spans.get(..masked).unwrap_or_default(), stop);
             self.before = self.text.get(stop - 1).copied();
             self.text.drain(..stop);
             self.base += stop as u64;
             let base = self.base;
             self.matches.retain(|&(_, start, _)| start >= base);
         }
+    }
+
+    /// Remembers what is released: the text up to `stop`, in which these spans are masked.
+    fn remember(&mut self, spans: &[Span], stop: usize) {
+        // Only its end is of use.
+        let mut kept = 0;
+        let mut first = spans.len();
+        let mut end = stop;
+        while let Some(span) = first.checked_sub(1).and_then(|before| spans.get(before))
+            && kept <= BEHIND_READ
+        {
+            kept += end.saturating_sub(span.end);
+            end = span.start;
+            first -= 1;
+        }
+        let mut at = if kept > BEHIND_READ { end } else { 0 };
+        for span in spans.get(first..).unwrap_or_default() {
+            self.behind.push_kept(self.text.get(at..span.start).unwrap_or_default());
+            self.behind.push_masked(self.text.get(span.start..span.end).unwrap_or_default());
+            at = span.end;
+        }
+        self.behind.push_kept(self.text.get(at..stop).unwrap_or_default());
     }
 
     fn index(&self, offset: u64) -> usize {

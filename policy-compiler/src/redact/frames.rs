@@ -8,6 +8,9 @@ use std::ops::Range;
 /// Bytes of one event.
 pub const EVENT_BYTES_MAX: usize = 4 << 20;
 
+/// Bytes of room that are kept between two events.
+const SPARE_BYTES_MAX: usize = 512;
+
 /// How events are told apart.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Framing {
@@ -51,6 +54,8 @@ pub(crate) enum Frame {
 pub(crate) struct Framer {
     framing: Framing,
     event: RawEvent,
+    /// Room of an event that was dealt with.
+    spare: RawEvent,
     line_start: usize,
     /// The last byte was a CR that ended a line.
     after_cr: bool,
@@ -97,6 +102,17 @@ impl Framer {
         (!event.bytes.is_empty()).then_some(event)
     }
 
+    /// Takes back the room of an event that was dealt with.
+    pub(crate) fn recycle(&mut self, mut event: RawEvent) {
+        if event.bytes.capacity() <= SPARE_BYTES_MAX {
+            event.bytes.clear();
+            event.data.clear();
+            event.name = 0..0;
+            let next = if self.event.bytes.capacity() == 0 { &mut self.event } else { &mut self.spare };
+            *next = event;
+        }
+    }
+
     fn append(&mut self, bytes: &[u8]) -> Result<(), RedactError> {
         if self.event.bytes.len() + bytes.len() > EVENT_BYTES_MAX {
             return Err(RedactError::EventTooLong);
@@ -123,7 +139,8 @@ impl Framer {
     /// A line is complete; its end takes `width` bytes.
     fn end_line(&mut self, width: usize, frames: &mut Vec<Frame>) {
         if self.read_line(width) {
-            frames.push(Frame::Event(std::mem::take(&mut self.event)));
+            let next = std::mem::take(&mut self.spare);
+            frames.push(Frame::Event(std::mem::replace(&mut self.event, next)));
             self.line_start = 0;
         } else {
             self.line_start = self.event.bytes.len();
@@ -189,6 +206,13 @@ impl RawEvent {
             joined.extend_from_slice(value(line));
         }
         Some(Cow::Owned(joined))
+    }
+
+    /// What stands around its data, if that is on one line and the other data would be, too.
+    pub(crate) fn around_data(&self, other: &[u8]) -> Option<(&[u8], &[u8])> {
+        let [line] = self.data.as_slice() else { return None };
+        let plain = memchr::memchr(b'\n', other).is_none();
+        plain.then_some((self.bytes.get(..line.value.start)?, self.bytes.get(line.value.end..)?))
     }
 
     /// The event with other data, if given, and its other lines (comments, fields, line ends) as `other` gives them.

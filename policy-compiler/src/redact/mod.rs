@@ -12,6 +12,7 @@ mod channel;
 mod document;
 mod edits;
 mod event;
+mod few;
 mod frames;
 mod heard;
 mod plain;

@@ -4,6 +4,7 @@ use super::body::slots_or_everything;
 use super::document::{Changed, Masker, Part, mask_text, pointer_to};
 use super::edits::Edits;
 use super::event::{self, Items, Reading, StreamChannel};
+use super::few::Few;
 use super::frames::{Frame, Framer, Framing, RawEvent};
 use super::heard::Heard;
 use super::plan::MaskPlan;
@@ -41,7 +42,7 @@ pub struct StreamRedactor {
     framing: Framing,
     framer: Framer,
     strips_usage: bool,
-    channels: BTreeMap<StreamChannel, Channel>,
+    channels: Few<StreamChannel, Channel>,
     finished: BTreeSet<u32>,
     holding: bool,
     held: usize,
@@ -102,7 +103,7 @@ impl StreamRedactor {
             framing: Framing::Events,
             framer: Framer::default(),
             strips_usage: false,
-            channels: BTreeMap::new(),
+            channels: Few::default(),
             finished: BTreeSet::new(),
             holding: false,
             held: 0,
@@ -153,7 +154,10 @@ impl StreamRedactor {
             for frame in frames {
                 match frame {
                     Frame::LineFeed => this.write(b"\n", out)?,
-                    Frame::Event(event) => this.event(&event, false, out)?,
+                    Frame::Event(event) => {
+                        this.event(&event, false, out)?;
+                        this.framer.recycle(event);
+                    }
                 }
             }
             framed
@@ -184,9 +188,9 @@ impl StreamRedactor {
     /// What was looked at so far; empty with an empty plan.
     #[must_use]
     pub fn coverage(&self) -> Vec<ChannelCoverage> {
-        let channels = self.channels.values().map(|channel| (channel.name.clone(), Coverage::Scanned));
+        let channels = self.channels.iter().map(|(_, channel)| (channel.name.clone(), Coverage::Scanned));
         let others =
-            self.coverage.iter().filter(|(name, _)| !self.channels.values().any(|channel| channel.name == *name));
+            self.coverage.iter().filter(|(name, _)| !self.channels.iter().any(|(_, channel)| channel.name == *name));
         channels.chain(others.cloned()).map(|(channel, coverage)| ChannelCoverage { channel, coverage }).collect()
     }
 
@@ -295,7 +299,12 @@ impl StreamRedactor {
         taken_out: &mut Vec<NodeId>,
         edits: &mut Edits,
     ) -> Result<BTreeMap<StreamChannel, Vec<u8>>, RedactError> {
-        let unclean = |channels: &BTreeMap<StreamChannel, Channel>, changed: &mut Changed| {
+        let has_rest = self.has_rest(reading);
+        let unclean = |channels: &Few<StreamChannel, Channel>, changed: &mut Changed| {
+            if !has_rest {
+                // Nothing repeats a text.
+                return;
+            }
             let unclean = channels.iter().filter(|(_, channel)| !channel.ended && !channel.is_clean());
             changed.extend(unclean.map(|(id, _)| id.indices.first()));
         };
@@ -319,13 +328,12 @@ impl StreamRedactor {
                 continue;
             }
             let carried = channel.carry.is_some();
-            let mut text = Vec::with_capacity(raw.len());
-            json::unescape_carrying(raw, &mut channel.carry, &mut text);
+            let text = json::unescaped_carrying(raw, &mut channel.carry);
             let mut out = Vec::with_capacity(text.len());
             channel.redactor.push(&text, &mut out)?;
             channel.came += text.len() as u64;
             channel.went += out.len() as u64;
-            let changed = carried || channel.carry.is_some() || out != text;
+            let changed = carried || channel.carry.is_some() || out != *text;
             released.push((id, node, out, changed));
         }
         self.take_hits();
@@ -356,11 +364,16 @@ impl StreamRedactor {
     }
 
     fn take_hits(&mut self) {
-        for channel in self.channels.values_mut() {
+        for (_, channel) in self.channels.iter_mut() {
             let hits = channel.redactor.take_hits();
             channel.has_hits |= !hits.is_empty();
             self.hits.extend(hits.into_iter().map(|hit| hit.at(&channel.pointer, &channel.name)));
         }
+    }
+
+    /// Whether an event carries anything beside its pieces.
+    fn has_rest(&self, reading: &Reading) -> bool {
+        !reading.slots.is_empty() || !reading.parts.is_empty() || self.plan.everywhere()
     }
 
     /// Masks what an event carries beside its pieces: parts of the whole form, errors, echoes, and for the recorded copy
@@ -373,6 +386,9 @@ impl StreamRedactor {
         changed: &mut Changed,
         edits: &mut Edits,
     ) -> Result<(), RedactError> {
+        if !self.has_rest(reading) && taken_out.is_empty() {
+            return Ok(());
+        }
         let plan = self.plan.clone();
         let mut masker = Masker::new(&plan, self.operation, document);
         let slots = std::mem::take(&mut reading.slots);
@@ -394,7 +410,7 @@ impl StreamRedactor {
         masker.run(changed, edits, &mut hits)?;
         // What repeats a text repeats its hits.
         let is_new = |hit: &Hit| {
-            let streamed = self.channels.values().any(|channel| channel.pointer == hit.pointer);
+            let streamed = self.channels.iter().any(|(_, channel)| channel.pointer == hit.pointer);
             !(streamed || self.known.contains(&hit.pointer)) || reading.parts.is_empty()
         };
         hits.retain(is_new);
@@ -422,12 +438,12 @@ impl StreamRedactor {
     }
 
     fn channel(&mut self, id: StreamChannel) -> Result<&mut Channel, RedactError> {
-        if self.channels.len() >= CHANNELS_MAX && !self.channels.contains_key(&id) {
+        if self.channels.len() >= CHANNELS_MAX && self.channels.get(&id).is_none() {
             return Err(RedactError::Channels);
         }
         let spec = self.table.and_then(|table| table.channels.get(usize::from(id.spec)));
         let plan = &self.plan;
-        Ok(self.channels.entry(id).or_insert_with(|| {
+        Ok(self.channels.get_or_insert_with(id, || {
             let way = spec.map(|spec| way_to(spec.whole, id.indices)).unwrap_or_default();
             Channel {
                 redactor: TextRedactor::new(spec.map_or(TextKind::Plain, |spec| spec.kind), &plan.of_channel(&way)),
@@ -450,7 +466,7 @@ impl StreamRedactor {
         which: impl Fn(StreamChannel) -> bool,
     ) -> Result<BTreeMap<StreamChannel, Vec<u8>>, RedactError> {
         let mut rest = BTreeMap::new();
-        for (id, channel) in &mut self.channels {
+        for (id, channel) in self.channels.iter_mut() {
             if channel.ended || !which(*id) {
                 continue;
             }
@@ -558,6 +574,9 @@ impl StreamRedactor {
             return self.write(event.bytes(), out);
         }
         let everywhere = self.plan.everywhere();
+        if let (false, Some((before, behind))) = (everywhere, data.and_then(|data| event.around_data(data))) {
+            return self.write_parts([before, data.unwrap_or_default(), behind], out);
+        }
         let masks = self.plan.of_text(true, &[]);
         let hits = &mut self.hits;
         let bytes = event.rewritten(data, |lines| {
@@ -593,15 +612,20 @@ impl StreamRedactor {
     }
 
     fn write(&mut self, bytes: &[u8], out: &mut StreamOutput) -> Result<(), RedactError> {
-        if !self.holding {
-            out.ready.extend_from_slice(bytes);
-            return Ok(());
-        }
-        self.held += bytes.len();
-        if self.held > HELD_BYTES_MAX {
-            return Err(RedactError::HeldTooLong);
-        }
-        out.held.extend_from_slice(bytes);
+        self.write_parts([bytes], out)
+    }
+
+    fn write_parts<const N: usize>(&mut self, parts: [&[u8]; N], out: &mut StreamOutput) -> Result<(), RedactError> {
+        let to = if self.holding {
+            self.held += parts.iter().map(|part| part.len()).sum::<usize>();
+            if self.held > HELD_BYTES_MAX {
+                return Err(RedactError::HeldTooLong);
+            }
+            &mut out.held
+        } else {
+            &mut out.ready
+        };
+        parts.iter().for_each(|part| to.extend_from_slice(part));
         Ok(())
     }
 }

@@ -2,8 +2,7 @@
 
 use super::super::Failure;
 use super::bench_calls::{Maker, of_evidence, of_file, of_tests};
-use super::set::{Paths, Set, print};
-use clap::ValueEnum;
+use super::set::{Format, Paths, Set, print};
 use policy_compiler::bench::{Options, Report, measure};
 use policy_compiler::{CompileOptions, CompiledPolicy, compile_with};
 use policy_lang::Facts;
@@ -36,14 +35,6 @@ pub(in crate::cli) struct Args {
     /// How the figures are printed
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Format {
-    /// For people
-    Text,
-    /// One JSON array with an object for each path
-    Json,
 }
 
 pub(super) fn run(args: &Args) -> Result<(), Failure> {

@@ -1,8 +1,7 @@
 //! `sallyport policy coverage`, and the bounds that `policy test` takes too.
 
 use super::super::Failure;
-use super::set::{Paths, print};
-use clap::ValueEnum;
+use super::set::{Format, Paths, print};
 use policy_lang::testing::{Coverage, percent};
 use serde_json::json;
 
@@ -15,14 +14,6 @@ pub(in crate::cli) struct Args {
     /// How the coverage is printed
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Format {
-    /// For people
-    Text,
-    /// One JSON array with an object for each path
-    Json,
 }
 
 /// How much must be covered.

@@ -1,9 +1,8 @@
 //! `sallyport policy explain`
 
 use super::super::Failure;
-use super::set::{Paths, color, print};
+use super::set::{Format, Paths, color, print};
 use crate::clock::Clock;
-use clap::ValueEnum;
 use jiff::tz::TimeZone;
 use policy_lang::Date;
 use policy_lang::explain::{explain, to_json, to_text};
@@ -26,14 +25,6 @@ pub(in crate::cli) struct Args {
     /// How the explanation is printed
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Format {
-    /// For people
-    Text,
-    /// One JSON array with an object for each path
-    Json,
 }
 
 pub(super) fn run(args: &Args) -> Result<(), Failure> {

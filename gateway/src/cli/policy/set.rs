@@ -1,6 +1,7 @@
 //! Policy sets as the commands take them: several paths, each one a set.
 
 use super::super::Failure;
+use clap::ValueEnum;
 use policy_compiler::PolicyHost;
 use policy_lang::testing::{TestReport, run_tests};
 use policy_lang::{Loaded, load_path};
@@ -13,6 +14,15 @@ pub(super) struct Paths {
     /// A `.policy` file, or a directory of them: each is one set
     #[arg(required = true, value_name = "PATH")]
     pub(super) paths: Vec<PathBuf>,
+}
+
+/// How most commands print what they found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum Format {
+    /// For people
+    Text,
+    /// One JSON array with an object for each path
+    Json,
 }
 
 impl Paths {

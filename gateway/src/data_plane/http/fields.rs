@@ -34,12 +34,16 @@ impl Fields {
 
     /// Values of a field, in order; the name in any case.
     pub(crate) fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a [u8]> + 'a {
-        self.iter().filter(move |(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+        self.lines
+            .iter()
+            .filter(move |(own, _)| self.slice(*own).eq_ignore_ascii_case(name.as_bytes()))
+            .map(|(_, value)| self.slice(*value))
     }
 
     /// First value of a field.
     pub(crate) fn first(&self, name: &str) -> Option<&[u8]> {
-        self.iter().find(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+        let line = self.lines.iter().find(|(own, _)| self.slice(*own).eq_ignore_ascii_case(name.as_bytes()));
+        line.map(|(_, value)| self.slice(*value))
     }
 
     /// First value of a field as text.

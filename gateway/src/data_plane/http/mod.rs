@@ -1,6 +1,7 @@
 //! HTTP/1.1 messages (RFC 9110, RFC 9112): heads parsed in place, bodies by their framing. Strict where leniency smuggles.
 
 mod body;
+mod buffers;
 mod chunked;
 mod fields;
 mod request_head;

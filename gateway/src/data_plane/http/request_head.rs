@@ -1,5 +1,7 @@
 //! The head of a request (RFC 9112 §§2–6), parsed in place on the received bytes.
 
+use std::mem::MaybeUninit;
+
 use super::body::Framing;
 use super::fields::Fields;
 
@@ -50,10 +52,11 @@ impl RequestHead {
     /// # Errors
     /// [`HeadError`]; nothing after a bad head may be read as a request.
     pub(crate) fn parse(bytes: &[u8], limits: HeadLimits) -> Result<Option<(Self, usize)>, HeadError> {
-        let mut table = [httparse::EMPTY_HEADER; FIELDS_MAX];
+        let mut table = [const { MaybeUninit::uninit() }; FIELDS_MAX];
         let fields_max = limits.fields.min(FIELDS_MAX);
-        let mut request = httparse::Request::new(table.get_mut(..fields_max).unwrap_or_default());
-        let length = match request.parse(bytes) {
+        let mut request = httparse::Request::new(&mut []);
+        let parsed = request.parse_with_uninit_headers(bytes, table.get_mut(..fields_max).unwrap_or_default());
+        let length = match parsed {
             Ok(httparse::Status::Complete(length)) => length,
             Ok(httparse::Status::Partial) if bytes.len() >= limits.bytes => {
                 return Err(HeadError::TooLarge(limits.bytes));
@@ -114,12 +117,12 @@ fn refusal(error: httparse::Error, bytes: &[u8], fields_max: usize) -> HeadError
 
 /// A line feed without its carriage return, or the reverse, is where two parsers begin to disagree (RFC 9112 §2.2).
 fn refuse_bare_line_ends(head: &[u8]) -> Result<(), HeadError> {
-    let mut previous = 0u8;
-    for &byte in head {
-        if (byte == b'\n') != (previous == b'\r') {
+    let mut ends = memchr::memchr2_iter(b'\r', b'\n', head);
+    while let Some(at) = ends.next() {
+        let is_pair = head.get(at..at + 2) == Some(b"\r\n");
+        if !is_pair || ends.next() != Some(at + 1) {
             return Err(HeadError::Malformed("a line does not end in CR LF"));
         }
-        previous = byte;
     }
     Ok(())
 }

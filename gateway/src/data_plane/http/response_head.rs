@@ -1,5 +1,7 @@
 //! The head of an upstream's answer (RFC 9112 §§4, 6.3).
 
+use std::mem::MaybeUninit;
+
 use super::body::Framing;
 use super::fields::Fields;
 use super::request_head::single_length;
@@ -28,9 +30,11 @@ impl ResponseHead {
     /// # Errors
     /// [`ResponseHeadError`]; the connection must not be used again.
     pub(crate) fn parse(bytes: &[u8], to_head_request: bool) -> Result<Option<(Self, usize)>, ResponseHeadError> {
-        let mut table = [httparse::EMPTY_HEADER; FIELDS_MAX];
-        let mut response = httparse::Response::new(&mut table);
-        let length = match response.parse(bytes) {
+        let mut table = [const { MaybeUninit::uninit() }; FIELDS_MAX];
+        let mut response = httparse::Response::new(&mut []);
+        let parsed =
+            httparse::ParserConfig::default().parse_response_with_uninit_headers(&mut response, bytes, &mut table);
+        let length = match parsed {
             Ok(httparse::Status::Complete(length)) => length,
             Ok(httparse::Status::Partial) if bytes.len() >= BYTES_MAX => {
                 return Err(ResponseHeadError("its head is too large"));

@@ -2,14 +2,11 @@
 
 use std::io;
 
+use super::buffers;
 use crate::data_plane::channel::Channel;
 
-/// What a connection holds while it is idle, in bytes.
-const BUFFER_BYTES_MIN: usize = 4 * 1024;
-/// What one read may bring at most, in bytes.
-const BUFFER_BYTES_MAX: usize = 64 * 1024;
-
-/// A connection and its receive buffer.
+/// A connection and its receive buffer. While nothing is there it has none: one is taken when there is something to read, so that
+/// resting connections and slow streams hold no memory for it.
 pub(crate) struct Wire {
     pub(crate) socket: Channel,
     buffer: Vec<u8>,
@@ -19,7 +16,7 @@ pub(crate) struct Wire {
 
 impl Wire {
     pub(crate) fn new(socket: impl Into<Channel>) -> Self {
-        Self { socket: socket.into(), buffer: vec![0; BUFFER_BYTES_MIN], start: 0, end: 0 }
+        Self { socket: socket.into(), buffer: Vec::new(), start: 0, end: 0 }
     }
 
     /// Received and not yet taken.
@@ -40,28 +37,35 @@ impl Wire {
     /// # Errors
     /// What the socket says.
     pub(crate) async fn fill(&mut self) -> io::Result<usize> {
+        if self.start == self.end {
+            self.rest();
+            self.socket.readable().await;
+        }
         if self.start > 0 {
             self.buffer.copy_within(self.start..self.end, 0);
             (self.start, self.end) = (0, self.end - self.start);
         }
-        if self.end == self.buffer.len() {
-            self.buffer.resize((self.buffer.len() * 2).max(BUFFER_BYTES_MIN), 0);
+        if self.buffer.is_empty() {
+            self.buffer = buffers::take();
+        } else if self.end == self.buffer.len() {
+            self.buffer.resize(self.buffer.len() * 2, 0);
         }
-        let space = self.buffer.get_mut(self.end..).unwrap_or_default();
-        let got = self.socket.read(space).await?;
+        let got = self.socket.read(self.buffer.get_mut(self.end..).unwrap_or_default()).await?;
         self.end += got;
-        // A read that filled the space is a sign of a large body: read in larger steps from now on.
-        if self.end == self.buffer.len() && self.buffer.len() < BUFFER_BYTES_MAX {
-            self.buffer.resize(BUFFER_BYTES_MAX, 0);
-        }
         Ok(got)
     }
 
-    /// Gives memory back before a connection goes idle.
+    /// Gives the buffer back before a connection goes idle.
     pub(crate) fn rest(&mut self) {
-        if self.unread().is_empty() && self.buffer.len() > BUFFER_BYTES_MIN {
-            self.buffer = vec![0; BUFFER_BYTES_MIN];
+        if self.start == self.end {
+            buffers::give_back(std::mem::take(&mut self.buffer));
             (self.start, self.end) = (0, 0);
         }
+    }
+}
+
+impl Drop for Wire {
+    fn drop(&mut self) {
+        buffers::give_back(std::mem::take(&mut self.buffer));
     }
 }

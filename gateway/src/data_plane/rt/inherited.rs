@@ -29,12 +29,6 @@ fn take(fd: RawFd) -> io::Result<TcpListener> {
     if unsafe { libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC) } < 0 {
         return Err(io::Error::last_os_error());
     }
-    // glommio itself waits for connections; it wants sockets that block.
-    // SAFETY: as above.
-    unsafe {
-        let flags = libc::fcntl(fd, libc::F_GETFL);
-        libc::fcntl(fd, libc::F_SETFL, flags & !libc::O_NONBLOCK);
-    }
     // SAFETY: the descriptor is open, LISTEN_PID says that it was passed to this process for it to own, and it is taken once.
     let owned = unsafe { OwnedFd::from_raw_fd(fd) };
     Ok(owned.into())

@@ -5,6 +5,7 @@ use std::os::fd::RawFd;
 use std::rc::{Rc, Weak};
 use std::time::{Duration, Instant};
 
+use super::Readiness;
 use super::sleep;
 
 /// Heartbeat of an executor; also the resolution of [`Watchdog::now_ms`].
@@ -19,6 +20,8 @@ pub(crate) struct Watchdog {
     started: Instant,
     now_ms: Cell<u64>,
     watched: RefCell<Vec<Weak<Deadline>>>,
+    /// Where its sockets are announced.
+    pub(super) readiness: Rc<Readiness>,
 }
 
 /// The deadline of one socket. When it passes, the socket is shut down, so that whatever waits for it ends.
@@ -32,8 +35,8 @@ pub(super) struct Deadline {
 
 impl Watchdog {
     /// A watchdog that nobody feeds yet: see [`Self::run`].
-    pub(crate) fn new() -> Rc<Self> {
-        Rc::new(Self { started: Instant::now(), now_ms: Cell::new(0), watched: RefCell::default() })
+    pub(crate) fn new(readiness: Rc<Readiness>) -> Rc<Self> {
+        Rc::new(Self { started: Instant::now(), now_ms: Cell::new(0), watched: RefCell::default(), readiness })
     }
 
     /// Milliseconds since the core started, as of the last heartbeat.

@@ -60,6 +60,17 @@ struct Idle {
     since_ms: u64,
 }
 
+impl CheckoutError {
+    /// Whether `connect` of the time-outs was not enough.
+    fn is_late(&self) -> bool {
+        match self {
+            Self::Connect { cause, .. } => cause.kind() == std::io::ErrorKind::TimedOut,
+            Self::Tls { cause, .. } => matches!(cause, HandshakeError::TimedOut),
+            _ => false,
+        }
+    }
+}
+
 impl Default for Pool {
     fn default() -> Self {
         // Any number but 0, and another one on each core.
@@ -122,7 +133,7 @@ impl Pool {
             }
             tried.push(server.id);
             let in_flight = server.state.begin();
-            let kept = if may_reuse { self.take_idle(route, server.id, watchdog.now_ms()) } else { None };
+            let kept = if may_reuse { self.take_idle(route, server.id, watchdog.now_ms(), metrics) } else { None };
             let lease = |wire, connection, reused| Lease {
                 wire,
                 server: Arc::clone(server),
@@ -147,6 +158,9 @@ impl Pool {
                 }
                 Err(error) => {
                     metrics.events.count(Event::ConnectFailed);
+                    if error.is_late() {
+                        metrics.events.count(Event::ConnectTimeout);
+                    }
                     if route.blame(server, now_ms()) {
                         ejected(route, server, metrics);
                     }
@@ -194,28 +208,33 @@ impl Pool {
     }
 
     /// Closes what rested too long, and forgets servers that are gone.
-    pub(in crate::data_plane) fn tidy(&self, fleet: &super::Fleet, now_ms: u64) {
+    pub(in crate::data_plane) fn tidy(&self, fleet: &super::Fleet, now_ms: u64, metrics: &Metrics) {
         let routes = fleet.routes();
         let route_of = |id: u64| routes.iter().find(|route| route.servers.iter().any(|server| server.id == id));
         self.idle.borrow_mut().retain(|id, kept| {
             let Some(route) = route_of(*id) else { return false };
+            let before = kept.len();
             kept.retain(|idle| !is_old(idle, route, now_ms));
+            rested_too_long(before - kept.len(), metrics);
             !kept.is_empty()
         });
         self.clients.borrow_mut().retain(|id, _| route_of(*id).is_some());
     }
 
     /// The most recently used one that is neither too old nor closed by the other side.
-    fn take_idle(&self, route: &Route, server: u64, now_ms: u64) -> Option<Idle> {
+    fn take_idle(&self, route: &Route, server: u64, now_ms: u64, metrics: &Metrics) -> Option<Idle> {
         let mut idle = self.idle.borrow_mut();
         let kept = idle.get_mut(&server)?;
         while let Some(mut newest) = kept.pop() {
             if is_old(&newest, route, now_ms) {
                 // What lies below is older still.
+                rested_too_long(1 + kept.len(), metrics);
                 kept.clear();
                 return None;
             }
-            if !newest.wire.socket.is_stale() {
+            // In the few milliseconds since its last answer, what was heard is as good as another look.
+            let just_rested = newest.since_ms == now_ms && newest.wire.socket.is_quiet();
+            if just_rested || !newest.wire.socket.is_stale() {
                 return Some(newest);
             }
         }
@@ -257,6 +276,12 @@ fn ejected(route: &Route, server: &Server, metrics: &Metrics) {
         server = %server.address,
         "a server failed too often in a row and is left alone for a while"
     );
+}
+
+fn rested_too_long(connections: usize, metrics: &Metrics) {
+    for _ in 0..connections {
+        metrics.events.count(Event::UpstreamIdleTimeout);
+    }
 }
 
 fn is_old(idle: &Idle, route: &Route, now_ms: u64) -> bool {

@@ -266,6 +266,13 @@ impl Client {
         Some(Answer { status, head, body })
     }
 
+    /// The next head alone, as it stands on the wire.
+    pub fn interim(&mut self) -> String {
+        assert!(self.wait_for("\r\n\r\n"), "the connection ended");
+        let end = find(&self.unread, b"\r\n\r\n").unwrap() + 4;
+        String::from_utf8(self.unread.drain(..end).collect()).unwrap()
+    }
+
     /// Whether the other side closed, with nothing left to read.
     pub fn is_closed(&mut self) -> bool {
         self.unread.is_empty() && self.more().is_none()

@@ -26,6 +26,8 @@ pub(super) struct Connection {
     written: usize,
     pub(super) message: Message<Reply>,
     events: EventSplitter,
+    /// The newest bytes of a body that is no stream: that is where the usage stands.
+    pub(super) tail: Vec<u8>,
     /// Answers that came over it.
     pub(super) answers: u64,
 }
@@ -50,6 +52,7 @@ impl Connection {
             written: 0,
             message: Message::default(),
             events: EventSplitter::default(),
+            tail: Vec::new(),
             answers: 0,
         })
     }
@@ -111,9 +114,9 @@ impl Connection {
         let Some(call) = &mut self.call else { return Progress::NotHttp };
         // A wait may end before the call was sent: never let an answer be older than its request.
         let now = call.sent.map_or(woke, |sent| sent.max(woke));
-        let events = &mut self.events;
+        let (events, tail) = (&mut self.events, &mut self.tail);
         let mut gaps = call.due.measured.then_some(&mut tally.times.between_tokens);
-        let (stream, seen, tail, body_bytes) = (call.stream, &mut call.seen, &mut call.tail, &mut call.body_bytes);
+        let (stream, seen, body_bytes) = (call.stream, &mut call.seen, &mut call.body_bytes);
         let used = self.message.read(bytes, &mut |data| {
             *body_bytes += data.len() as u64;
             if stream {

@@ -68,8 +68,6 @@ pub(super) struct Call {
     ends_with_marker: bool,
     seen: Seen,
     body_bytes: u64,
-    /// The newest bytes of a body that is no stream: that is where the usage stands.
-    tail: Vec<u8>,
 }
 
 /// Why there was no whole answer.
@@ -256,7 +254,6 @@ impl<'j> Engine<'j> {
             ends_with_marker: request.ends_with_marker,
             seen: Seen::default(),
             body_bytes: 0,
-            tail: Vec::new(),
         });
     }
 
@@ -297,6 +294,7 @@ impl<'j> Engine<'j> {
         let job = self.job;
         let Some(connection) = self.connections[index].as_mut() else { return };
         job.requests.write(call.due.number, &mut connection.out);
+        connection.tail.clear();
         connection.call = Some(call);
         if !connection.is_connecting && connection.write(Instant::now()).is_err() {
             self.broken(index);
@@ -368,8 +366,11 @@ impl<'j> Engine<'j> {
 
     fn answered(&mut self, index: usize, keep: bool, woke: Instant) {
         let Some(connection) = self.connections[index].as_mut() else { return };
-        let (Some(call), Some(head)) = (connection.call.take(), connection.message.take()) else { return };
+        let (Some(mut call), Some(head)) = (connection.call.take(), connection.message.take()) else { return };
         connection.answers += 1;
+        if !call.stream {
+            call.seen.usage = super::stream::usage(&connection.tail);
+        }
         if keep {
             if let Some(next) = self.waiting.pop_front() {
                 self.hand_over(index, next);
@@ -419,8 +420,7 @@ impl<'j> Engine<'j> {
         }
         tally.ok += 1;
         let sent = call.sent.unwrap_or(due);
-        let usage = if call.stream { call.seen.usage } else { super::stream::usage(&call.tail) };
-        let tokens = usage.unwrap_or(call.seen.tokens);
+        let tokens = call.seen.usage.unwrap_or(call.seen.tokens);
         tally.output_tokens += tokens;
         tally.timeline.ok(at, woke.saturating_duration_since(due), tokens);
         let times = &mut tally.times;

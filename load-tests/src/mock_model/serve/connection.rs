@@ -26,6 +26,8 @@ pub(super) struct Connection {
     body: Vec<u8>,
     /// Bytes of the next requests, which came too early.
     early: Vec<u8>,
+    /// The last read left nothing behind: what comes next will be told.
+    is_drained: bool,
     out: Vec<u8>,
     written: usize,
     answering: Option<Answering>,
@@ -57,6 +59,7 @@ impl Connection {
             head_noted: false,
             body: Vec::new(),
             early: Vec::new(),
+            is_drained: false,
             out: Vec::new(),
             written: 0,
             answering: None,
@@ -64,15 +67,20 @@ impl Connection {
         }
     }
 
-    /// Reads what there is, up to a whole request; what comes while one is answered waits.
-    pub(super) fn read(&mut self, shared: &Shared, scratch: &mut [u8], closing: bool, now: Instant) -> Next {
-        if self.answering.is_none() && !self.early.is_empty() {
+    /// An answer is done: the next request, if it is there already.
+    pub(super) fn next_request(&mut self, shared: &Shared, scratch: &mut [u8], now: Instant) -> Next {
+        if !self.early.is_empty() {
             let early = std::mem::take(&mut self.early);
             match self.take(shared, &early, now) {
                 Next::Wait => {}
                 next => return next,
             }
         }
+        if self.is_drained { Next::Wait } else { self.read(shared, scratch, false, now) }
+    }
+
+    /// Reads what there is, up to a whole request; what comes while one is answered waits.
+    pub(super) fn read(&mut self, shared: &Shared, scratch: &mut [u8], closing: bool, now: Instant) -> Next {
         loop {
             let count = match self.socket.read(scratch) {
                 Ok(0) => {
@@ -81,15 +89,17 @@ impl Connection {
                 }
                 Ok(count) => count,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.is_drained = true;
                     // The socket may also have become writable again.
                     return if self.answering.is_some() { Next::Write } else { Next::Wait };
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(_) => return Next::Close,
             };
-            let next = self.take(shared, &scratch[..count], now);
             // A short read means that the socket is empty, unless its end is behind it.
-            if !matches!(next, Next::Wait) || (count < scratch.len() && !closing) {
+            self.is_drained = count < scratch.len() && !closing;
+            let next = self.take(shared, &scratch[..count], now);
+            if !matches!(next, Next::Wait) || self.is_drained {
                 return next;
             }
         }

@@ -14,6 +14,9 @@ use crate::mock_model::dialect::Api;
 use crate::mock_model::{FailKind, Pace, Shared};
 use crate::wire::Request;
 
+const HEALTHY: &[u8] =
+    b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 15\r\n\r\n{\"status\":\"ok\"}";
+
 const NULL_ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{}";
 
 /// An answer on its way.
@@ -70,10 +73,10 @@ pub(super) fn answer(shared: &Shared, head: &Request, body: &[u8], now: Instant)
         return Some(Answering::whole(now, Bytes::from_static(NULL_ANSWER)));
     }
     shared.options.journal.note_whole(head, body);
-    let path = head.path.split('?').next().unwrap_or_default();
-    let other = match (path, head.method.as_str()) {
+    let path = head.path().split('?').next().unwrap_or_default();
+    let other = match (path, head.method()) {
         ("/v1/models", "GET") => respond(200, &answer::models_body(&shared.options.models, since_1970())),
-        ("/health" | "/v2/health/ready" | "/v2/health/live", "GET") => respond(200, b"{\"status\":\"ok\"}"),
+        ("/health" | "/v2/health/ready" | "/v2/health/live", "GET") => Bytes::from_static(HEALTHY),
         ("/mock/stats", "GET") => {
             respond(200, &answer::json(&*shared.stats.lock().unwrap_or_else(PoisonError::into_inner)))
         }

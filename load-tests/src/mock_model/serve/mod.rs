@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Shared;
 use crate::load::Times;
-use crate::wire::{Reactor, Ready, precise_sleep};
+use crate::wire::{Reactor, Ready};
 use connection::{Connection, Next};
 
 /// Number of the listener among what is watched; connections have a generation, so none can be it.
@@ -57,6 +57,10 @@ pub(super) struct Server {
     free: Vec<usize>,
     generation: u32,
     timers: BinaryHeap<Reverse<(Instant, usize, u32)>>,
+    /// The end of the freeze that we are in.
+    frozen: Option<Instant>,
+    /// Connections that have something to say when it is over, with their generations, in order.
+    held: Vec<(usize, u32)>,
     scratch: Vec<u8>,
     late: Times,
     answered: u64,
@@ -82,6 +86,8 @@ impl Server {
             free: Vec::new(),
             generation: 0,
             timers: BinaryHeap::new(),
+            frozen: None,
+            held: Vec::new(),
             scratch: vec![0; READ_BYTES],
             late: Times::default(),
             answered: 0,
@@ -93,12 +99,14 @@ impl Server {
         let mut ready: Vec<Ready> = Vec::new();
         let (mut looked, mut cpu) = (Instant::now(), cpu_time());
         loop {
-            let next = self.timers.peek().map(|Reverse((at, ..))| at.saturating_duration_since(Instant::now()));
+            let ring = self.timers.peek().map(|Reverse((at, ..))| *at);
+            let next = self.frozen.or(ring).map(|at| at.saturating_duration_since(Instant::now()));
             // Without sockets that can be watched there is nothing left to serve.
             if self.reactor.wait(Some(next.unwrap_or(STATS_EVERY).min(STATS_EVERY)), &mut ready).is_err() {
                 return;
             }
-            let now = self.thaw(Instant::now());
+            let now = Instant::now();
+            self.freeze_or_thaw(now);
             for event in &ready {
                 match event.token {
                     LISTENER => self.accept(),
@@ -116,13 +124,21 @@ impl Server {
         }
     }
 
-    /// Stands still if it is time to; says what time it is then.
-    fn thaw(&self, now: Instant) -> Instant {
-        let until = self.shared.options.freeze.and_then(|freeze| freeze.until(self.shared.start, now));
-        until.map_or(now, |until| {
-            precise_sleep(until.saturating_duration_since(now));
-            Instant::now()
-        })
+    /// While it stands still nothing is answered. What came meanwhile is answered at once when that is over: it was read before, so
+    /// that a wait is what was left of the freeze and not the time to work off what piled up.
+    fn freeze_or_thaw(&mut self, now: Instant) {
+        if self.frozen.is_some_and(|end| end <= now) {
+            self.frozen = None;
+            for (index, generation) in std::mem::take(&mut self.held) {
+                if self.connections[index].as_ref().is_some_and(|connection| connection.generation == generation) {
+                    self.go_on(index, Next::Write, now);
+                }
+            }
+            self.ring_timers();
+        }
+        if self.frozen.is_none() {
+            self.frozen = self.shared.options.freeze.and_then(|freeze| freeze.until(self.shared.start, now));
+        }
     }
 
     fn accept(&mut self) {
@@ -163,12 +179,15 @@ impl Server {
         }
         // Room to write is told only once: it must not be lost behind something to read.
         if event.writable && matches!(next, Next::Wait) {
-            next = connection.write(&self.shared, now, &mut self.late);
+            next = Next::Write;
         }
         self.go_on(index, next, now);
     }
 
     fn ring_timers(&mut self) {
+        if self.frozen.is_some() {
+            return;
+        }
         let now = Instant::now();
         while let Some(Reverse((at, index, generation))) = self.timers.peek().copied() {
             if at > now {
@@ -197,10 +216,11 @@ impl Server {
                     }
                     return;
                 }
+                Next::Write if self.frozen.is_some() => return self.held.push((index, connection.generation)),
                 Next::Write => next = connection.write(&self.shared, now, &mut self.late),
                 Next::Request => {
                     self.answered += 1;
-                    next = connection.read(&self.shared, &mut self.scratch, false, now);
+                    next = connection.next_request(&self.shared, &mut self.scratch, now);
                 }
                 Next::Close => {
                     self.connections[index] = None;

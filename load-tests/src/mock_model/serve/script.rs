@@ -6,6 +6,7 @@ use std::time::Instant;
 use crate::mock_model::Pace;
 use crate::mock_model::answer::Answer;
 use crate::mock_model::dialect::Api;
+use crate::mock_model::events::Events;
 
 const STREAM_HEAD: &[u8] =
     b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream; charset=utf-8\r\ncache-control: no-cache\r\n\
@@ -19,6 +20,7 @@ pub(super) struct Script {
     begin: Instant,
     pace: Pace,
     step: usize,
+    events: Events,
     events_left: usize,
     head_sent: bool,
     over: bool,
@@ -27,7 +29,17 @@ pub(super) struct Script {
 impl Script {
     pub(super) fn new(api: Api, answer: Answer, begin: Instant, pace: Pace, cut_after: Option<usize>) -> Self {
         let events_left = cut_after.unwrap_or(usize::MAX);
-        Self { api, answer, begin, pace, step: 0, events_left, head_sent: false, over: false }
+        Self {
+            api,
+            answer,
+            begin,
+            pace,
+            step: 0,
+            events: Events::default(),
+            events_left,
+            head_sent: false,
+            over: false,
+        }
     }
 
     /// Counted from the beginning, not from the last event: one that was late does not delay those after it.
@@ -44,12 +56,13 @@ impl Script {
             out.extend_from_slice(STREAM_HEAD);
         }
         let last = self.answer.piece_count() + 1;
-        let events = match self.step {
-            0 => self.api.opening(&self.answer),
-            step if step == last => self.api.closing(&self.answer),
-            step => self.api.piece(&self.answer, step - 1),
-        };
-        for event in events {
+        self.events.clear();
+        match self.step {
+            0 => self.api.opening(&self.answer, &mut self.events),
+            step if step == last => self.api.closing(&self.answer, &mut self.events),
+            step => self.api.piece(&self.answer, step - 1, &mut self.events),
+        }
+        for event in self.events.iter() {
             if self.events_left == 0 {
                 self.over = true;
                 return true;

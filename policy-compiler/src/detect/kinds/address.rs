@@ -29,26 +29,26 @@ pub(super) fn ipv4(probe: &Probe<'_>, start: usize, finds: &mut Finds<'_>) {
     }
 }
 
-fn octets(probe: &Probe<'_>, start: usize) -> Option<(usize, Vec<u32>)> {
-    let mut octets = Vec::with_capacity(4);
+fn octets(probe: &Probe<'_>, start: usize) -> Option<(usize, [u32; 4])> {
+    let mut octets = [0; 4];
     let mut at = start;
-    loop {
+    for (number, slot) in octets.iter_mut().enumerate() {
         let end = probe.run(at, 4, |byte| byte.is_ascii_digit());
         let digits = probe.slice(at, end);
         let octet = value(digits);
         if digits.is_empty() || digits.len() > 3 || octet > 255 || digits.len() > 1 && digits.first() == Some(&b'0') {
             return None;
         }
-        octets.push(octet);
+        *slot = octet;
         at = end;
-        if octets.len() == 4 {
-            return Some((at, octets));
+        if number < 3 {
+            if probe.at(at) != b'.' {
+                return None;
+            }
+            at += 1;
         }
-        if probe.at(at) != b'.' {
-            return None;
-        }
-        at += 1;
     }
+    Some((at, octets))
 }
 
 fn value(digits: &[u8]) -> u32 {

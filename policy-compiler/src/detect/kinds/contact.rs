@@ -34,7 +34,7 @@ fn local_part(probe: &Probe<'_>, start: usize) -> usize {
     let mut at = start;
     while at < start + LOCAL_PART_MAX {
         at += match probe.at(at) {
-            byte if byte.is_ascii_alphanumeric() || b"._%+'-".contains(&byte) => 1,
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'.' | b'_' | b'%' | b'+' | b'\'' | b'-' => 1,
             0xC3..=0xDB if matches!(probe.at(at + 1), 0x80..=0xBF) => 2,
             _ => break,
         };
@@ -95,7 +95,7 @@ pub(super) fn international_phone(probe: &Probe<'_>, start: usize, finds: &mut F
     if !finds.wants(KNOWN.phone) {
         return;
     }
-    let mut digits = Vec::with_capacity(INTERNATIONAL_MAX);
+    let (mut digits, mut count) = ([0; INTERNATIONAL_MAX], 0);
     let mut at = start + 1;
     // A blank or a parenthesis may stand behind the plus.
     at += usize::from(matches!(probe.at(at), b' ' | b'('));
@@ -105,16 +105,17 @@ pub(super) fn international_phone(probe: &Probe<'_>, start: usize, finds: &mut F
         if !digit.is_ascii_digit() {
             break;
         }
-        if digits.len() == INTERNATIONAL_MAX {
-            // A longer run of digits is no number; what ended at a separator before may be one.
+        // A longer run of digits is no number; what ended at a separator before may be one.
+        let Some(slot) = digits.get_mut(count) else {
             break;
-        }
-        digits.push(digit - b'0');
+        };
+        *slot = digit - b'0';
+        count += 1;
         at += 1;
-        if !probe.at(at).is_ascii_digit() && is_international(&digits) {
+        if !probe.at(at).is_ascii_digit() && digits.get(..count).is_some_and(is_international) {
             found = Some(at);
         }
-        if digits.first() == Some(&1) && digits.len() == 11 {
+        if digits.first() == Some(&1) && count == 11 {
             break;
         }
         let gap = probe.run(at, 2, |byte| b" -./()".contains(&byte));
@@ -143,19 +144,23 @@ pub(super) fn north_american_phone(probe: &Probe<'_>, start: usize, finds: &mut 
     if !finds.wants(KNOWN.phone) {
         return;
     }
-    let mut digits = Vec::with_capacity(10);
+    let (mut digits, mut count) = ([0; 10], 0);
     let mut at = start + 1;
-    for (place, wanted) in b"ddd)ddd-dddd".iter().enumerate() {
+    for wanted in b"ddd)ddd-dddd" {
         let byte = probe.at(at);
         match wanted {
-            b'd' if byte.is_ascii_digit() => digits.push(byte - b'0'),
-            b'd' => return,
+            b'd' => match digits.get_mut(count).filter(|_| byte.is_ascii_digit()) {
+                Some(slot) => {
+                    *slot = byte - b'0';
+                    count += 1;
+                }
+                None => return,
+            },
             b')' if byte == b')' => at += usize::from(b" -.".contains(&probe.at(at + 1))),
             b'-' if b" -.".contains(&byte) => {}
             _ => return,
         }
         at += 1;
-        debug_assert!(place < 12);
     }
     if is_nanp(&digits) && probe.ends(at) {
         finds.add(KNOWN.phone, start, at, Form::Sure);

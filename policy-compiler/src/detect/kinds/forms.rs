@@ -63,7 +63,11 @@ pub(super) fn digits(probe: &Probe<'_>, start: usize, finds: &mut Finds<'_>) {
 
 fn consider(run: &Run, start: usize, end: usize, finds: &mut Finds<'_>) {
     for &(detector, form) in FORMS.digits.get(run.total).into_iter().flatten() {
-        if finds.wants(detector) && fits(run, form) && (form.valid)(run.digits()) {
+        if finds.wants(detector)
+            && fits(run, form)
+            && finds.wants_form(detector, form.form)
+            && (form.valid)(run.digits())
+        {
             finds.add(detector, start, end, form.form);
         }
     }
@@ -79,10 +83,10 @@ fn consider(run: &Run, start: usize, end: usize, finds: &mut Finds<'_>) {
             finds.add(KNOWN.phone, start, end, Form::Context);
         }
     }
-    if finds.wants(KNOWN.date_of_birth) && is_birth_date(run) {
+    if finds.wants_form(KNOWN.date_of_birth, Form::Context) && is_birth_date(run) {
         finds.add(KNOWN.date_of_birth, start, end, Form::Context);
     }
-    if finds.wants(KNOWN.age) && run.count == 1 && run.total <= 3 {
+    if run.count == 1 && run.total <= 3 && finds.wants_form(KNOWN.age, Form::Context) {
         let years = run.digits().iter().fold(0, |years, &digit| years * 10 + u32::from(digit));
         if (1..=120).contains(&years) && run.digits().first() != Some(&0) {
             finds.add(KNOWN.age, start, end, Form::Context);
@@ -129,21 +133,21 @@ fn is_birth_date(run: &Run) -> bool {
     if run.separators & ANY & !UNDERSCORE != run.separators {
         return false;
     }
-    let parts: Vec<u64> = run
-        .groups()
-        .iter()
-        .scan(0, |from, &size| {
-            let part = run.digits().get(*from..*from + usize::from(size)).unwrap_or_default();
-            *from += usize::from(size);
-            Some(number(part))
-        })
-        .collect();
+    // No date has more than three parts.
+    let mut parts = [0; 3];
+    let mut from = 0;
+    for (part, &size) in parts.iter_mut().zip(run.groups()) {
+        *part = number(run.digits().get(from..from + usize::from(size)).unwrap_or_default());
+        from += usize::from(size);
+    }
+    let [first, second, third] = parts;
     let year = |year: u64| (1900..2030).contains(&year);
-    match (run.groups(), parts.as_slice()) {
-        ([4, 1 | 2, 1 | 2], &[y, m, d]) => year(y) && is_date(y, m, d),
-        ([1 | 2, 1 | 2, 4], &[a, b, y]) => year(y) && (is_date(y, a, b) || is_date(y, b, a)),
-        ([1 | 2, 1 | 2, 2], &[a, b, y]) => is_date(y, a, b) || is_date(y, b, a),
-        ([8], _) => {
+    let either_order = is_date(third, first, second) || is_date(third, second, first);
+    match run.groups() {
+        [4, 1 | 2, 1 | 2] => year(first) && is_date(first, second, third),
+        [1 | 2, 1 | 2, 4] => year(third) && either_order,
+        [1 | 2, 1 | 2, 2] => either_order,
+        [8] => {
             let part = |from: usize, to: usize| number(run.digits().get(from..to).unwrap_or_default());
             year(part(0, 4)) && is_date(part(0, 4), part(4, 6), part(6, 8))
         }

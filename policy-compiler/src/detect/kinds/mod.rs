@@ -9,7 +9,7 @@ mod person;
 mod secrets;
 mod tlds;
 
-pub(super) use secrets::is_filler;
+pub(super) use secrets::{ends_secret_name, is_filler};
 
 use super::ids::Form;
 use super::probe::Probe;
@@ -34,32 +34,60 @@ pub(super) struct Candidate {
 pub(super) struct Finds<'a> {
     /// Which detectors run.
     pub(super) set: &'a DetectorSet,
+    /// Of which of them a context word may be near; `None` if that is found out where one is asked for.
+    pub(super) context: Option<DetectorSet>,
+    /// Which were asked for.
+    pub(super) asked: DetectorSet,
     /// What was found.
     pub(super) candidates: Vec<Candidate>,
 }
 
-impl Finds<'_> {
+impl<'a> Finds<'a> {
+    /// Nothing found yet, and context words everywhere.
+    pub(super) fn new(set: &'a DetectorSet) -> Self {
+        Self { set, context: Some(*set), asked: DetectorSet::default(), candidates: Vec::new() }
+    }
+
     fn wants(&self, detector: DetectorIndex) -> bool {
         self.set.has(detector)
     }
 
+    /// Whether a form of a detector could count here.
+    fn wants_form(&mut self, detector: DetectorIndex, form: Form) -> bool {
+        if !self.set.has(detector) || form == Form::Sure {
+            return self.set.has(detector);
+        }
+        if self.context.is_none() {
+            self.asked.insert(detector);
+        }
+        self.context.is_some_and(|context| context.has(detector))
+    }
+
     fn add(&mut self, detector: DetectorIndex, start: usize, end: usize, form: Form) {
-        if self.set.has(detector) {
+        if self.wants_form(detector, form) {
             self.candidates.push(Candidate { start, end, detector, form });
         }
     }
 }
 
-/// Everything that begins at `place`.
+/// Everything that begins at `place`. What is found at a place that needs more text is of no use, so it stops where that shows.
 pub(super) fn recognise(probe: &Probe<'_>, place: usize, finds: &mut Finds<'_>) {
     match probe.at(place) {
         b'0'..=b'9' => {
+            contact::email(probe, place, finds);
+            if probe.is_starved() {
+                return;
+            }
             if finds.set.meets(&OF_DIGITS) {
                 forms::digits(probe, place, finds);
             }
             of_words(probe, place, finds);
         }
         b'a'..=b'z' | b'A'..=b'Z' => {
+            contact::email(probe, place, finds);
+            if probe.is_starved() {
+                return;
+            }
             of_words(probe, place, finds);
             keys::keys(probe, place, finds);
             money::iban(probe, place, finds);
@@ -96,7 +124,6 @@ fn of_words(probe: &Probe<'_>, place: usize, finds: &mut Finds<'_>) {
     if finds.set.meets(&FORMS.of_shapes) {
         forms::shapes(probe, place, finds);
     }
-    contact::email(probe, place, finds);
     address::ipv4(probe, place, finds);
     address::ipv6(probe, place, finds);
     address::mac(probe, place, finds);

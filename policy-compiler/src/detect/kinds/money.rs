@@ -14,32 +14,33 @@ pub(super) fn iban(probe: &Probe<'_>, start: usize, finds: &mut Finds<'_>) {
     if !finds.wants(KNOWN.iban) {
         return;
     }
-    let mut text = Vec::with_capacity(IBAN_MAX);
+    let (mut text, mut count) = ([0; IBAN_MAX], 0);
     let mut at = start;
     let mut wanted = IBAN_MAX;
-    while text.len() < wanted {
+    while count < wanted {
         let byte = probe.at(at);
-        let fits = match text.len() {
+        let fits = match count {
             0 | 1 => byte.is_ascii_alphabetic(),
             2 | 3 => byte.is_ascii_digit(),
             _ => byte.is_ascii_alphanumeric(),
         };
-        if fits {
-            text.push(byte.to_ascii_uppercase());
+        if let (true, Some(slot)) = (fits, text.get_mut(count)) {
+            *slot = byte.to_ascii_uppercase();
+            count += 1;
             at += 1;
-        } else if separates(byte, text.len(), probe.at(at + 1)) {
+        } else if separates(byte, count, probe.at(at + 1)) {
             at += 1;
         } else {
             return;
         }
-        if let (2, Some(&country)) = (text.len(), text.first_chunk::<2>()) {
+        if let (2, Some(&country)) = (count, text.first_chunk::<2>()) {
             match crate::detect::ids::iban_length(country) {
-                Some(length) => wanted = length,
+                Some(length) => wanted = length.min(IBAN_MAX),
                 None => return,
             }
         }
     }
-    if probe.ends(at) && is_iban(&text) {
+    if probe.ends(at) && text.get(..count).is_some_and(is_iban) {
         finds.add(KNOWN.iban, start, at, Form::Sure);
     }
 }

@@ -23,7 +23,7 @@ const MONTHS: [&str; 12] = [
 
 /// `March 3, 1980` and, from the month on, `3 March 1980`.
 pub(super) fn date_with_month(probe: &Probe<'_>, start: usize, finds: &mut Finds<'_>) {
-    if !finds.wants(KNOWN.date_of_birth) {
+    if !finds.wants_form(KNOWN.date_of_birth, Form::Context) {
         return;
     }
     let Some((month, mut at)) = month_name(probe, start) else {
@@ -57,13 +57,15 @@ pub(super) fn date_with_month(probe: &Probe<'_>, start: usize, finds: &mut Finds
 
 fn month_name(probe: &Probe<'_>, start: usize) -> Option<(u64, usize)> {
     let end = probe.run(start, 10, |byte| byte.is_ascii_alphabetic());
-    let name = probe.slice(start, end).to_ascii_lowercase();
+    let name = probe.slice(start, end);
     if name.len() < 3 {
         return None;
     }
-    let month = MONTHS
-        .iter()
-        .position(|month| month.as_bytes() == name || name.len() == 3 && month.as_bytes().starts_with(&name))?;
+    let is = |month: &str| {
+        let short = if name.len() == 3 { month.get(..3) } else { Some(month) };
+        short.is_some_and(|short| name.eq_ignore_ascii_case(short.as_bytes()))
+    };
+    let month = MONTHS.iter().position(|month| is(month))?;
     Some((month as u64 + 1, end))
 }
 
@@ -79,11 +81,12 @@ const CODE_MAX: usize = 20;
 
 /// Tokens that a context word makes record or member numbers, or diagnoses.
 pub(super) fn codes(probe: &Probe<'_>, start: usize, finds: &mut Finds<'_>) {
-    if finds.wants(KNOWN.icd10) {
+    if finds.wants_form(KNOWN.icd10, Form::Context) {
         diagnosis(probe, start, finds);
     }
     let (record, insurance) = (KNOWN.medical_record_number, KNOWN.health_insurance_id);
-    if !finds.wants(record) && !finds.wants(insurance) {
+    let wants_record = finds.wants_form(record, Form::Context);
+    if !finds.wants_form(insurance, Form::Context) && !wants_record {
         return;
     }
     // Each part, as with the groups of digits, so that what is masked behind it does not decide.

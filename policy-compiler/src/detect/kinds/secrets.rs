@@ -5,6 +5,7 @@ use crate::detect::context::ends_with_keyword;
 use crate::detect::ids::Form;
 use crate::detect::probe::Probe;
 use crate::detect::set::KNOWN;
+use std::sync::LazyLock;
 
 /// Bytes of a private key from its first line to its last.
 const PEM_MAX: usize = 12 * 1024;
@@ -26,17 +27,15 @@ pub(super) fn pem(probe: &Probe<'_>, start: usize, finds: &mut Finds<'_>) {
     {
         return;
     }
-    let mut at = behind;
-    while at < start + PEM_MAX && probe.at(at) != 0 {
-        if probe.at(at) == b'-' && probe.starts_with(at, "-----END ") {
+    let is_end = |at: usize| probe.at(at) == b'-' && probe.starts_with(at, "-----END ");
+    let end = match probe.search(0, behind, start + PEM_MAX, is_end) {
+        Ok(at) => {
             let line = probe.run(at + 5, PEM_LABEL_MAX + 4, |byte| byte != b'-' && byte != 0);
-            let end = probe.run(line, 5, |byte| byte == b'-');
-            finds.add(KNOWN.private_key, start, end, Form::Sure);
-            return;
+            probe.run(line, 5, |byte| byte == b'-')
         }
-        at += 1;
-    }
-    finds.add(KNOWN.private_key, start, at, Form::Sure);
+        Err(at) => at,
+    };
+    finds.add(KNOWN.private_key, start, end, Form::Sure);
 }
 
 /// Tokens that begin with a letter or digit: JSON web tokens, values behind `Bearer` and `Basic`, AWS secrets, bot tokens, PuTTY keys,
@@ -51,7 +50,7 @@ pub(super) fn tokens(probe: &Probe<'_>, start: usize, finds: &mut Finds<'_>) {
     if finds.wants(KNOWN.http_authorization) && probe.before(start) == b' ' {
         authorization(probe, start, finds);
     }
-    if finds.wants(KNOWN.aws_secret_key) {
+    if finds.wants_form(KNOWN.aws_secret_key, Form::Context) {
         let end = probe.run(start, 40, |byte| byte.is_ascii_alphanumeric() || byte == b'/' || byte == b'+');
         let text = probe.slice(start, end);
         if text.len() == 40 && kinds_of(text) >= 3 && probe.ends(end) {
@@ -67,7 +66,7 @@ pub(super) fn tokens(probe: &Probe<'_>, start: usize, finds: &mut Finds<'_>) {
             }
         }
     }
-    if finds.wants(KNOWN.generic_secret) {
+    if finds.wants_form(KNOWN.generic_secret, Form::Context) {
         let end = probe.run(start, 129, |byte| byte.is_ascii_alphanumeric() || b"+/_=.~-".contains(&byte));
         let text = probe.slice(start, end);
         if (16..=128).contains(&text.len()) && kinds_of(text) >= 3 && has_early_digit(text) && entropy(text) >= 3.5 {
@@ -85,7 +84,7 @@ fn web_token(probe: &Probe<'_>, start: usize, finds: &mut Finds<'_>) {
     if !(probe.at(start + 1) == b'y' && probe.at(start + 2) == b'J') {
         return;
     }
-    let header = probe.run(start, TOKEN_MAX, is_url_safe);
+    let header = probe.token_run(start, TOKEN_MAX);
     if probe.at(header) != b'.' {
         return;
     }
@@ -98,7 +97,7 @@ fn web_token(probe: &Probe<'_>, start: usize, finds: &mut Finds<'_>) {
         if probe.at(at) != b'.' {
             break;
         }
-        let part = probe.run(at + 1, TOKEN_MAX, is_url_safe);
+        let part = probe.token_run(at + 1, TOKEN_MAX);
         // A part of the middle may be empty; a dot that nothing follows ends a sentence.
         if part == at + 1 && probe.at(part) != b'.' {
             break;
@@ -109,20 +108,20 @@ fn web_token(probe: &Probe<'_>, start: usize, finds: &mut Finds<'_>) {
 }
 
 fn putty_key(probe: &Probe<'_>, start: usize, finds: &mut Finds<'_>) {
-    let mut at = start;
-    while at < start + PEM_MAX && probe.at(at) != 0 {
-        if probe.at(at) == b'P' && probe.starts_with(at, "Private-M") {
-            let end = probe.run(at, 80, |byte| byte != b'\n' && byte != 0);
-            finds.add(KNOWN.private_key, start, end, Form::Sure);
-            return;
-        }
-        at += 1;
-    }
-    finds.add(KNOWN.private_key, start, at, Form::Sure);
+    let is_end = |at: usize| probe.at(at) == b'P' && probe.starts_with(at, "Private-M");
+    let end = match probe.search(1, start, start + PEM_MAX, is_end) {
+        Ok(at) => probe.run(at, 80, |byte| byte != b'\n' && byte != 0),
+        Err(at) => at,
+    };
+    finds.add(KNOWN.private_key, start, end, Form::Sure);
 }
 
 /// The value behind `Bearer` or `Basic`.
 fn authorization(probe: &Probe<'_>, start: usize, finds: &mut Finds<'_>) {
+    // The last letters of the words below.
+    if !matches!(probe.left(start, 2), b'r' | b'R' | b'n' | b'N' | b'c' | b'C') {
+        return;
+    }
     let word = |names| ends_with_keyword(probe.leftwards(start, NAME_MAX).skip(1), names);
     let bearer = word(&["bearer", "token"]);
     let basic = !bearer && word(&["basic"]);
@@ -184,6 +183,23 @@ const NO_SECRETS: &[&str] = &[
     "self",
     "input",
 ];
+
+/// Whether the name of a secret may end with this byte.
+pub(in crate::detect) fn ends_secret_name(byte: u8) -> bool {
+    static ENDS: LazyLock<[bool; 256]> = LazyLock::new(|| {
+        let mut ends = [false; 256];
+        for last in SECRET_NAMES.iter().chain(AZURE_NAMES).filter_map(|name| name.bytes().next_back()) {
+            for byte in [last, last.to_ascii_uppercase()] {
+                if let Some(slot) = ends.get_mut(usize::from(byte)) {
+                    *slot = true;
+                }
+            }
+        }
+        ends
+    });
+    ENDS.get(usize::from(byte)) == Some(&true)
+}
+
 /// Bytes of a value.
 const VALUE_MAX: usize = 128;
 /// Bytes of user and password in a URL.
@@ -194,6 +210,10 @@ pub(super) fn value(probe: &Probe<'_>, start: usize, finds: &mut Finds<'_>) {
     let before = probe.before(start);
     if before == b'/' && finds.wants(KNOWN.url_credentials) && is_behind_scheme(probe, start) {
         userinfo(probe, start, finds);
+    }
+    // Mostly a word and a blank.
+    if !is_filler(before) || before == b' ' && probe.left(start, 2).is_ascii_alphanumeric() {
+        return;
     }
     let azure = finds.wants(KNOWN.azure_storage_key) && is_value_of(probe, start, AZURE_NAMES);
     if azure {

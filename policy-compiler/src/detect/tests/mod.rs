@@ -1,9 +1,11 @@
 //! The laws of scanning, on texts made of values, near misses and what glues them.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use super::probe::Probe;
-use super::scan::{scan, scan_everywhere};
+mod linear;
+
+use super::resolve::find_everywhere;
 use super::set::{DetectorSet, index_of};
+use super::{AllGone, Behind, Question, find_spans};
 use policy_lang::catalogue::detectors;
 use proptest::prelude::*;
 
@@ -45,37 +47,49 @@ pub(crate) fn cases(usual: u32) -> ProptestConfig {
     config
 }
 
+/// What is found with triggers, and where every place is tried.
+fn both(text: &str, set: &DetectorSet, behind: &Behind, key: Option<&str>, last: bool) -> [String; 2] {
+    let text = text.as_bytes();
+    let question = Question { text, behind, last, set, key, undecided: text.len(), outermost: false };
+    [find_spans(question, &[], &AllGone), find_everywhere(question, &AllGone)].map(|answer| format!("{answer:?}"))
+}
+
 proptest! {
     #![proptest_config(cases(400))]
 
     #[test]
     fn skipping_clean_text_misses_nothing(text in text()) {
-        let set = all();
-        let folded = super::fold::View::folded(text.as_bytes(), true).text;
-        let (fast, slow) = (scan(&Probe::new(&folded, &[], None, true), &set), scan_everywhere(&Probe::new(&folded, &[], None, true), &set));
-        prop_assert_eq!(fast.candidates, slow.candidates);
-        for cut in 0..folded.len() {
-            let prefix = &folded[..cut];
-            let (fast, slow) = (scan(&Probe::new(prefix, &[], None, false), &set), scan_everywhere(&Probe::new(prefix, &[], None, false), &set));
-            prop_assert_eq!(fast.undecided, slow.undecided, "after {:?}", String::from_utf8_lossy(prefix));
-            prop_assert_eq!(fast.candidates, slow.candidates);
+        for cut in text.char_indices().map(|(cut, _)| cut) {
+            let [fast, slow] = both(&text[..cut], &all(), &Behind::default(), None, false);
+            prop_assert_eq!(fast, slow, "after {:?}", &text[..cut]);
+        }
+        for set in [all(), super::validated()] {
+            let [fast, slow] = both(&text, &set, &Behind::default(), None, true);
+            prop_assert_eq!(fast, slow, "{}", text);
         }
     }
 }
 
 proptest! {
-    #![proptest_config(cases(600))]
+    #![proptest_config(cases(1500))]
 
     #[test]
-    fn skipping_harmless_triggers_misses_nothing(before in text(), text in text(), words in "[a-z ,.]{90,200}") {
-        let set = super::validated();
-        let text = format!("{before} {text} {words}");
-        let folded = super::fold::View::folded(text.as_bytes(), true).text;
-        for last in [true, false] {
-            let probe = || Probe::new(&folded, &[], None, last);
-            let (fast, slow) = (scan(&probe(), &set), scan_everywhere(&probe(), &set));
-            prop_assert_eq!(fast.undecided, slow.undecided, "{}", text);
-            prop_assert_eq!(fast.candidates, slow.candidates, "{}", text);
+    fn skipping_places_of_long_texts_misses_nothing(
+        before in text(),
+        long in proptest::option::of("[a-z ,.]{3900,4100}"),
+        text in text(),
+        words in "[a-z ,.]{190,260}",
+        key in proptest::option::of(proptest::sample::select(vec!["note", "dateOfBirth", "zip"])),
+    ) {
+        let mut behind = Behind::default();
+        behind.push_kept(before.as_bytes());
+        // Around the end of a segment, too.
+        let text = format!("{}{text} {words}", long.unwrap_or_default());
+        for set in [all(), super::validated()] {
+            for last in [true, false] {
+                let [fast, slow] = both(&text, &set, &behind, key, last);
+                prop_assert_eq!(fast, slow, "{:?} {}", before, text);
+            }
         }
     }
 }
