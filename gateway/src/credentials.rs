@@ -74,7 +74,7 @@ impl Held {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::config::ClientCredentials;
+    use crate::config::{ClientCredentials, ClientSecret};
 
     fn slot(source: CredentialSource) -> Slot {
         Slot::new(Credential { header: "authorization".to_owned(), prefix: "Bearer ", source })
@@ -98,7 +98,7 @@ mod tests {
         let slot = slot(CredentialSource::Oauth2(Box::new(ClientCredentials {
             token_url: "https://idp.example.com/token".to_owned(),
             client_id: "gw".to_owned(),
-            client_secret: Secret::new("s3cret".to_owned()),
+            client_secret: ClientSecret::fixed(Secret::new("s3cret".to_owned())),
             scopes: Vec::new(),
             audience: None,
             resource: None,

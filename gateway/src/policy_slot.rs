@@ -103,20 +103,18 @@ pub fn prepare_cached(path: &Path, cache: &mut Cache, can_seal: bool) -> Result<
     Ok(Prepared { compiled, text_engine, sources: loaded.sources, warnings })
 }
 
-/// What the enforced rules of a set ask for and this gateway does not do yet, as findings for people. Fail closed: such a set is not
+/// What the enforced rules of a set ask for and this gateway cannot do, as findings for people. Fail closed: such a set is not
 /// taken rather than half obeyed (DESIGN §4).
 #[must_use]
 pub fn not_enforced(program: &Program, can_seal: bool) -> Vec<String> {
     let mut findings = Vec::new();
     for rule in program.rules.iter().filter(|rule| !rule.shadow) {
-        let reads_answers = rule.phase == Phase::Response;
-        let missing = rule.effects.iter().find_map(|effect| match effect {
-            Effect::Retain { .. } if reads_answers => Some("`retain` in a rule that reads the answer"),
-            Effect::Seal(_) if reads_answers => Some("`seal` in a rule that reads the answer"),
-            Effect::Alert { .. } if reads_answers => Some("`alert` in a rule that reads the answer"),
-            _ => None,
-        });
         let cannot = rule.effects.iter().find_map(|effect| match effect {
+            // The key that all of a call is written under is chosen by how long it is kept, before the call goes in.
+            Effect::Retain { .. } if rule.phase == Phase::Response => Some(
+                "reads the answer and says how long the call is kept, which is settled before it goes in, with the key that it is \
+                 written under; put `retain` into a rule about the request, or mark the rule `shadow`",
+            ),
             Effect::Seal(_) if !can_seal => Some(
                 "seals originals, but there are no keys to seal to; set `[evidence] seal_to = [\"age1…\"]` (`age-keygen` makes a key)",
             ),
@@ -126,13 +124,6 @@ pub fn not_enforced(program: &Program, can_seal: bool) -> Vec<String> {
             _ => None,
         });
         findings.extend(cannot.map(|why| format!("the rule `{}` {why}", rule.name)));
-        if let Some(what) = missing {
-            findings.push(format!(
-                "the rule `{}` needs {what}, which this version of the gateway does not enforce yet; take it out, or mark the \
-                 rule `shadow`",
-                rule.name
-            ));
-        }
     }
     let masks = program.rules.iter().flat_map(|rule| {
         rule.effects.iter().filter_map(|effect| match effect {

@@ -2,7 +2,7 @@
 // looked at by axe-core in light and dark, and kept as a picture. Everything listens on loopback.
 import assert from 'node:assert/strict';
 import { execFileSync, spawn } from 'node:child_process';
-import { mkdirSync, mkdtempSync, readFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -18,6 +18,15 @@ const directory = mkdtempSync(join(tmpdir(), 'sallyport-console-'));
 const pictures = join(directory, 'pictures');
 mkdirSync(pictures);
 const data = join(directory, 'data');
+// The quickstart's policy, and a model that people need access to.
+const policy = join(directory, 'console.policy');
+writeFileSync(policy, `${readFileSync('examples/quickstart.policy', 'utf8')}
+rule access.clinical {
+    when app and model == "clinical-model"
+    allow
+    require grant from group("ml-leads") within 15m for 1h
+}
+`);
 const running = [];
 
 function freePort() {
@@ -173,6 +182,33 @@ async function everything() {
     assert.match(answer.message, /Not during the freeze/);
   });
 
+  await test('access is granted, lasts, and is taken back', async () => {
+    const asking = call('clinical-model', 'Is it benign?');
+    await page.goto(`${admin}/approvals`);
+    await page.getByRole('link', { name: /Review.*alice on clinical-model/ }).click();
+    await page.getByRole('heading', { name: 'alice asks for access to clinical-model' }).waitFor();
+    await look('grant');
+    await page.getByLabel('Reason').fill('On the ward this week');
+    await page.getByRole('button', { name: 'Grant access' }).click();
+    await page.getByText('On the ward this week').waitFor();
+    assert.match((await asking).said ?? '', /\[US_SSN\]/);
+    // The next one asks nobody.
+    assert.match((await call('clinical-model', 'And this one?')).said ?? '', /\[US_SSN\]/);
+    await page.goto(`${admin}/approvals`);
+    assert.equal(await page.getByRole('link', { name: /Review.*clinical-model/ }).count(), 0);
+    const inForce = page.getByRole('region', { name: /In force, as a table/ });
+    await inForce.getByRole('link', { name: /Open.*alice on clinical-model/ }).click();
+    await page.getByRole('button', { name: 'Revoke' }).waitFor();
+    await look('grant-in-force');
+    await page.getByLabel('Reason').fill('The week is over');
+    await page.getByRole('button', { name: 'Revoke' }).click();
+    await page.getByText('The week is over').waitFor();
+    const refused = await call('clinical-model', 'One more?');
+    assert.equal(refused.status, 403, JSON.stringify(refused));
+    assert.match(refused.message, /The week is over/);
+    await look('grant-revoked');
+  });
+
   await test('both are found by search', async () => {
     await page.goto(`${admin}/`);
     await page.keyboard.press('/');
@@ -283,7 +319,7 @@ async function everything() {
   await test('each look at evidence is a record', async () => {
     await page.goto(`${admin}/exchanges?all=true&q=${encodeURIComponent('kind:access subject:grace')}`);
     const seen = await page.locator('#rows').innerText();
-    for (const action of ['searched', 'shown', 'verified', 'followed']) assert.ok(seen.includes(action), `${action} is not in ${seen}`);
+    for (const action of ['searched', 'shown', 'proved', 'verified', 'followed']) assert.ok(seen.includes(action), `${action} is not in ${seen}`);
     await look('exchanges-all');
   });
 
@@ -355,7 +391,7 @@ async function everything() {
 let browser;
 let failed = false;
 try {
-  const own = start('sallyport', SALLYPORT, ['--listen', `127.0.0.1:${gatewayPort}`, '--admin', `127.0.0.1:${adminPort}`, '--data', data, '--cores', '1']);
+  const own = start('sallyport', SALLYPORT, ['--listen', `127.0.0.1:${gatewayPort}`, '--admin', `127.0.0.1:${adminPort}`, '--data', data, '--policy', policy, '--cores', '1']);
   await until('the gateway is ready', async () => {
     if (own.child.exitCode !== null) throw new Error(`the gateway ended:\n${own.output}`);
     return (await fetch(`${admin}/readyz`).catch(() => null))?.ok;

@@ -5,16 +5,18 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { Browser, freePort, running, start, stop, until } from './harness.mjs';
+import { accessToken, Browser, configuration, freePort, running, signIn, start, stop, until } from './harness.mjs';
 
 const here = dirname(fileURLToPath(import.meta.url));
 const { SALLYPORT, SALLYPORT_LOAD, PYTHON } = process.env;
 const directory = mkdtempSync(join(tmpdir(), 'sallyport-notify-'));
 const file = (name) => join(directory, name);
-const [providerPort, modelPort, gatewayPort, adminPort, mailPort] = await Promise.all([1, 2, 3, 4, 5].map(freePort));
+const [providerPort, modelPort, gatewayPort, adminPort, mailPort, submissionPort] = await Promise.all([1, 2, 3, 4, 5, 6].map(freePort));
 const issuer = `http://127.0.0.1:${providerPort}`;
 const admin = `http://127.0.0.1:${adminPort}`;
 const RECIPIENTS = ['grace@example.com', 'heidi@example.com'];
+// Has their mail from another server, by a connection that begins in the clear (STARTTLS).
+const UPGRADED = 'ivan@example.com';
 
 // What the mail server shows is trusted because the gateway is told so, as an operator would: SSL_CERT_FILE.
 function certificate() {
@@ -27,6 +29,7 @@ function certificate() {
 
 function configure() {
   writeFileSync(file('smtp'), `smtps://gateway:mail%20secret@127.0.0.1:${mailPort}`);
+  writeFileSync(file('submission'), `smtp://gateway:mail%20secret@127.0.0.1:${submissionPort}?tls=required`);
   writeFileSync(file('console'), 'console-secret');
   writeFileSync(
     file('people.policy'),
@@ -35,64 +38,21 @@ rule access.apps { when identity in group("ml-apps") allow }
 rule people.finetune { when model == "big" require approval from group("ml-leads") by 1 within 15m valid 1h }
 `,
   );
-  writeFileSync(
-    file('sallyport.toml'),
-    `data = "data"
-[listen]
-address = "127.0.0.1:${gatewayPort}"
-cores = 1
-[admin]
-address = "127.0.0.1:${adminPort}"
-url = "${admin}"
-[admin.login]
-issuer = "${issuer}"
-client_id = "console"
-client_secret = "file:${file('console')}"
-scopes = ["openid", "groups"]
-[admin.roles]
-viewer = ["staff"]
-approver = ["ml-leads"]
-[[issuer]]
-url = "${issuer}"
-audience = ["inference"]
-[[upstream]]
-name = "model"
-endpoints = ["http://127.0.0.1:${modelPort}"]
-[policy]
-path = "people.policy"
-[approvals]
-notify = [{ smtp = "file:smtp", from = "Sallyport <gateway@example.com>", to = ${JSON.stringify(RECIPIENTS)} }]
-`,
-  );
-}
-
-async function token() {
-  const basic = Buffer.from(`batch:${encodeURIComponent('batch secret: 100%')}`).toString('base64');
-  const answer = await fetch(`${issuer}/token`, {
-    method: 'POST',
-    headers: { authorization: `Basic ${basic}` },
-    body: new URLSearchParams({ grant_type: 'client_credentials', scope: 'infer', resource: 'urn:inference' }),
-  });
-  return (await answer.json()).access_token;
-}
-
-// Signs in as grace, whom the provider puts into staff and ml-leads; the page that follows.
-async function signIn(browser, page) {
-  for (const form of [{ prompt: 'login', login: 'grace', password: 'x' }, { prompt: 'consent' }]) {
-    const [, action] = /action="([^"]+)"/.exec(page.text);
-    page = await browser.go(new URL(action, page.url).href, form);
-  }
-  assert.ok(page.text.includes('You are signed in'), page.text);
-  return page;
+  const target = (secret, to) => `{ smtp = "file:${secret}", from = "Sallyport <gateway@example.com>", to = ${JSON.stringify(to)} }`;
+  const tables = `[approvals]\nnotify = [${target('smtp', RECIPIENTS)}, ${target('submission', [UPGRADED])}]\n`;
+  const rest = { secret: file('console'), policy: 'people.policy', tables };
+  writeFileSync(file('sallyport.toml'), configuration({ gatewayPort, adminPort, modelPort, issuer, ...rest }));
 }
 
 const leadsTo = (page) => new URL(/url=([^"]+)"/.exec(page.text)[1], page.url).href;
 
 async function main() {
   certificate();
-  const mailbox = start('mailbox', PYTHON, [join(here, 'mailbox.py'), file('mail.pem'), file('mail.key'), String(mailPort)]);
-  const mails = () => mailbox.output.split('\n').filter((line) => line.startsWith('{"from"')).map((line) => JSON.parse(line));
-  await until('the mail server listens', () => mailbox.output.includes('ready'));
+  const server = (port, way) => start(`mailbox ${way}`, PYTHON, [join(here, 'mailbox.py'), file('mail.pem'), file('mail.key'), String(port), way]);
+  const [mailbox, submission] = [server(mailPort, 'tls'), server(submissionPort, 'starttls')];
+  const got = (box) => box.output.split('\n').filter((line) => line.startsWith('{"from"')).map((line) => JSON.parse(line));
+  const mails = () => got(mailbox);
+  await until('the mail servers listen', () => [mailbox, submission].every((box) => box.output.includes('ready')));
   const provider = start('provider', process.execPath, [join(here, 'provider.mjs'), String(providerPort)], { CONSOLE_URL: admin });
   await until('the provider is ready', () => provider.output.includes('ready'));
   const model = start('model', SALLYPORT_LOAD, ['mock-model', '--listen', `127.0.0.1:${modelPort}`]);
@@ -102,7 +62,7 @@ async function main() {
 
   const call = fetch(`http://127.0.0.1:${gatewayPort}/v1/chat/completions`, {
     method: 'POST',
-    headers: { authorization: `Bearer ${await token()}`, 'content-type': 'application/json' },
+    headers: { authorization: `Bearer ${await accessToken(issuer)}`, 'content-type': 'application/json' },
     body: JSON.stringify({ model: 'big', messages: [{ role: 'user', content: 'my number is 536-22-8145' }] }),
   });
   // The server refuses the first mail for the time being.
@@ -118,6 +78,13 @@ async function main() {
   assert.notEqual(links[0], links[1], 'each has a link of their own');
   assert.notEqual(mails()[0].id, mails()[1].id);
   console.log('ok  each recipient has a mail, over TLS, with a link of their own');
+
+  await until('the third has theirs', () => got(submission).length >= 1);
+  const [upgraded] = got(submission);
+  assert.ok(upgraded.signed_in && upgraded.encrypted && upgraded.to.join() === UPGRADED, JSON.stringify(upgraded));
+  assert.ok(upgraded.text.includes('[US_SSN]') && /\/links\/\S+/.test(upgraded.text), upgraded.text);
+  assert.match(submission.output, /^commands before encryption: EHLO,STARTTLS$/m);
+  console.log('ok  over STARTTLS nothing is said before the connection is encrypted');
 
   // Whoever only looks, as scanners do, is led no further than the login, and uses nothing up.
   for (let looks = 0; looks < 3; looks += 1) {
@@ -170,6 +137,7 @@ async function main() {
   await stop(provider);
   await stop(model);
   mailbox.child.stdin.end();
+  submission.child.stdin.end();
 }
 
 try {

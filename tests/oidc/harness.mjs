@@ -1,4 +1,5 @@
-// What suites with an OpenID provider share: programs that are started and stopped, and a browser.
+// What suites with an OpenID provider share: programs that are started and stopped, a configuration, tokens, and a browser.
+import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { createServer } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -65,4 +66,59 @@ export class Browser {
     }
     throw new Error('too many redirects');
   }
+}
+
+// A gateway in front of a model, with the provider for callers and for the console. `secret` is the file of the console's secret;
+// `issuerKeys` are further keys of the issuer, `tables` further tables.
+export function configuration({ gatewayPort, adminPort, modelPort, issuer, secret, policy, issuerKeys = '', tables = '' }) {
+  return `data = "data"
+[listen]
+address = "127.0.0.1:${gatewayPort}"
+cores = 1
+[admin]
+address = "127.0.0.1:${adminPort}"
+url = "http://127.0.0.1:${adminPort}"
+[admin.login]
+issuer = "${issuer}"
+client_id = "console"
+client_secret = "file:${secret}"
+scopes = ["openid", "groups"]
+[admin.roles]
+viewer = ["staff"]
+approver = ["ml-leads"]
+[[issuer]]
+url = "${issuer}"
+audience = ["inference"]
+${issuerKeys}
+[[upstream]]
+name = "model"
+endpoints = ["http://127.0.0.1:${modelPort}"]
+[policy]
+path = "${policy}"
+${tables}
+`;
+}
+
+// A token of the service account.
+export async function accessToken(issuer, resource = 'urn:inference') {
+  const basic = Buffer.from(`batch:${encodeURIComponent('batch secret: 100%')}`).toString('base64');
+  const answer = await fetch(`${issuer}/token`, {
+    method: 'POST',
+    headers: { authorization: `Basic ${basic}` },
+    body: new URLSearchParams({ grant_type: 'client_credentials', scope: 'infer', resource }),
+  });
+  const text = await answer.text();
+  assert.equal(answer.status, 200, text);
+  return JSON.parse(text).access_token;
+}
+
+// Signs in as grace, whom the provider puts into staff and ml-leads; the page that follows.
+export async function signIn(browser, page) {
+  for (const form of [{ prompt: 'login', login: 'grace', password: 'x' }, { prompt: 'consent' }]) {
+    const [, action] = /action="([^"]+)"/.exec(page.text);
+    page = await browser.go(new URL(action, page.url).href, form);
+  }
+  assert.equal(page.status, 200, page.text);
+  assert.ok(page.text.includes('You are signed in'), page.text);
+  return page;
 }

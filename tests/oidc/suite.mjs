@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { Browser, freePort, running, start, stop, until } from './harness.mjs';
+import { accessToken, Browser, configuration, freePort, running, signIn, start, stop, until } from './harness.mjs';
 
 const here = dirname(fileURLToPath(import.meta.url));
 const { SALLYPORT, SALLYPORT_LOAD } = process.env;
@@ -24,17 +24,7 @@ async function startProvider() {
   return own;
 }
 
-async function token(resource = 'urn:inference') {
-  const basic = Buffer.from(`batch:${encodeURIComponent('batch secret: 100%')}`).toString('base64');
-  const answer = await fetch(`${issuer}/token`, {
-    method: 'POST',
-    headers: { authorization: `Basic ${basic}` },
-    body: new URLSearchParams({ grant_type: 'client_credentials', scope: 'infer', resource }),
-  });
-  const text = await answer.text();
-  assert.equal(answer.status, 200, text);
-  return JSON.parse(text).access_token;
-}
+const token = (resource) => accessToken(issuer, resource);
 
 function chat(bearer, model = 'm') {
   return fetch(`${gateway}/v1/chat/completions`, {
@@ -62,34 +52,10 @@ function configure() {
     join(directory, 'groups.policy'),
     'policy "oidc" version 1\nrule access.nightly { when identity in group("nightly") and identity.kind == "service" allow }\n',
   );
-  writeFileSync(
-    join(directory, 'sallyport.toml'),
-    `data = "data"
-[listen]
-address = "127.0.0.1:${gatewayPort}"
-cores = 1
-[admin]
-address = "127.0.0.1:${adminPort}"
-url = "${admin}"
-[admin.login]
-issuer = "${issuer}"
-client_id = "console"
-client_secret = "file:${join(directory, 'console')}"
-scopes = ["openid", "groups"]
-[admin.roles]
-viewer = ["staff"]
-approver = ["ml-leads"]
-[[issuer]]
-url = "${issuer}"
-audience = ["inference"]
-introspection = { client_id = "gateway", client_secret = "file:${join(directory, 'introspection')}" }
-[[upstream]]
-name = "model"
-endpoints = ["http://127.0.0.1:${modelPort}"]
-[policy]
-path = "groups.policy"
-`,
-  );
+  const issuerKeys = `introspection = { client_id = "gateway", client_secret = "file:${join(directory, 'introspection')}" }`;
+  const ports = { gatewayPort, adminPort, modelPort, issuer };
+  const rest = { secret: join(directory, 'console'), policy: 'groups.policy', issuerKeys };
+  writeFileSync(join(directory, 'sallyport.toml'), configuration({ ...ports, ...rest }));
 }
 
 async function serviceAccounts() {
@@ -156,13 +122,8 @@ async function providerStopsAndStarts(provider) {
 async function peopleSignIn() {
   const browser = new Browser();
   // A page without a session leads to the issuer, and afterwards back to that page.
-  let page = await browser.go(`${admin}/approvals`);
-  for (const form of [{ prompt: 'login', login: 'grace', password: 'x' }, { prompt: 'consent' }]) {
-    const [, action] = /action="([^"]+)"/.exec(page.text);
-    page = await browser.go(new URL(action, page.url).href, form);
-  }
-  assert.equal(page.status, 200, page.text);
-  assert.ok(page.text.includes('You are signed in') && page.text.includes('url=/approvals'), page.text);
+  const page = await signIn(browser, await browser.go(`${admin}/approvals`));
+  assert.ok(page.text.includes('url=/approvals'), page.text);
   const callback = page.url;
   const home = await browser.go(`${admin}/`);
   assert.ok(home.text.includes('grace') && home.text.includes('approver'), home.text);

@@ -1,8 +1,10 @@
-//! What a gateway reads of its own log when it starts: notes of one kind, and which calls used what they are about.
+//! What a gateway reads of its own log: notes of one kind, and which calls used what they are about. All of them when it starts,
+//! later those about one record.
 
 use serde_json::Value;
 
 use super::calls::Keys;
+use super::ids;
 use super::records::{self, Record};
 use super::source::{Log, Source};
 use crate::error::EvidenceError;
@@ -63,15 +65,33 @@ pub fn history(source: &Source, kind: NoteKind, from: u64, each: &mut dyn FnMut(
             Found::End(_) => return Ok(true),
         };
         for record in records::of_block(block.header.first_index, &block.payload) {
-            if record.kind() == note_word(kind) {
-                each(Past::Note(Box::new(note(&record, &keys))));
-            } else if record.kind() == "intent"
-                && let (Ok(call), Ok(approval)) = (record.id().parse(), record.text("approval").parse())
-            {
-                each(Past::Used { call, approval, index: record.index });
-            }
+            past(&record, kind, &keys).into_iter().for_each(&mut *each);
         }
     }
+}
+
+/// What happened to one record: the notes of a kind about it, and the calls that cite it, in order. Found by its id, without
+/// reading the log but for its end that is not indexed yet.
+///
+/// # Errors
+/// [`EvidenceError`] if the log or the keystore cannot be read.
+pub fn history_of(source: &Source, kind: NoteKind, about: RecordId) -> Result<Vec<Past>, EvidenceError> {
+    let log = source.locate()?;
+    let keys = source.subject_keys(&log)?;
+    let records = ids::records_of(&log, &about.to_string())?;
+    let is_about = |past: &Past| match past {
+        Past::Note(note) => note.about == Some(about),
+        Past::Used { approval, .. } => *approval == about,
+    };
+    Ok(records.iter().filter_map(|record| past(record, kind, &keys)).filter(is_about).collect())
+}
+
+fn past(record: &Record, kind: NoteKind, keys: &Keys) -> Option<Past> {
+    if record.kind() == note_word(kind) {
+        return Some(Past::Note(Box::new(note(record, keys))));
+    }
+    let cites = (record.kind() == "intent").then(|| record.text("approval").parse())?;
+    Some(Past::Used { call: record.id().parse().ok()?, approval: cites.ok()?, index: record.index })
 }
 
 /// The beginning of the last segment whose first leaf is not behind `from`.

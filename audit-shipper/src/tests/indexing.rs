@@ -3,7 +3,7 @@
 use std::fs;
 
 use super::support::{Bench, call, caller, chunk, intent, outcome, refusal};
-use crate::read::{self, ExportFormat, Follower, Query, SearchOptions, Verdict};
+use crate::read::{self, ExportFormat, Follower, Past, Query, SearchOptions, Verdict};
 use crate::{Detail, Erasure, Moment, Note, NoteKind, Producer, RecordId, Role};
 
 /// Fills segments with calls of several people on several days.
@@ -194,29 +194,40 @@ fn read_size(bench: &Bench) -> u64 {
 }
 
 #[test]
-fn notes_are_found_by_their_kind() {
+fn what_happened_to_a_request_is_found_by_its_id() {
     let bench = Bench::new();
     let evidence = bench.open();
     let mut producer = evidence.producer(0).unwrap();
+    let about = RecordId((1_795_009_600_000 << 80) + 7);
     let write = |producer: &mut Producer, action: &'static str| {
         let mut note = Note::new(NoteKind::Approval, action);
-        (note.actor, note.text) = (caller(), format!("because of {action}"));
+        (note.actor, note.text, note.about) = (caller(), format!("because of {action}"), Some(about));
         note.details = vec![("rule".into(), Detail::Name("people".to_owned()))];
         producer.note(&note).commit.wait_blocking().unwrap();
     };
     write(&mut producer, "asked");
     fill(&mut producer, 10);
-    let before = read::notes(&bench.source(), NoteKind::Approval).unwrap();
+    let past = |kind| read::history_of(&bench.source(), kind, about).unwrap();
+    let before = format!("{:?}", past(NoteKind::Approval));
     until_signed(&evidence);
     read::update_index(&bench.source(), None).unwrap();
-    assert_eq!(read::notes(&bench.source(), NoteKind::Approval).unwrap(), before);
+    assert_eq!(format!("{:?}", past(NoteKind::Approval)), before);
     write(&mut producer, "approved");
-    let notes = read::notes(&bench.source(), NoteKind::Approval).unwrap();
-    assert_eq!(notes.iter().map(|note| note.action.as_str()).collect::<Vec<_>>(), ["asked", "approved"]);
-    assert_eq!(notes[1].text("subject"), caller().subject);
-    assert_eq!(notes[0].text("text"), "because of asked");
-    assert_eq!(notes[0].details["rule"], "people");
-    assert!(read::notes(&bench.source(), NoteKind::Alert).unwrap().is_empty());
+    let mut permit = producer.admit().unwrap();
+    let call = permit.id();
+    let citing = crate::Intent { approval: Some(about), ..intent() };
+    producer.intent(&mut permit, &citing).commit.wait_blocking().unwrap();
+    producer.outcome(permit, &outcome()).commit.wait_blocking().unwrap();
+    let happened = past(NoteKind::Approval);
+    let [Past::Note(asked), Past::Note(approved), Past::Used { call: used_by, .. }] = happened.as_slice() else {
+        panic!("{happened:?}")
+    };
+    assert_eq!((asked.action.as_str(), approved.action.as_str(), *used_by), ("asked", "approved", call));
+    let (actor, text) = asked.opened.as_ref().unwrap();
+    assert_eq!((actor.subject.as_str(), text.as_str()), (caller().subject.as_str(), "because of asked"));
+    assert_eq!(asked.details["rule"], "people");
+    assert!(past(NoteKind::Alert).iter().all(|past| matches!(past, Past::Used { .. })));
+    assert!(read::history_of(&bench.source(), NoteKind::Approval, RecordId(about.0 + 1)).unwrap().is_empty());
 }
 
 fn walk(directory: &std::path::Path) -> Vec<std::path::PathBuf> {

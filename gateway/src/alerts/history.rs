@@ -48,15 +48,22 @@ struct History {
 }
 
 impl Histories {
-    /// Counts a call.
-    pub(super) fn count(&mut self, who: &Who, denied: bool, now_ms: u64, config: &WatchConfig) -> Findings {
+    /// Counts a call; one that was `counted` before only as refused, if it is.
+    pub(super) fn count(
+        &mut self,
+        who: &Who,
+        denied: bool,
+        counted: bool,
+        now_ms: u64,
+        config: &WatchConfig,
+    ) -> Findings {
         if self.0.len() >= CALLERS_MAX && !self.0.contains_key(&who.key) {
             self.make_room();
         }
         let history = self.0.entry(who.key).or_insert_with(|| History::new(now_ms));
         history.seen_ms = now_ms;
         Findings {
-            volume: history.call(now_ms, config),
+            volume: if counted { None } else { history.call(now_ms, config) },
             denials: if denied { history.denial(now_ms, config) } else { None },
         }
     }
@@ -154,7 +161,7 @@ mod tests {
 
     /// So many calls within an hour; what stood out.
     fn hour(histories: &mut Histories, hour: u64, calls: u32, config: &WatchConfig) -> Vec<(u32, f64, f64)> {
-        let count = |_| histories.count(&who(1), false, hour * HOUR_MS + 5, config).volume;
+        let count = |_| histories.count(&who(1), false, false, hour * HOUR_MS + 5, config).volume;
         (0..calls).filter_map(count).collect()
     }
 
@@ -192,7 +199,7 @@ mod tests {
         let off = WatchConfig { volume_deviations: 0, denials: 0, ..WatchConfig::default() };
         assert!(hour(&mut histories, 32, 5000, &off).is_empty());
         for _ in 0..100 {
-            assert_eq!(histories.count(&who(1), true, 32 * HOUR_MS, &off).denials, None);
+            assert_eq!(histories.count(&who(1), true, false, 32 * HOUR_MS, &off).denials, None);
         }
     }
 
@@ -215,7 +222,7 @@ mod tests {
     #[test]
     fn refusals_are_counted_in_windows() {
         let (mut histories, config) = (Histories::default(), WatchConfig::default());
-        let mut deny = |at_ms: u64| histories.count(&who(1), true, at_ms, &config).denials;
+        let mut deny = |at_ms: u64| histories.count(&who(1), true, false, at_ms, &config).denials;
         let told: Vec<u32> = (0..50).filter_map(|_| deny(10)).collect();
         assert_eq!(told, [20], "once per window");
         assert_eq!((0..50).filter_map(|_| deny(60_010)).count(), 1);
@@ -224,11 +231,19 @@ mod tests {
     }
 
     #[test]
+    fn a_call_that_is_judged_again_counts_once() {
+        let (mut histories, config) = (Histories::default(), WatchConfig { denials: 1, ..WatchConfig::default() });
+        let mut judged = |denied, counted| histories.count(&who(1), denied, counted, 5, &config).denials;
+        assert_eq!((judged(false, false), judged(false, true), judged(true, true)), (None, None, Some(1)));
+        assert_eq!((histories.0[&1].calls, histories.0[&1].denials), (1, 1));
+    }
+
+    #[test]
     fn the_table_is_bounded_and_forgets_the_quiet() {
         let (mut histories, config) = (Histories::default(), WatchConfig::default());
         let more = CALLERS_MAX as u64 + 500;
         for key in 0..more {
-            histories.count(&who(key), false, key, &config);
+            histories.count(&who(key), false, false, key, &config);
         }
         assert!(histories.0.len() <= CALLERS_MAX);
         assert!(histories.0.contains_key(&(more - 1)) && !histories.0.contains_key(&0));

@@ -82,6 +82,8 @@ pub(crate) enum Event {
         model: Short<MODEL_BYTES_MAX>,
         /// Whether policy refused it.
         denied: bool,
+        /// Whether it was told of before, and is judged once more.
+        counted: bool,
         trace: Option<[u8; 16]>,
     },
     /// A rule that held raises an alert.

@@ -15,7 +15,7 @@ fn watched(restricted: &[&str]) -> AlertsConfig {
 
 fn call(alerts: &Alerts, subject: &str, model: &str, denied: bool) -> Event {
     let who = alerts.who(&Identity::new(subject, "https://idp.example.com"));
-    Event::Call { who, model: Short::new(model), denied, trace: None }
+    Event::Call { who, model: Short::new(model), denied, counted: false, trace: None }
 }
 
 #[test]

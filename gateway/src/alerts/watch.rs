@@ -1,7 +1,7 @@
 //! From events to alerts.
 
 use super::desk::{Desk, Key, Verdict};
-use super::history::Histories;
+use super::history::{Findings, Histories};
 use super::{Event, Files, Who};
 use crate::config::{AlertsConfig, WatchConfig};
 use crate::metrics::{AlertKind, Notices, Suppressed};
@@ -55,9 +55,10 @@ impl Watch {
     /// Counts an event; gives what is to be recorded, and told if it says so. Duplicates are only counted.
     pub(crate) fn see(&mut self, event: Event, now_ms: u64, config: &AlertsConfig) -> Vec<Raised> {
         let found = match event {
-            Event::Call { who, model, denied, trace } => {
+            Event::Call { who, model, denied, counted, trace } => {
                 let Some(watch) = &config.watch else { return Vec::new() };
-                self.call(who, model.whole(), denied, trace, now_ms, watch)
+                let findings = self.histories.count(&who, denied, counted, now_ms, watch);
+                stands_out(findings, who, model.whole().filter(|_| denied), trace, watch)
             }
             Event::Policy { policy, rule, effect, who, trace } => {
                 let rule = policy.compiled.program().rules.get(rule.0 as usize);
@@ -117,36 +118,6 @@ impl Watch {
         ended.into_iter().map(|(key, times)| Repeated { kind: key.kind, name: key.name, times }).collect()
     }
 
-    fn call(
-        &mut self,
-        who: Who,
-        model: Option<&str>,
-        denied: bool,
-        trace: Option<[u8; 16]>,
-        now_ms: u64,
-        watch: &WatchConfig,
-    ) -> Vec<Raised> {
-        let findings = self.histories.count(&who, denied, now_ms, watch);
-        let mut raised = Vec::new();
-        if let Some(denials) = findings.denials {
-            let text =
-                format!("Policy refused {denials} calls of one caller within {} s.", watch.denials_within.as_secs());
-            raised.push(Raised::new(AlertKind::Denials, Severity::Medium, text));
-        }
-        if let Some((calls, mean, deviation)) = findings.volume {
-            let text = format!(
-                "{calls} calls of one caller in this hour so far; usual are {mean:.0} per hour, with a deviation of {deviation:.0}."
-            );
-            raised.push(Raised::new(AlertKind::Volume, Severity::Medium, text));
-        }
-        if let Some(model) = model.filter(|model| denied && is_restricted(model, &watch.restricted_models)) {
-            let text = "Policy refused a call for a restricted model.";
-            let one = Raised::new(AlertKind::RestrictedModel, Severity::High, text);
-            raised.push(Raised { model: Some(model.to_owned()), ..one });
-        }
-        raised.into_iter().map(|one| Raised { who: Some(who), trace, ..one }).collect()
-    }
-
     /// `None` for what is only counted.
     fn judge(&mut self, raised: Raised, now_ms: u64, config: &AlertsConfig) -> Option<Raised> {
         self.notices.alerted(raised.kind, raised.severity);
@@ -188,6 +159,33 @@ impl Raised {
             verdict: Verdict::Tell,
         }
     }
+}
+
+/// What a call makes people look at; `refused` is the model that policy refused.
+fn stands_out(
+    findings: Findings,
+    who: Who,
+    refused: Option<&str>,
+    trace: Option<[u8; 16]>,
+    watch: &WatchConfig,
+) -> Vec<Raised> {
+    let mut raised = Vec::new();
+    if let Some(denials) = findings.denials {
+        let text = format!("Policy refused {denials} calls of one caller within {} s.", watch.denials_within.as_secs());
+        raised.push(Raised::new(AlertKind::Denials, Severity::Medium, text));
+    }
+    if let Some((calls, mean, deviation)) = findings.volume {
+        let text = format!(
+            "{calls} calls of one caller in this hour so far; usual are {mean:.0} per hour, with a deviation of {deviation:.0}."
+        );
+        raised.push(Raised::new(AlertKind::Volume, Severity::Medium, text));
+    }
+    if let Some(model) = refused.filter(|model| is_restricted(model, &watch.restricted_models)) {
+        let text = "Policy refused a call for a restricted model.";
+        let one = Raised::new(AlertKind::RestrictedModel, Severity::High, text);
+        raised.push(Raised { model: Some(model.to_owned()), ..one });
+    }
+    raised.into_iter().map(|one| Raised { who: Some(who), trace, ..one }).collect()
 }
 
 fn is_restricted(model: &str, patterns: &[String]) -> bool {

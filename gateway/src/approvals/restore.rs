@@ -188,12 +188,6 @@ impl Approvals {
         (open, unreadable)
     }
 
-    /// Where in the log a request begins, if that is known.
-    #[must_use]
-    pub fn index_of(&self, id: &str) -> Option<u64> {
-        self.lock().requests.get(id)?.index
-    }
-
     /// Where in the log the next start has to begin to read: nothing before this leaf is still of use. `None` while that is not
     /// known. `end` is how many leaves are durable, asked for before this is.
     #[must_use]

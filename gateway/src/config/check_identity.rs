@@ -8,8 +8,9 @@ use super::file_identity::{
     LoginFile, PurposeFile, Rules,
 };
 use super::{
-    Admin, CertificateGroups, CertificateTrust, ClaimRule, ClientCredentials, Credential, CredentialSource,
-    IdentitySettings, IntrospectionSettings, Issuer, JwksSource, KindOfCallers, Login, RoleGroups, Secret,
+    Admin, CertificateGroups, CertificateTrust, ClaimRule, ClientCredentials, ClientSecret, Credential,
+    CredentialSource, IdentitySettings, IntrospectionSettings, Issuer, JwksSource, KindOfCallers, Login, RoleGroups,
+    Secret,
 };
 use crate::identity::{Algorithm, PurposeOfGroups, STATED_BYTES_MAX};
 use std::path::{Path, PathBuf};
@@ -260,7 +261,7 @@ fn header_name(at: &At<String>, findings: &mut Findings<'_>) -> Option<String> {
 }
 
 fn source(at: &At<String>, base: &Path, findings: &mut Findings<'_>) -> Option<CredentialSource> {
-    let secret = secret(at, base, findings)?;
+    let secret = found(at, Secret::resolve(at.as_ref(), base), findings)?;
     if !secret.fits_a_header() {
         findings.at(at.span().start, "the credential has characters that no header can carry", "check its source");
         return None;
@@ -271,8 +272,12 @@ fn source(at: &At<String>, base: &Path, findings: &mut Findings<'_>) -> Option<C
     })
 }
 
-fn secret(at: &At<String>, base: &Path, findings: &mut Findings<'_>) -> Option<Secret> {
-    match Secret::resolve(at.as_ref(), base) {
+fn secret(at: &At<String>, base: &Path, findings: &mut Findings<'_>) -> Option<ClientSecret> {
+    found(at, ClientSecret::resolve(at.as_ref(), base), findings)
+}
+
+fn found<T>(at: &At<String>, resolved: Result<T, String>, findings: &mut Findings<'_>) -> Option<T> {
+    match resolved {
         Ok(secret) => Some(secret),
         Err(message) => {
             findings.at(at.span().start, message, "write \"env:NAME\" or \"file:PATH\"");

@@ -105,7 +105,7 @@ table! {
     IdentityFile = "[identity]" {
         /// By how much clocks may differ.
         leeway: Option<At<String>> = "duration", "30s";
-        /// Refused credentials per address; above: 429. 0 is no limit.
+        /// Wrong credentials per address; above: 429. 0 is no limit.
         failures_per_minute: Option<At<i64>> = "number", "60";
         /// Threads that check signatures.
         verify_threads: Option<At<i64>> = "number", "1";

@@ -1,6 +1,6 @@
 //! Who may call, and who may operate: issuers, credentials that are not tokens, the console's login.
 
-use super::Secret;
+use super::{ClientSecret, Secret};
 use crate::identity::{Algorithm, PurposeOfGroups};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -115,7 +115,7 @@ pub struct IntrospectionSettings {
     /// Who asks.
     pub client_id: String,
     /// The asking client's secret.
-    pub client_secret: Secret,
+    pub client_secret: ClientSecret,
     /// How long an answer counts.
     pub cache: Duration,
 }
@@ -195,7 +195,7 @@ pub struct Login {
     /// The console's client id at the issuer.
     pub client_id: String,
     /// Its secret; without one it is a public client, which PKCE protects.
-    pub client_secret: Option<Secret>,
+    pub client_secret: Option<ClientSecret>,
     /// Scopes to ask for; always with `openid`.
     pub scopes: Vec<String>,
 }
@@ -243,7 +243,7 @@ pub struct ClientCredentials {
     /// The client.
     pub client_id: String,
     /// Its secret, sent by HTTP Basic (RFC 6749 §2.3.1).
-    pub client_secret: Secret,
+    pub client_secret: ClientSecret,
     /// Scopes to ask for.
     pub scopes: Vec<String>,
     /// The `audience` parameter that some servers want.

@@ -36,7 +36,7 @@ pub use listen::{Limits, Listen, ListenTls};
 pub(crate) use notify::MODEL_PATTERN_BYTES_MAX;
 pub use notify::{AlertsConfig, Channel, NotifyTarget, SlackApp, WatchConfig, WebhookKey};
 pub use redacted::redacted;
-pub use secret::Secret;
+pub use secret::{ClientSecret, Secret};
 pub use telemetry::{AccessLog, TelemetryConfig};
 pub use units::{parse_duration, parse_size};
 pub use upstream::{Ejection, Endpoint, Health, Match, Retries, Timeouts, Upstream, UpstreamLimits, UpstreamTls};

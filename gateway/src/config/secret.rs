@@ -1,7 +1,7 @@
 //! Values that must not be printed, and where they come from.
 
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// A secret value. `Debug` shows that it is there, never what it is.
 #[derive(Clone, PartialEq, Eq)]
@@ -56,6 +56,41 @@ impl Secret {
     fn trimmed(value: &str) -> Option<Self> {
         let value = value.trim();
         (!value.is_empty()).then(|| Self(value.to_owned()))
+    }
+}
+
+/// What a client shows an authorization server. A file is read again whenever the secret is shown, so that it can be replaced while
+/// the gateway runs.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ClientSecret {
+    file: Option<PathBuf>,
+    first: Secret,
+}
+
+impl ClientSecret {
+    /// One that does not change.
+    #[must_use]
+    pub fn fixed(secret: Secret) -> Self {
+        Self { file: None, first: secret }
+    }
+
+    /// As [`Secret::resolve`].
+    ///
+    /// # Errors
+    /// As [`Secret::resolve`].
+    pub(crate) fn resolve(source: &str, base: &Path) -> Result<Self, String> {
+        let file = source.strip_prefix("file:").map(|path| base.join(path));
+        Ok(Self { file, first: Secret::resolve(source, base)? })
+    }
+
+    /// The secret of this moment. While the file cannot be read, what it held when the configuration was read counts.
+    #[must_use]
+    pub fn now(&self) -> Secret {
+        let Some(path) = &self.file else { return self.first.clone() };
+        Secret::read(path).unwrap_or_else(|error| {
+            tracing::error!(%error, "a client secret cannot be read; the one of the configuration's last reading counts");
+            self.first.clone()
+        })
     }
 }
 

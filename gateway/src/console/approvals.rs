@@ -142,6 +142,31 @@ pub(crate) fn one(request: &Value, rules: &Value, decide: &Decide<'_>, now_unix_
     }
 }
 
+/// A request that only the evidence knows any more.
+pub(crate) fn past(told: &Value) -> Markup {
+    let lines = rows(told, "/history");
+    let asker = lines.iter().find(|line| text(line, "/action") == "asked").map_or("", |line| text(line, "/by"));
+    let what = if is_grant(told) { "access" } else { "approval" };
+    let asker = if asker.is_empty() { "Somebody" } else { asker };
+    html! {
+        nav.crumbs aria-label="Breadcrumb" { a href="/approvals" { "Approvals" } " / " span aria-current="page" { (text(told, "/id")) } }
+        (heading(&format!("{asker} asked for {what}"), Some(badge(text(told, "/status")))))
+        section.panel aria-labelledby="history-title" {
+            h2 #history-title { "What the evidence says of it" }
+            p.dim { "It is settled, and no longer kept here. " a href={ "/exchanges?all=true&q=id:" (text(told, "/id")) } { "Find it in the evidence" } }
+            @for line in lines {
+                p {
+                    (badge(text(line, "/action")))
+                    @if !text(line, "/call").is_empty() { " by " a href={ "/exchanges/" (text(line, "/call")) } { (short(text(line, "/call"), 14)) } }
+                    @else if !text(line, "/by").is_empty() { " by " strong { (text(line, "/by")) } }
+                    " " span.dim { (time_of_ms(number(line, "/at_unix_ms"))) }
+                }
+                @if !text(line, "/reason").is_empty() { blockquote { (text(line, "/reason")) } }
+            }
+        }
+    }
+}
+
 fn is_grant(request: &Value) -> bool {
     text(request, "/kind") == "grant"
 }
@@ -205,5 +230,10 @@ mod tests {
         let decide = Decide { csrf: "c", hindrance: None, error: Some(evil) };
         let page = one(&request, &json!({}), &decide, 0).into_string();
         assert!(!page.contains("<script>") && page.contains("name=\"csrf\" value=\"c\""));
+        let lines =
+            [json!({ "action": "asked", "by": evil }), json!({ "action": "denied", "by": evil, "reason": evil })];
+        let told = json!({ "id": evil, "kind": "call", "status": "denied", "history": lines });
+        let page = past(&told).into_string();
+        assert!(!page.contains("<script>") && page.contains("&lt;script&gt;"));
     }
 }

@@ -6,6 +6,14 @@ pub(crate) fn leads_on(to: &str) -> Markup {
     html! { h1 { "One moment" } p { a href=(to) { "Go on" } } }
 }
 
+pub(crate) fn link_refused(why: &str) -> Markup {
+    html! {
+        h1 { "Request for approval" }
+        div.panel.note.bad role="alert" { p { "No: " (why) "." } }
+        p { a href="/approvals" { "All requests for approval" } }
+    }
+}
+
 pub(crate) fn signed_in(next: &str) -> Markup {
     html! { h1 { "You are signed in" } p { a href=(next) { "Go on" } } }
 }

@@ -7,8 +7,8 @@ use super::Control;
 use super::access::{Approver, Viewer};
 use super::api::Shared;
 use super::error::ApiError;
-use super::evidence::{record_access, source};
-use crate::approvals::{DecideError, Decided, Event, Filter, Page, Restored, Status, View};
+use super::evidence::{blocking, record_access, source};
+use crate::approvals::{DecideError, Decided, Event, Filter, Kind, Page, Restored, Status, View};
 use crate::identity::Identity;
 use audit_shipper::read::{self, Past};
 use audit_shipper::{EvidenceError, NoteKind, RecordId};
@@ -86,49 +86,68 @@ pub(super) async fn record_shown(control: &Control, viewer: &Identity, id: &str)
     record_access(control, viewer, "approval-shown", id.parse().ok(), "").await
 }
 
-/// What the evidence says of one request, in order.
 async fn history(
     State(control): Shared,
     Viewer(caller): Viewer,
     Path(id): Path<String>,
 ) -> Result<Json<Value>, ApiError> {
-    let approvals = &control.shared.approvals;
-    let view = approvals.show(&id, &caller).ok_or(DecideError::NotFound)?;
-    let about: RecordId = id.parse().map_err(|_| DecideError::NotFound)?;
-    record_access(&control, &caller, "approval-shown", Some(about), "history").await?;
-    let (source, from) = (source(&control.shared), approvals.index_of(&id).unwrap_or_default());
-    let read = tokio::task::spawn_blocking(move || {
-        let mut lines = Vec::new();
-        read::history(&source, NoteKind::Approval, from, &mut |past| lines.extend(line(about, past))).map(|_| lines)
-    });
-    let lines = read.await.map_err(|error| unreadable(&error))?.map_err(|error| unreadable(&error))?;
-    Ok(Json(json!({ "id": view.id, "kind": view.kind, "status": view.status, "history": lines })))
+    told(&control, &caller, &id).await.map(Json)
 }
 
-fn line(about: RecordId, past: Past) -> Option<Value> {
+/// What the evidence says of one request, in order, for somebody of its tenant; also of one that is settled and forgotten here.
+pub(super) async fn told(control: &Control, viewer: &Identity, id: &str) -> Result<Value, ApiError> {
+    let about: RecordId = id.parse().map_err(|_| DecideError::NotFound)?;
+    record_access(control, viewer, "approval-shown", Some(about), "history").await?;
+    let source = source(&control.shared);
+    let past = blocking(move || read::history_of(&source, NoteKind::Approval, about)).await?;
+    let remembered = control.shared.approvals.show(id, viewer).map(|view| (view.kind, view.status));
+    let (kind, status) = remembered.or_else(|| forgotten(&past, viewer)).ok_or(DecideError::NotFound)?;
+    let lines: Vec<Value> = past.iter().map(line).collect();
+    Ok(json!({ "id": about.to_string(), "kind": kind, "status": status, "history": lines }))
+}
+
+/// What a request came to that only the log knows, if it is of the viewer's tenant. Whatever else it was, its time is over.
+fn forgotten(past: &[Past], viewer: &Identity) -> Option<(Kind, Status)> {
+    let note = |past: &Past| match past {
+        Past::Note(note) if note.action != "expired" => Some((**note).clone()),
+        Past::Note(_) | Past::Used { .. } => None,
+    };
+    let asked = past.iter().filter_map(note).find(|note| note.action == "asked")?;
+    // Of an asker who was erased the tenant is gone; whoever decided is of the same one.
+    let (actor, _) = past.iter().filter_map(note).find_map(|note| note.opened)?;
+    if actor.tenant != viewer.tenant {
+        return None;
+    }
+    let is_grant = asked.details.get("kind").and_then(Value::as_str) == Some(Kind::Grant.noun());
+    let kind = if is_grant { Kind::Grant } else { Kind::Call };
+    let came_to = |past: &Past| match past {
+        Past::Used { .. } => (kind == Kind::Call).then_some(Status::Consumed),
+        Past::Note(note) => match note.action.as_str() {
+            "denied" => Some(Status::Denied),
+            "revoked" => Some(Status::Revoked),
+            _ => None,
+        },
+    };
+    Some((kind, past.iter().rev().find_map(came_to).unwrap_or(Status::Expired)))
+}
+
+fn line(past: &Past) -> Value {
     match past {
-        Past::Used { call, approval, index } if approval == about => {
-            Some(json!({ "action": "used", "call": call.to_string(), "index": index, "at_unix_ms": call.unix_ms() }))
+        Past::Used { call, index, .. } => {
+            json!({ "action": "used", "call": call.to_string(), "index": index, "at_unix_ms": call.unix_ms() })
         }
-        Past::Note(note) if note.about == Some(about) => {
-            let (by, text) = note.opened.map(|(actor, text)| (actor.subject, text)).unzip();
-            let reason = text.filter(|_| note.action != "asked");
-            Some(json!({
+        Past::Note(note) => {
+            let (by, text) = note.opened.as_ref().map(|(actor, text)| (&actor.subject, text)).unzip();
+            json!({
                 "action": note.action,
                 "by": by,
-                "reason": reason,
+                "reason": text.filter(|_| note.action != "asked"),
                 "index": note.index,
                 "at_unix_ms": note.unix_ms,
                 "details": note.details,
-            }))
+            })
         }
-        Past::Used { .. } | Past::Note(_) => None,
     }
-}
-
-fn unreadable(error: &dyn std::fmt::Display) -> ApiError {
-    tracing::error!(%error, "the history of a request for approval could not be read");
-    ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "evidence_unavailable", "the evidence could not be read")
 }
 
 /// The body of a decision.

@@ -1,5 +1,5 @@
-//! Keeps what is presented to model servers fresh: files are read again, access tokens renewed before they expire (RFC 6749
-//! §4.4). Neither values nor what a token endpoint said are ever logged.
+//! Keeps what is presented to model servers fresh: files are read again (those of client secrets with every request for a token),
+//! access tokens renewed before they expire (RFC 6749 §4.4). Neither values nor what a token endpoint said are ever logged.
 
 use super::http::{Http, HttpError};
 use crate::clock::Clock;
@@ -141,7 +141,8 @@ async fn fetch(http: &Http, client: &ClientCredentials) -> Result<(Secret, u64),
     }
     form.extend(client.audience.as_deref().map(|audience| ("audience", audience)));
     form.extend(client.resource.as_deref().map(|resource| ("resource", resource)));
-    let answer = http.post_form(&client.token_url, &form, Some((&client.client_id, &client.client_secret))).await?;
+    let secret = client.client_secret.now();
+    let answer = http.post_form(&client.token_url, &form, Some((&client.client_id, &secret))).await?;
     let token: TokenAnswer = serde_json::from_slice(&answer.body).map_err(|_| TokenError::NotAToken)?;
     if !token.token_type.eq_ignore_ascii_case("bearer") {
         return Err(TokenError::NotBearer);

@@ -173,13 +173,18 @@ pub(super) async fn story(control: &Control, auditor: &Identity, id: &str) -> Re
     blocking(move || read::story(&source, id)).await?.ok_or_else(not_found)
 }
 
-async fn prove(State(control): Shared, _: Verified, Path(id): Path<String>) -> Result<Json<Value>, ApiError> {
-    proofs(&control, &id).await.map(Json)
+async fn prove(
+    State(control): Shared,
+    Verified(reader): Verified,
+    Path(id): Path<String>,
+) -> Result<Json<Value>, ApiError> {
+    proofs(&control, &reader, &id).await.map(Json)
 }
 
-/// The proofs of what an id names, each computed from the leaf's bytes up to the signed root.
-pub(super) async fn proofs(control: &Control, id: &str) -> Result<Value, ApiError> {
+/// The proofs of what an id names, for somebody: written down, then each computed from the leaf's bytes up to the signed root.
+pub(super) async fn proofs(control: &Control, reader: &Identity, id: &str) -> Result<Value, ApiError> {
     let id = record_id(id)?;
+    record_access(control, reader, "proved", Some(id), "").await?;
     let source = source(&control.shared);
     let proofs = blocking(move || read::prove(&source, id)).await?;
     if proofs.is_empty() { Err(not_found()) } else { Ok(json!({ "proofs": proofs })) }

@@ -100,7 +100,8 @@ impl Desk {
             None => self.endpoint(index, issuer).await?,
         };
         let form = [("token", token), ("token_type_hint", "access_token")];
-        let answer = self.http.post_form(&url, &form, Some((&settings.client_id, &settings.client_secret))).await?;
+        let secret = settings.client_secret.now();
+        let answer = self.http.post_form(&url, &form, Some((&settings.client_id, &secret))).await?;
         Ok(answer.body)
     }
 

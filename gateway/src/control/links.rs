@@ -6,13 +6,15 @@ use super::Control;
 use super::access;
 use super::cookies::Kind;
 use super::error::ApiError;
+use super::pages::bare;
 use super::sessions;
+use crate::console;
 use crate::notify::ticket::TicketError;
 use axum::Router;
 use axum::extract::{Path, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
-use axum::response::{Html, IntoResponse, Response};
+use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,6 +23,7 @@ use std::time::Duration;
 const LOGIN_WITHIN: Duration = Duration::from_mins(10);
 /// The query of the second look, which our own page begins: a browser sends no strict cookie along with a link in a mail.
 const AGAIN: &str = "again";
+const TITLE: &str = "Request for approval";
 
 pub(super) fn routes() -> Router<Arc<Control>> {
     Router::new().route("/links/{ticket}", get(follow))
@@ -34,7 +37,7 @@ async fn follow(State(control): State<Arc<Control>>, Path(ticket): Path<String>,
         Err(error) => return refuse(&control, &parts, error).await,
     };
     if parts.method == Method::HEAD {
-        return page(StatusCode::OK, "", "");
+        return StatusCode::OK.into_response();
     }
     let Some((_, session)) = sessions::find(&parts.headers, &control) else {
         // From here on the text is one that we made: letters, digits, `-` and `_`.
@@ -66,8 +69,7 @@ fn sign_in(control: &Control, ticket: &str) -> Response {
 
 fn look_again(ticket: &str) -> Response {
     let to = format!("/links/{ticket}?{AGAIN}");
-    let refresh = format!("<meta http-equiv=\"refresh\" content=\"0; url={to}\">");
-    page(StatusCode::OK, &refresh, &format!("<p><a href=\"{to}\">Go on to the request</a></p>"))
+    bare(TITLE, Some(&to), console::login::leads_on(&to))
 }
 
 async fn refuse(control: &Control, parts: &Parts, error: TicketError) -> Response {
@@ -80,7 +82,9 @@ async fn refuse(control: &Control, parts: &Parts, error: TicketError) -> Respons
     let refusal = ApiError::new(status, code, error.to_string());
     // Without the ticket: the record is no place for what opens something.
     control.record_admin_refusal(None, access::peer(parts), "/links/", &refusal).await;
-    page(status, "", &format!("<p>No: {error}.</p><p><a href=\"/approvals\">All requests for approval</a></p>"))
+    let mut response = bare(TITLE, None, console::login::link_refused(&error.to_string()));
+    *response.status_mut() = status;
+    response
 }
 
 fn see_other(to: &str) -> Response {
@@ -89,18 +93,4 @@ fn see_other(to: &str) -> Response {
         response.headers_mut().insert(header::LOCATION, to);
     }
     response
-}
-
-fn page(status: StatusCode, head: &str, body: &str) -> Response {
-    let html = format!(
-        "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\">{head}<title>Request for approval · Sallyport</title>\
-         </head><body><main><h1>Request for approval</h1>{body}</main></body></html>"
-    );
-    let fields = [
-        (header::CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'; base-uri 'none'"),
-        (header::CACHE_CONTROL, "no-store"),
-        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-        (header::REFERRER_POLICY, "no-referrer"),
-    ];
-    (status, fields, Html(html)).into_response()
 }

@@ -5,8 +5,9 @@ use super::Control;
 use super::access::Viewer;
 use super::api::Shared;
 use super::error::ApiError;
-use super::evidence::{self, blocking};
+use super::evidence::{self, blocking, record_access};
 use crate::clock::Clock;
+use crate::identity::Identity;
 use crate::policy_slot::ActivePolicy;
 use audit_shipper::read::Query;
 use axum::extract::{DefaultBodyLimit, State};
@@ -27,6 +28,7 @@ pub(super) const CALL_BYTES_MAX: usize = 256 * 1024;
 /// The traffic that is counted by rule: at most so many of the newest calls of a day.
 const TRAFFIC_CALLS_MAX: usize = 10_000;
 const TRAFFIC_QUERY: &str = "since:24h";
+const CHANGES_QUERY: &str = "kind:policy";
 /// Activations and refusals of policy sets that are shown.
 const CHANGES_SHOWN: usize = 10;
 
@@ -84,13 +86,14 @@ fn rule(active: &ActivePolicy, rule: &Rule) -> Value {
     })
 }
 
-async fn show_traffic(State(control): Shared, _: Viewer) -> Result<Json<Value>, ApiError> {
-    traffic(&control).await.map(Json)
+async fn show_traffic(State(control): Shared, Viewer(viewer): Viewer) -> Result<Json<Value>, ApiError> {
+    traffic(&control, &viewer).await.map(Json)
 }
 
 /// How many of the newest calls each rule held for: by name as the records have it, shadow rules as `shadow:NAME`, rules that could not be
-/// judged as `error:NAME`. Counts alone, like metrics: nobody's words are read.
-pub(super) async fn traffic(control: &Control) -> Result<Value, ApiError> {
+/// judged as `error:NAME`. What is given is counts alone, nobody's words; the search behind them is written down as any other.
+pub(super) async fn traffic(control: &Control, viewer: &Identity) -> Result<Value, ApiError> {
+    record_access(control, viewer, "searched", None, TRAFFIC_QUERY).await?;
     let source = evidence::source(&control.shared);
     let query = Query::parse(TRAFFIC_QUERY).map_err(|error| evidence::bad_request(&error))?;
     let (rows, more) = blocking(move || evidence::found(&source, &query, TRAFFIC_CALLS_MAX, None)).await?;
@@ -115,14 +118,15 @@ pub(super) async fn traffic(control: &Control) -> Result<Value, ApiError> {
     )
 }
 
-async fn show_changes(State(control): Shared, _: Viewer) -> Result<Json<Value>, ApiError> {
-    changes(&control).await.map(Json)
+async fn show_changes(State(control): Shared, Viewer(viewer): Viewer) -> Result<Json<Value>, ApiError> {
+    changes(&control, &viewer).await.map(Json)
 }
 
-/// When sets were activated and refused, the newest first.
-pub(super) async fn changes(control: &Control) -> Result<Value, ApiError> {
+/// When sets were activated and refused, the newest first; the search is written down.
+pub(super) async fn changes(control: &Control, viewer: &Identity) -> Result<Value, ApiError> {
+    record_access(control, viewer, "searched", None, CHANGES_QUERY).await?;
     let source = evidence::source(&control.shared);
-    let query = Query::parse("kind:policy").map_err(|error| evidence::bad_request(&error))?;
+    let query = Query::parse(CHANGES_QUERY).map_err(|error| evidence::bad_request(&error))?;
     let (rows, _) = blocking(move || evidence::found(&source, &query, CHANGES_SHOWN, None)).await?;
     let changes = rows.iter().rev().map(|row| {
         let field = |name: &str| row.get(name).cloned().unwrap_or_default();

@@ -142,18 +142,26 @@ async fn identify_afresh(
 ) -> Result<Rc<KnownCaller>, CallError> {
     let shared = &core.shared;
     let (peer, now_ms) = (origin.peer.ip(), shared.clock.unix_ms());
+    let trust = &shared.config.identity.certificates;
+    let certificate = origin.certificates.as_ref().and_then(|chain| chain.first());
+    if credential == Err(IdentityError::Missing) && (certificate.is_none() || *trust == CertificateTrust::default()) {
+        // Nothing is tried, so it is no failure of the address: others behind it may know better.
+        let mut message = IdentityError::Missing.to_string();
+        if certificate.is_some() {
+            message.push_str("; a client certificate alone names no caller here");
+        }
+        return Err(unauthorized(&IdentityError::Missing, message));
+    }
     if let Err(wait_s) = shared.identification.failures.check(peer, now_ms) {
         let message = "Too many credentials from this address were refused. Try again later, with a good one.";
         return Err(CallError::new(ErrorKind::RateLimited, "too_many_failures", message)
             .field("retry-after", wait_s.to_string()));
     }
     let generation = shared.verifier.generation();
-    let trust = &shared.config.identity.certificates;
-    let certificate = origin.certificates.as_ref().and_then(|chain| chain.first());
     let identified = async {
         // A token comes before a certificate: it says more of who calls.
         let token = match (credential, certificate) {
-            (Err(IdentityError::Missing), Some(der)) if *trust != CertificateTrust::default() => {
+            (Err(IdentityError::Missing), Some(der)) => {
                 return shared.verifier.certified(der, trust, now_unix_s).map(KnownCaller::new);
             }
             (credential, _) => credential?,
@@ -172,12 +180,12 @@ async fn identify_afresh(
             return CallError::new(ErrorKind::Unavailable, error.code(), error.to_string()).field("retry-after", "1");
         }
         shared.identification.failures.failed(peer, now_ms);
-        let mut message = error.to_string();
-        if error == IdentityError::Missing && certificate.is_some() {
-            message.push_str("; a client certificate alone names no caller here");
-        }
-        CallError::new(ErrorKind::Unauthorized, error.code(), message).field("www-authenticate", error.challenge())
+        unauthorized(&error, error.to_string())
     })
+}
+
+fn unauthorized(error: &IdentityError, message: String) -> CallError {
+    CallError::new(ErrorKind::Unauthorized, error.code(), message).field("www-authenticate", error.challenge())
 }
 
 /// Reads the whole body where the policy looks into it; `None` leaves it on the wire.

@@ -109,11 +109,6 @@ pub(super) fn binds_body(call: &Call) -> bool {
 }
 
 impl Hold {
-    /// Whether the call waited for people already, so that this is not the first time that it is judged.
-    pub(super) fn has_waited(&self) -> bool {
-        self.parked_at_ms.is_some()
-    }
-
     /// Asks the people that the verdict names, access first, unless they have agreed.
     ///
     /// # Errors
@@ -358,38 +353,11 @@ struct Question<'a> {
 }
 
 impl Question<'_> {
-    /// This exact call: who calls, what for, and every byte and field that the verdict rests on.
+    /// This exact call.
     fn approval(&self, requirements: &[ApprovalRequirement]) -> Ask {
-        let Self { call, caller, .. } = self;
-        let program = call.policy.compiled.program();
-        let stated = call.declared();
-        let said = |stated: Option<&crate::identity::Stated>| stated.map_or(String::new(), |own| own.value.clone());
-        let (purpose, basis) =
-            (said(stated.and_then(|own| own.purpose.as_ref())), said(stated.and_then(|own| own.basis.as_ref())));
-        let mut parts: Vec<&[u8]> = vec![
-            b"call",
-            caller.issuer.as_bytes(),
-            caller.subject.as_bytes(),
-            caller.tenant.as_bytes(),
-            caller.client_id.as_deref().unwrap_or_default().as_bytes(),
-            call.head.method.as_bytes(),
-            call.endpoint().as_bytes(),
-            call.head.target.as_bytes(),
-            call.head.host().as_bytes(),
-            call.head.fields.first("content-type").unwrap_or_default(),
-            purpose.as_bytes(),
-            basis.as_bytes(),
-        ];
-        for name in headers_read(program) {
-            parts.extend(call.head.fields.all(name).flat_map(|value| [name.as_bytes(), value]));
-        }
-        parts.push(b"body");
-        parts.push(self.parked.raw.unwrap_or_default());
-        let preview = self.preview();
-        Ask {
-            requirements: requirements.to_vec(),
-            ..self.ask(Kind::Call, &parts, call.rule_names(&self.judged.decision.fired), preview)
-        }
+        let binding = binding(self.core, self.call, self.caller, self.parked.raw);
+        let rules = self.call.rule_names(&self.judged.decision.fired);
+        Ask { requirements: requirements.to_vec(), ..self.ask(Kind::Call, binding, rules) }
     }
 
     /// Access to what the rule is about, for this person.
@@ -402,14 +370,14 @@ impl Question<'_> {
             caller.tenant.as_bytes(),
             rule.as_bytes(),
         ];
-        let preview = self.preview();
-        Ask { requirements: vec![of_grant(grant)], ..self.ask(Kind::Grant, &parts, vec![rule.to_owned()], preview) }
+        let binding = self.core.shared.approvals.binding(&parts);
+        Ask { requirements: vec![of_grant(grant)], ..self.ask(Kind::Grant, binding, vec![rule.to_owned()]) }
     }
 
-    fn ask(&self, kind: Kind, parts: &[&[u8]], rules: Vec<String>, preview: String) -> Ask {
+    fn ask(&self, kind: Kind, binding: [u8; 32], rules: Vec<String>) -> Ask {
         Ask {
             kind,
-            binding: self.core.shared.approvals.binding(parts),
+            binding,
             subject: self.caller.subject.clone(),
             issuer: self.caller.issuer.clone(),
             tenant: self.caller.tenant.clone(),
@@ -417,7 +385,7 @@ impl Question<'_> {
             endpoint: masked(self.call.endpoint()),
             rules,
             requirements: Vec::new(),
-            preview,
+            preview: self.preview(),
             keeps_preview: self.call.keeps_payload(),
             keep: record::keep_of(self.judged),
         }
@@ -439,6 +407,41 @@ impl Question<'_> {
             |copy| String::from_utf8_lossy(&copy.body).into_owned(),
         )
     }
+}
+
+/// What makes it this exact call (DECISIONS 12): who calls, what for, and every byte and field that the verdict rests on.
+pub(super) fn binding(core: &Core, call: &Call, caller: &Identity, raw: Option<&[u8]>) -> [u8; 32] {
+    // Which fields are read is the policy's to say; all else of a call stays what it is.
+    let generation = call.policy.generation;
+    if let Some((_, binding)) = call.bound.get().filter(|(of, _)| *of == generation) {
+        return binding;
+    }
+    let stated = call.declared();
+    let said = |stated: Option<&crate::identity::Stated>| stated.map_or(String::new(), |own| own.value.clone());
+    let (purpose, basis) =
+        (said(stated.and_then(|own| own.purpose.as_ref())), said(stated.and_then(|own| own.basis.as_ref())));
+    let mut parts: Vec<&[u8]> = vec![
+        b"call",
+        caller.issuer.as_bytes(),
+        caller.subject.as_bytes(),
+        caller.tenant.as_bytes(),
+        caller.client_id.as_deref().unwrap_or_default().as_bytes(),
+        call.head.method.as_bytes(),
+        call.endpoint().as_bytes(),
+        call.head.target.as_bytes(),
+        call.head.host().as_bytes(),
+        call.head.fields.first("content-type").unwrap_or_default(),
+        purpose.as_bytes(),
+        basis.as_bytes(),
+    ];
+    for name in headers_read(call.policy.compiled.program()) {
+        parts.extend(call.head.fields.all(name).flat_map(|value| [name.as_bytes(), value]));
+    }
+    parts.push(b"body");
+    parts.push(raw.unwrap_or_default());
+    let binding = core.shared.approvals.binding(&parts);
+    call.bound.set(Some((generation, binding)));
+    binding
 }
 
 /// Names of the header fields that some rule reads.

@@ -96,6 +96,11 @@ impl Delivery<'_> {
         if let Some(error) = self.call.began.as_ref().and_then(|_| self.breaks_promise()) {
             return self.replace(error, EndedBy::UpstreamCut).await;
         }
+        if self.rules.may_seal()
+            && let Err(error) = self.open.seal_answer(self.rules.seals())
+        {
+            return self.replace(error, EndedBy::GatewayCut).await;
+        }
         let Some(operation) = self.call.operation else { return self.through().await };
         let masks = !self.rules.plans.response.is_empty() || self.rules.undecided();
         let changes = self.rules.plans.restoring().is_some() || self.admitted.strips_usage;
@@ -114,10 +119,13 @@ impl Delivery<'_> {
         let is_error = !(200..300).contains(&self.head.status);
         let content_type = self.head.fields.text("content-type").unwrap_or_default();
         match BodyForm::of_answer(operation, content_type, self.head.fields.text(JSON_BYTES_FIELD)) {
-            Ok(BodyForm::Opaque) => match self.rules.judge_unread() {
-                Ok(()) => self.through().await,
-                Err(denial) => self.replace(denial, EndedBy::GatewayCut).await,
-            },
+            Ok(BodyForm::Opaque) => {
+                let judged = self.rules.judge_unread();
+                match self.judged(judged).await {
+                    Ok(()) => self.through().await,
+                    Err(denial) => self.replace(denial, EndedBy::GatewayCut).await,
+                }
+            }
             Ok(form) => self.whole(operation, form, media_type, decoder).await,
             // What a server says when it fails is short and often no JSON.
             Err(_) if is_error => self.whole(operation, BodyForm::Text, media_type, decoder).await,
@@ -227,7 +235,7 @@ impl Delivery<'_> {
             }
         }
         let judged = self.rules.judge_stream(operation, redactor.heard(), redactor.info(), size);
-        if let Err(denial) = judged {
+        if let Err(denial) = self.judged(judged).await {
             self.note_answer(&redactor, &restoring);
             return self.cut_stream(&mut copy, denial, EndedBy::GatewayCut, ending).await;
         }
@@ -307,7 +315,8 @@ impl Delivery<'_> {
         if let Err(error) = self.open.take_original(&raw).await {
             return self.replace(error, EndedBy::GatewayCut).await;
         }
-        if let Err(denial) = self.rules.judge_body(operation, &form, &raw) {
+        let judged = self.rules.judge_body(operation, &form, &raw);
+        if let Err(denial) = self.judged(judged).await {
             return self.replace(denial, EndedBy::GatewayCut).await;
         }
         let plans = Rc::clone(&self.rules.plans);
@@ -433,6 +442,12 @@ impl Delivery<'_> {
             metrics.events.count(limit);
         }
         error
+    }
+
+    /// The rules have seen all of the answer that they will see.
+    async fn judged(&mut self, verdict: Result<(), CallError>) -> Result<(), CallError> {
+        let settled = self.open.settle_seal(self.rules.seals()).await;
+        verdict.and(settled)
     }
 
     async fn replace(&mut self, error: CallError, ended_by: EndedBy) -> End {

@@ -38,7 +38,7 @@ use super::substitutes;
 use super::telling;
 use super::trace::TraceContext;
 use super::upstream::{CheckoutError, Lease, Route};
-use super::watch;
+use super::watch::{self, Watched};
 use crate::identity::{Declared, KnownCaller};
 use crate::policy_slot::ActivePolicy;
 use crate::telemetry::{Marks, Phase};
@@ -80,6 +80,8 @@ pub(super) struct Call {
     pub(super) judged: Option<Judged>,
     /// Rules about the answer that fired; its record looks at them.
     pub(super) fired_on_answer: FiredOnAnswer,
+    /// What an approval of it is bound to, once somebody asked, under the policy set of this generation.
+    pub(super) bound: Cell<Option<(u64, [u8; 32])>>,
     /// Set where the call is to be judged twice, with a copy of its body, if that was read.
     pub(super) look_again: Option<Option<Vec<u8>>>,
     /// Set when the head of the answer went out while the call waited for people.
@@ -135,17 +137,16 @@ async fn let_in(core: &Rc<Core>, client: &mut Wire, call: &mut Call) -> Result<A
     call.marks.reached(Phase::Identified);
     let mut body = admit::read_request(core, client, call).await?;
     call.marks.reached(Phase::Read);
-    let (mut hold, mut charge) = (Hold::default(), None);
+    let (mut hold, mut charge, mut watched) = (Hold::default(), None, Watched::default());
     loop {
         let decided = admit::decide(core, call, body.as_deref());
         if decided.is_ok() && body.is_none() && approval::binds_body(call) {
             body = Some(admit::read_body(core, client, call).await?);
             continue;
         }
-        watch::judged(core, call);
+        watched.judged(core, call);
         decided?;
-        let marks = (!hold.has_waited()).then(|| Rc::clone(&call.marks));
-        marks.iter().for_each(|marks| marks.reached(Phase::Decided));
+        call.marks.reached(Phase::Decided);
         // Once, however often the call is judged.
         if charge.is_none() {
             charge = Some(limit::charge(core, call, body.as_deref())?);
@@ -154,7 +155,7 @@ async fn let_in(core: &Rc<Core>, client: &mut Wire, call: &mut Call) -> Result<A
         response_rules::may_stream(core, call, body.as_deref())?;
         let masked = admit::mask_request(call, &plans, body.as_deref())?;
         substitutes::keep(core, call, &plans);
-        marks.iter().for_each(|marks| marks.reached(Phase::Masked));
+        call.marks.reached(Phase::Masked);
         let parked = Parked { raw: body.as_deref(), masked: &masked, plans: &plans };
         let waiter = match hold.next(core, call, &parked)? {
             Step::Wait(waiter) => waiter,
@@ -315,6 +316,7 @@ impl Call {
             caller: None,
             declared: None,
             judged: None,
+            bound: Cell::default(),
             look_again: None,
             began: None,
             peer: origin.peer,

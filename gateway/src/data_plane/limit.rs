@@ -5,8 +5,8 @@ use std::cell::Cell;
 use policy_compiler::dialect::ErrorKind;
 use policy_lang::schema::is_credential_header;
 use policy_lang::{ClaimValue, ClaimView as _, Effect, LimitKey, LimitKind, RateLimit, Requirements, RuleId, Verdict};
-use sha2::{Digest as _, Sha256};
 
+use super::approval;
 use super::core::Core;
 use super::error::CallError;
 use super::exchange::Call;
@@ -47,7 +47,9 @@ pub(super) fn charge(core: &Core, call: &mut Call, body: Option<&[u8]>) -> Resul
             tokens: (weight.text_bytes / BYTES_PER_TOKEN).saturating_add(weight.answer_tokens).saturating_add(answer),
         };
         let waiting = match &judged.decision.verdict {
-            Verdict::Pending(requirements) => Some(waiting(&question, body, requirements)),
+            Verdict::Pending(requirements) => {
+                Some(waiting(approval::binding(core, call, question.caller, body), requirements))
+            }
             _ => None,
         };
         match core.shared.limits.charge(&dues, size, waiting) {
@@ -102,25 +104,12 @@ fn value(question: &Question<'_>, strings: &[&str], key: &LimitKey) -> String {
     }
 }
 
-/// The same bytes from the same caller are the same call while people are asked.
-fn waiting(question: &Question<'_>, body: Option<&[u8]>, requirements: &Requirements) -> WaitingCall {
-    let mut hash = Sha256::new();
-    let parts: [&[u8]; 6] = [
-        question.caller.issuer.as_bytes(),
-        question.caller.subject.as_bytes(),
-        question.head.method.as_bytes(),
-        question.head.target.as_bytes(),
-        question.head.fields.first("content-type").unwrap_or_default(),
-        body.unwrap_or_default(),
-    ];
-    for part in parts {
-        hash.update((part.len() as u64).to_be_bytes());
-        hash.update(part);
-    }
+/// While people are asked, the call that they are asked about is the same call.
+fn waiting(digest: [u8; 32], requirements: &Requirements) -> WaitingCall {
     let approvals = requirements.approvals.iter().map(|asked| asked.within + asked.valid);
     let grants = requirements.grants.iter().map(|asked| asked.within + asked.lasting);
     let longest = approvals.chain(grants).max().unwrap_or_default();
-    WaitingCall { digest: hash.finalize().into(), for_ms: u64::try_from(longest.as_millis()).unwrap_or(u64::MAX) }
+    WaitingCall { digest, for_ms: u64::try_from(longest.as_millis()).unwrap_or(u64::MAX) }
 }
 
 fn refused(exceeded: &Exceeded, rule: &str, limit: &RateLimit) -> CallError {

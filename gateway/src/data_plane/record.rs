@@ -10,8 +10,7 @@ mod values;
 
 use audit_shipper::{
     Caller, CallerKind, Commit, Coverage, Decision, Declared, EndedBy, EvidenceError, Frame, Intent, Keep, MaskHit,
-    Moment, Outcome, PayloadChunk, Permit, PolicyRef, RecordId, Refusal, RequestBody, RequestInfo, Role, Said, Sealing,
-    Usage,
+    Moment, Outcome, PayloadChunk, Permit, PolicyRef, RecordId, Refusal, RequestBody, RequestInfo, Role, Said, Usage,
 };
 use policy_compiler::dialect::{AnswerInfo, BodyForm, Operation};
 use policy_compiler::redact::{self, Hit};
@@ -60,8 +59,8 @@ pub(crate) struct OpenCall {
     charge: Option<Charged>,
     /// As the server counted them.
     tokens: Option<u64>,
-    /// Where the policy wants the original of the answer sealed.
-    sealing: Option<Sealing>,
+    /// Where the policy wants the original of the answer sealed, or may come to.
+    seal: Option<sealed::Seal>,
     /// The beginning of the answer in the clear, where digests of masked values are kept.
     answer: Vec<u8>,
     marks: Rc<Marks>,
@@ -76,7 +75,7 @@ impl OpenCall {
     /// # Errors
     /// No permit, or no room for the copy: without evidence no call (DESIGN §4.1).
     pub(super) async fn begin(core: &Rc<Core>, call: &Call, admitted: &Admitted) -> Result<(Self, Commit), CallError> {
-        let sealing = sealed::answer(core, call)?;
+        let seal = sealed::answer(core, call)?;
         let admitted_as = match &call.began {
             Some(began) => core.producer.borrow_mut().admit_as(began.id),
             None => core.producer.borrow_mut().admit(),
@@ -101,7 +100,7 @@ impl OpenCall {
             media_type: String::new(),
             charge: None,
             tokens: None,
-            sealing,
+            seal,
             answer: Vec::new(),
             marks: Rc::clone(&call.marks),
             fired: call.fired_on_answer.clone(),

@@ -12,7 +12,7 @@ use policy_compiler::redact::{Heard, streams_carry};
 use policy_compiler::{SoFar, redact::StreamRedactor};
 use policy_lang::{
     Atom, BodyView, Condition, Decision, Effect, JsonPath, JsonValue, Nothing, Obligations, Phase, Program,
-    RecordBound, RecordLevel, Rule, RuleId, Unread, Unreadable, Verdict,
+    RecordBound, RecordLevel, Rule, RuleId, Side, Unread, Unreadable, Verdict,
 };
 
 use super::core::Core;
@@ -21,6 +21,7 @@ use super::exchange::{Admitted, Call};
 use super::judge::{self, AnswerFacts};
 use super::plans::Plans;
 use super::substitutes;
+use super::watch::Watched;
 use crate::policy_slot::ActivePolicy;
 
 /// A stream's text is looked at again when it grew by this many bytes, and by an eighth.
@@ -44,7 +45,9 @@ pub(super) struct AnswerRules<'a> {
     /// The masks of the answer: those that the request earned it, and those of its status.
     pub(super) plans: Rc<Plans>,
     keeps_payload: bool,
+    seals: bool,
     waiting: Waiting,
+    watched: Watched,
     look_at: usize,
 }
 
@@ -54,6 +57,7 @@ struct Waiting {
     undecided: bool,
     holds: bool,
     keeps: bool,
+    seals: bool,
 }
 
 impl<'a> AnswerRules<'a> {
@@ -74,7 +78,9 @@ impl<'a> AnswerRules<'a> {
             status,
             plans: Rc::clone(&admitted.plans),
             keeps_payload: call.keeps_payload(),
+            seals: false,
             waiting: Waiting::default(),
+            watched: Watched::default(),
             look_at: 0,
         };
         if !call.policy.compiled.judges_answers() {
@@ -86,6 +92,7 @@ impl<'a> AnswerRules<'a> {
             // Nobody will read this answer, so what is not known now stays unknown.
             rules.conclude(&early)?;
         }
+        rules.raise_surely(&early);
         let program = call.policy.compiled.program();
         note_surely(call, &early);
         deny_surely(program, &early)?;
@@ -101,6 +108,7 @@ impl<'a> AnswerRules<'a> {
         }
         rules.keeps_payload = rules.keeps(&early);
         if call.operation.is_some() {
+            rules.seals = early.fired.iter().filter_map(|id| surely(program, *id)).any(seals_answer);
             rules.waiting = waiting(program, &early);
         }
         Ok(rules)
@@ -124,6 +132,16 @@ impl<'a> AnswerRules<'a> {
     /// Whether it might be kept in the end.
     pub(super) fn may_keep_payload(&self) -> bool {
         self.keeps_payload || self.waiting.keeps
+    }
+
+    /// Whether the original of the answer is kept sealed, beyond what the request asked for, as far as that is known.
+    pub(super) fn seals(&self) -> bool {
+        self.seals
+    }
+
+    /// Whether it might be in the end.
+    pub(super) fn may_seal(&self) -> bool {
+        self.seals || self.waiting.seals
     }
 
     /// Judges a body that was read whole.
@@ -167,6 +185,7 @@ impl<'a> AnswerRules<'a> {
             AnswerFacts { status: Some(self.status), body: &so_far, text_engine: Some(&engine), ..self.unread() };
         let decision = judge(self.core, self.call, self.admitted.raw.as_deref(), &facts)?;
         note_surely(self.call, &decision);
+        self.raise_surely(&decision);
         deny_surely(self.call.policy.compiled.program(), &decision)
     }
 
@@ -206,6 +225,8 @@ impl<'a> AnswerRules<'a> {
         note(self.call, "", &decision.fired);
         note(self.call, "shadow:", &decision.shadow_fired);
         note(self.call, "error:", &decision.errors);
+        self.seals = decision.obligations.seal_response;
+        self.watched.raise(self.core, self.call, decision.obligations.alerts.iter().copied());
         match &decision.verdict {
             Verdict::Deny(denial) => {
                 let rule = denial.rule.map(|rule| self.call.rule_names(&[rule]).concat()).unwrap_or_default();
@@ -213,6 +234,13 @@ impl<'a> AnswerRules<'a> {
             }
             Verdict::Forward | Verdict::Pending(_) => Ok(()),
         }
+    }
+
+    /// Raises the alerts of rules that held and will hold whatever comes.
+    fn raise_surely(&mut self, decision: &Decision) {
+        let program = self.call.policy.compiled.program();
+        let alerts = decision.obligations.alerts.iter().filter(|(rule, _)| surely(program, *rule).is_some());
+        self.watched.raise(self.core, self.call, alerts.copied());
     }
 
     fn unread(&self) -> AnswerFacts<'static> {
@@ -308,17 +336,14 @@ fn note(call: &Call, prefix: &str, rules: &[RuleId]) {
 fn note_surely(call: &Call, decision: &Decision) {
     let program = call.policy.compiled.program();
     for (prefix, rules) in [("", &decision.fired), ("shadow:", &decision.shadow_fired)] {
-        let surely = |id: &RuleId| program.rules.get(id.0 as usize).is_some_and(|rule| !reads_the_end(program, rule));
-        note(call, prefix, &rules.iter().copied().filter(surely).collect::<Vec<_>>());
+        let sure = rules.iter().copied().filter(|id| surely(program, *id).is_some());
+        note(call, prefix, &sure.collect::<Vec<_>>());
     }
 }
 
 /// Denies if a rule that held will hold whatever comes.
 fn deny_surely(program: &Program, decision: &Decision) -> Result<(), CallError> {
-    for id in &decision.fired {
-        let Some(rule) = program.rules.get(id.0 as usize).filter(|rule| !reads_the_end(program, rule)) else {
-            continue;
-        };
+    for rule in decision.fired.iter().filter_map(|id| surely(program, *id)) {
         let denial = rule.effects.iter().find_map(|effect| match effect {
             Effect::Deny { text, status, .. } => Some((text, *status)),
             _ => None,
@@ -330,6 +355,15 @@ fn deny_surely(program: &Program, decision: &Decision) -> Result<(), CallError> 
     Ok(())
 }
 
+/// The rule, if what it says now it says whatever comes.
+fn surely(program: &Program, id: RuleId) -> Option<&Rule> {
+    program.rules.get(id.0 as usize).filter(|rule| !reads_the_end(program, rule))
+}
+
+fn seals_answer(rule: &Rule) -> bool {
+    rule.effects.contains(&Effect::Seal(Side::Response))
+}
+
 fn waiting(program: &Program, early: &Decision) -> Waiting {
     let mut waiting = Waiting::default();
     for (_, rule) in rules_of(program).filter(|(id, rule)| early.errors.contains(id) || reads_the_end(program, rule)) {
@@ -337,6 +371,7 @@ fn waiting(program: &Program, early: &Decision) -> Waiting {
         waiting.holds |= rule.effects.iter().any(|effect| matches!(effect, Effect::Deny { hold: true, .. }));
         let full = Effect::Record { bound: RecordBound::AtLeast, level: RecordLevel::Full };
         waiting.keeps |= rule.effects.contains(&full);
+        waiting.seals |= seals_answer(rule);
     }
     waiting
 }

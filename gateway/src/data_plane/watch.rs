@@ -3,29 +3,49 @@
 use std::sync::Arc;
 
 use audit_shipper::RecordId;
-use policy_lang::Verdict;
+use policy_lang::{RuleId, Verdict};
 
 use super::core::Core;
 use super::error::CallError;
 use super::exchange::Call;
 use crate::alerts::{Event, Short};
 
-/// After a call was judged, whatever the verdict.
-pub(super) fn judged(core: &Core, call: &Call) {
-    let (Some(judged), Some(caller)) = (&call.judged, &call.caller) else { return };
-    let alerts = &core.shared.alerts;
-    let raised = &judged.decision.obligations.alerts;
-    let watched = call.live.config.alerts.watch.is_some();
-    if raised.is_empty() && !watched {
-        return;
-    }
-    let (who, trace) = (alerts.who(caller), call.trace.id());
-    for &(rule, effect) in raised {
-        alerts.push(Event::Policy { policy: Arc::clone(&call.policy), rule, effect, who, trace });
-    }
-    if watched {
+/// What was told of one call: however often it, or its answer, is judged, it counts once and raises an alert once.
+#[derive(Default)]
+pub(super) struct Watched {
+    counted: bool,
+    /// By generation of the policy set, rule and effect.
+    raised: Vec<(u64, RuleId, u32)>,
+}
+
+impl Watched {
+    /// After the call was judged, whatever the verdict. A call that waited for people is judged again; what is new then is what
+    /// another policy set says, and that it may be refused.
+    pub(super) fn judged(&mut self, core: &Core, call: &Call) {
+        let (Some(judged), Some(caller)) = (&call.judged, &call.caller) else { return };
+        self.raise(core, call, judged.decision.obligations.alerts.iter().copied());
+        let counted = std::mem::replace(&mut self.counted, true);
         let denied = matches!(judged.decision.verdict, Verdict::Deny(_));
-        alerts.push(Event::Call { who, model: Short::new(&judged.model), denied, trace });
+        if call.live.config.alerts.watch.is_none() || (counted && !denied) {
+            return;
+        }
+        let alerts = &core.shared.alerts;
+        let (who, trace) = (alerts.who(caller), call.trace.id());
+        alerts.push(Event::Call { who, model: Short::new(&judged.model), denied, counted, trace });
+    }
+
+    /// Rules that held raise these of their effects.
+    pub(super) fn raise(&mut self, core: &Core, call: &Call, effects: impl Iterator<Item = (RuleId, u32)>) {
+        let (alerts, policy) = (&core.shared.alerts, &call.policy);
+        for (rule, effect) in effects {
+            let Some(caller) = &call.caller else { return };
+            let this = (policy.generation, rule, effect);
+            if !self.raised.contains(&this) {
+                self.raised.push(this);
+                let (who, trace) = (alerts.who(caller), call.trace.id());
+                alerts.push(Event::Policy { policy: Arc::clone(policy), rule, effect, who, trace });
+            }
+        }
     }
 }
 

@@ -109,14 +109,16 @@ impl KeySet {
 impl Key {
     /// Whether the token's signature was made by this key.
     pub(super) fn verifies(&self, token: &Token<'_>) -> bool {
-        match (&self.material, token.algorithm.in_library()) {
+        self.signed(token.algorithm, token.signed.as_bytes(), token.signature)
+    }
+
+    fn signed(&self, algorithm: Algorithm, message: &[u8], signature: &str) -> bool {
+        match (&self.material, algorithm.in_library()) {
             (Material::Library(key), Some(algorithm)) => {
-                jsonwebtoken::crypto::verify(token.signature, token.signed.as_bytes(), key, algorithm).unwrap_or(false)
+                jsonwebtoken::crypto::verify(signature, message, key, algorithm).unwrap_or(false)
             }
-            (Material::P521(point), None) => URL_SAFE_NO_PAD.decode(token.signature).is_ok_and(|signature| {
-                UnparsedPublicKey::new(&ECDSA_P521_SHA512_FIXED, point)
-                    .verify(token.signed.as_bytes(), &signature)
-                    .is_ok()
+            (Material::P521(point), None) => URL_SAFE_NO_PAD.decode(signature).is_ok_and(|signature| {
+                UnparsedPublicKey::new(&ECDSA_P521_SHA512_FIXED, point).verify(message, &signature).is_ok()
             }),
             _ => false,
         }
@@ -170,3 +172,6 @@ fn bits(number: &[u8]) -> usize {
     let (length, first) = (significant.clone().count(), significant.copied().next().unwrap_or(0));
     (length * 8).saturating_sub(first.leading_zeros() as usize)
 }
+
+#[cfg(test)]
+mod wycheproof;

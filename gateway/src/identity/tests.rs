@@ -1,7 +1,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 use super::support::{ISSUER, Idp, LEEWAY_S, NOW, claims, issuer, kid_for, with};
 use super::*;
-use crate::config::{ClaimRule, IdentitySettings, IntrospectionSettings, Issuer, KindOfCallers, Secret};
+use crate::config::{ClaimRule, ClientSecret, IdentitySettings, IntrospectionSettings, Issuer, KindOfCallers, Secret};
 use serde_json::{Value, json};
 use std::rc::Rc;
 use std::time::Duration;
@@ -325,7 +325,7 @@ fn an_issuers_answer_about_an_opaque_token() {
     own.introspection = Some(IntrospectionSettings {
         url: None,
         client_id: "gw".to_owned(),
-        client_secret: Secret::new("s".to_owned()),
+        client_secret: ClientSecret::fixed(Secret::new("s".to_owned())),
         cache: Duration::from_mins(1),
     });
     let verifier = Verifier::new(&[own], &IdentitySettings::default());

@@ -58,10 +58,10 @@ impl Marks {
         Self { started: Instant::now(), at_us: Default::default() }
     }
 
-    /// The call is here now.
+    /// The call is here now. The first time counts: a call that waited for people is judged again.
     pub(crate) fn reached(&self, phase: Phase) {
         if let Some(slot) = self.at_us.get(phase as usize) {
-            slot.set(Some(self.so_far_us()));
+            slot.set(slot.get().or_else(|| Some(self.so_far_us())));
         }
     }
 

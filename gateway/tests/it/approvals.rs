@@ -409,7 +409,14 @@ fn nothing_is_forgotten_by_a_kill_or_a_drain() {
     assert!(again.status == 403 && again.text().contains("looked at it"), "{}", again.text());
     let mut held = site.park(&alice, &body("one"));
     assert_ne!(site.only("status=pending"), waiting);
+    // Settled, so this process never knew it: the log does.
     assert_eq!(site.history(&waiting), ["asked", "approved", "used"]);
+    let history =
+        |id: &str, token: &str| site.api("GET", &format!("/api/v1/approvals/{id}/history"), token, &Value::Null);
+    let (_, told) = history(&waiting, &site.lead("grace"));
+    assert_eq!((&told["kind"], &told["status"]), (&json!("call"), &json!("consumed")));
+    assert_eq!(history(&waiting[..25], &site.lead("grace")).0, 404);
+    assert_eq!(history(&waiting.replace(&waiting[20..], "zzzzzz"), &site.lead("grace")).0, 404);
     site.running.signal(libc::SIGTERM);
     assert_eq!(held.answer().status, 503);
     assert_eq!(site.seen_by_model(), 1);

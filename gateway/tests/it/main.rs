@@ -1,6 +1,7 @@
 //! The real binary from outside, over sockets and pipes. One test program, since each would link the whole gateway again.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs, unreachable_pub)]
 
+mod alerts;
 mod approvals;
 mod call;
 mod cli;

@@ -13,7 +13,7 @@ use crate::common::run::{House, Running};
 use crate::common::{Answer, Client, chat_body, chat_request, sallyport, token};
 use load_tests::mock_model::{self, MockHandle, MockOptions};
 
-const KEY: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+pub const KEY: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 const SIGNING_SECRET: &str = "8f742231b10e8888abcd99yyyzzz85a5";
 const ALERTING: &str = r#"
 policy "alerts" version 1
@@ -27,14 +27,14 @@ rule people.finetune {
 
 /// What a receiver got: the path, the fields and the body.
 #[derive(Debug)]
-struct Got {
+pub struct Got {
     path: String,
     head: String,
-    body: Value,
+    pub body: Value,
 }
 
 /// A receiver that answers everything with a status.
-fn receiver(status: u16) -> (SocketAddr, Receiver<Got>) {
+pub fn receiver(status: u16) -> (SocketAddr, Receiver<Got>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     let (sender, got) = mpsc::channel();
@@ -64,13 +64,17 @@ fn receiver(status: u16) -> (SocketAddr, Receiver<Got>) {
     (address, got)
 }
 
-fn take(got: &Receiver<Got>) -> Got {
+pub fn take(got: &Receiver<Got>) -> Got {
     got.recv_timeout(Duration::from_secs(60)).expect("a message")
 }
 
 fn house(policy: &str, rest: &str, secrets: &[(&str, String)]) -> (House, MockHandle) {
+    house_with(policy, rest, secrets, MockOptions::default())
+}
+
+pub fn house_with(policy: &str, rest: &str, secrets: &[(&str, String)], model: MockOptions) -> (House, MockHandle) {
     let house = House::new();
-    let mock = mock_model::spawn(MockOptions::default()).unwrap();
+    let mock = mock_model::spawn(model).unwrap();
     std::fs::write(house.path("test.policy"), policy).unwrap();
     for (name, value) in secrets {
         std::fs::write(house.path(name), value).unwrap();
@@ -82,13 +86,13 @@ fn house(policy: &str, rest: &str, secrets: &[(&str, String)]) -> (House, MockHa
     (house, mock)
 }
 
-fn audit(house: &House, args: &[&str]) -> String {
+pub fn audit(house: &House, args: &[&str]) -> String {
     let data = house.path("data");
     let output = sallyport(&[args, &["--data", data.to_str().unwrap()]].concat());
     String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
 }
 
-fn ids(table: &str) -> Vec<String> {
+pub fn ids(table: &str) -> Vec<String> {
     let id = |word: &&str| word.len() == 26 && word.bytes().all(|byte| byte.is_ascii_alphanumeric());
     table.lines().filter_map(|line| line.split_whitespace().find(id)).map(str::to_owned).collect()
 }

@@ -1,5 +1,7 @@
 //! Rules about answers through the real binary: whole answers, streams, streams that are held.
 
+use std::time::{Duration, Instant};
+
 use serde_json::{Value, json};
 
 use crate::common::{Answer, Client, chat_body, chat_request, sallyport, stream_text};
@@ -147,6 +149,57 @@ fn a_stream_is_cut_or_held() {
     let refused = ask(&house, "by-path", "200|5|stop|x", true);
     assert_eq!(refused.status, 403, "{}", refused.text());
     assert!(refused.text().contains("cannot_stream"), "{}", refused.text());
+}
+
+#[test]
+fn an_answer_raises_alerts_once_and_as_soon_as_it_is_sure() {
+    let policy = r#"
+policy "alerts" version 1
+rule access.apps { when identity in group("ml-apps") allow }
+rule watch.wombat { when response.text contains "wombat" alert "wombat" severity high }
+rule watch.half { when response.finish_reason is present and response.finish_reason == "length" alert "half" severity low }
+rule watch.teapot { when response.status == 418 deny "No tea." alert "teapot" severity medium }
+rule watch.quiet shadow { when response.text contains "wombat" alert "quiet" severity critical }
+rule watch.mine { when model == "m" and response.text contains "BEGIN" deny "A key." alert "key" severity critical }
+"#;
+    let house = house_with(policy, Box::new(puppet));
+    let raised = |user: &str, text: &str, stream: bool| {
+        let token = house.gateway.token(user, "ml-apps");
+        let mut client = Client::connect(house.gateway.address);
+        client.send(chat_request(&token, &chat_body("m", text, stream)).as_bytes());
+        // Of a stream that is cut the answer has no end.
+        let _ = client.try_answer();
+    };
+    // Whole, in a stream, and of an answer that is refused for it.
+    raised("ann", "200|5|stop|a wombat|, two wombats", false);
+    raised("ben", "200|5|length|a wom|bat, |two wombats", true);
+    raised("cid", "418|5|stop|tea", false);
+    raised("dan", "200|5|stop|BEG|IN|rest", true);
+    raised("eve", "200|5|stop|nothing", true);
+    let admin = house.gateway.token("root", "admins");
+    let metrics = || {
+        let mut client = Client::connect(house.gateway.admin);
+        client.send(format!("GET /metrics HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {admin}\r\n\r\n").as_bytes());
+        client.answer().text()
+    };
+    let deadline = Instant::now() + Duration::from_secs(60);
+    let wanted = [("low", 1), ("medium", 1), ("high", 2), ("critical", 1)];
+    let line = |(severity, number): (&str, u32)| {
+        format!("sallyport_alerts_total{{kind=\"policy\",severity=\"{severity}\"}} {number}\n")
+    };
+    while !wanted.into_iter().all(|one| metrics().contains(&line(one))) {
+        assert!(Instant::now() < deadline, "{}", metrics());
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    // In the evidence under the callers' names.
+    let data = house.gateway.data.to_str().unwrap();
+    let search = |query: &str| {
+        String::from_utf8(sallyport(&["audit", "search", query, "--json", "--data", data]).stdout).unwrap()
+    };
+    for (user, alerts) in [("ann", 1), ("ben", 2), ("cid", 1), ("dan", 1), ("eve", 0)] {
+        let rows = search(&format!("kind:alert subject:{user}"));
+        assert_eq!(rows.lines().count(), alerts, "{user}: {rows}");
+    }
 }
 
 #[test]

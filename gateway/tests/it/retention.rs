@@ -93,6 +93,9 @@ policy "sealing" version 1
 rule access { when identity in group("ml-apps") allow }
 rule mask { mask request text with detect(us_ssn) as label mask response text with detect(us_ssn) as label }
 rule seal { when model == "sealed-model" seal request seal response }
+rule seal.telling { when response.text contains "number on file" and model in { "asks-model", "cut-model" } seal response }
+rule seal.not { when response.text contains "unicorn" and model == "m" seal response }
+rule deny.cut { when response.text contains "on file is" and model == "cut-model" deny "No numbers." }
 "#;
     let mock = mock(&format!("The number on file is {ORIGINAL}."));
     let key = age::x25519::Identity::generate();
@@ -106,6 +109,10 @@ rule seal { when model == "sealed-model" seal request seal response }
         answer.request_id()
     };
     let (streamed, whole, unsealed) = (ask("sealed-model", true), ask("sealed-model", false), ask("m", true));
+    // Where the answer's own words make it one to keep.
+    let telling = [ask("asks-model", true), ask("asks-model", false)];
+    let refused = Client::connect(gateway.address).chat(&token, &chat_body("cut-model", "Is it?", false));
+    assert_eq!(refused.status, 403, "{}", refused.text());
     assert_eq!(gateway.stop(), Some(0));
     let data = house.path("data");
     assert_eq!(any_file_contains(&data, ORIGINAL.as_bytes()), None);
@@ -123,10 +130,24 @@ rule seal { when model == "sealed-model" seal request seal response }
         assert!(answer.contains("chat.completion"), "{text}");
         assert!(answer.contains(ORIGINAL) || answer.contains("[DONE]"), "{text}");
     }
+    for id in telling.iter().chain([&refused.request_id()]) {
+        let (code, text) = open(id);
+        assert_eq!(code, 0, "{text}");
+        assert!(text.contains("chat.completion") && !text.contains("\"messages\""), "the answer alone: {text}");
+        assert!(text.contains(ORIGINAL) || text.contains("[DONE]"), "{text}");
+    }
     let (code, text) = open(&unsealed);
     assert!(code == 1 && text.contains("nothing is sealed"), "{text}");
     assert!(audit(&data, &["search", "kind:access"]).1.contains("unsealed"));
     assert_eq!(audit(&data, &["verify"]).0, 0);
+
+    // How long a call is kept cannot hang on its answer.
+    let retains = policy.replace("and model == \"m\" seal response", "and model == \"m\" retain at least 90d");
+    std::fs::write(house.path("test.policy"), retains).unwrap();
+    let refused = house.command().arg("--check").output().unwrap();
+    let why = String::from_utf8_lossy(&refused.stderr);
+    assert!(refused.status.code() == Some(1) && why.contains("seal.not") && why.contains("before it goes in"), "{why}");
+    std::fs::write(house.path("test.policy"), policy).unwrap();
 
     // Without a key to seal to, the policy is refused.
     let upstream = format!("[[upstream]]\nname = \"mock\"\nendpoints = [\"{}\"]", mock.url());

@@ -2,6 +2,8 @@
 
 use crate::common::{Client, chat_body};
 use crate::issuer::{Configured, Key, TestIssuer, wait_until};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use load_tests::mock_model::{self, Journal, MockHandle, MockOptions};
 use serde_json::json;
 use std::sync::Arc;
@@ -21,8 +23,12 @@ fn access_tokens_are_renewed_and_files_read_again() {
     issuer.publish(&[&key]);
     let minted = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&minted);
+    let shown = Arc::new(std::sync::Mutex::new(String::new()));
+    let basic = Arc::clone(&shown);
     issuer.answer("/token", move |request| {
         assert!(request.body.contains("grant_type=client_credentials") && request.body.contains("scope=infer+more"));
+        let line = request.head.lines().find_map(|line| line.strip_prefix("authorization: Basic ")).unwrap();
+        basic.lock().unwrap().replace_range(.., line);
         let number = count.fetch_add(1, Ordering::SeqCst) + 1;
         (200, json!({ "access_token": format!("access-{number}"), "token_type": "bearer", "expires_in": 3 }))
     });
@@ -57,6 +63,8 @@ fn access_tokens_are_renewed_and_files_read_again() {
     assert_eq!((presented(&model, "x-model-key"), presented(&model, "x-api-key")), ("first".to_owned(), String::new()));
     std::fs::write(&secret, "second\n").unwrap();
     wait_until("the file is read again", || models() == 200 && presented(&model, "x-model-key") == "second");
+    // The next request for a token shows the new secret, too.
+    wait_until("the client's secret is read again", || *shown.lock().unwrap() == STANDARD.encode("gw:second"));
     // Without a token that counts, no call goes up.
     issuer.break_down();
     let before = std::cell::Cell::new(0);

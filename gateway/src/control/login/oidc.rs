@@ -10,7 +10,7 @@ use super::super::error::ApiError;
 use super::super::http::{Http, HttpError};
 use super::super::keys::{self, Discovery, KeysError};
 use super::{field, welcome, with_cookies};
-use crate::config::{IdentitySettings, Login};
+use crate::config::{ClientSecret, IdentitySettings, Login};
 use crate::identity::{Identity, IdentityError, Verifier};
 use aws_lc_rs::digest::{SHA256, digest};
 use axum::extract::{RawQuery, State};
@@ -135,7 +135,8 @@ impl Provider {
             ("client_id", self.login.client_id.as_str()),
             ("code_verifier", login.code_verifier.as_str()),
         ];
-        let basic = self.login.client_secret.as_ref().map(|secret| (self.login.client_id.as_str(), secret));
+        let secret = self.login.client_secret.as_ref().map(ClientSecret::now);
+        let basic = secret.as_ref().map(|secret| (self.login.client_id.as_str(), secret));
         let answer = self.http.post_form(&endpoint, &form, basic).await?;
         let answer: TokenAnswer = serde_json::from_slice(&answer.body).map_err(|_| LoginError::NoIdToken)?;
         let token = answer.id_token.ok_or(LoginError::NoIdToken)?;

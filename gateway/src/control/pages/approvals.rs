@@ -1,9 +1,9 @@
 //! Calls that wait for people.
 
 use super::{ForApprovers, ForViewers, Visitor, failed, field, page, proved};
-use crate::approvals::{DecideError, Filter, Status};
+use crate::approvals::{Filter, Status};
 use crate::console::{self, Section};
-use crate::control::approvals::{decide as decided, record_shown, revoke as revoked};
+use crate::control::approvals::{decide as decided, record_shown, revoke as revoked, told};
 use crate::control::error::ApiError;
 use crate::control::{Control, policy_view};
 use axum::extract::rejection::QueryRejection;
@@ -82,7 +82,11 @@ pub(super) async fn decide(
 async fn show_one(control: &Control, visitor: &Visitor, id: &str, error: Option<&ApiError>) -> Response {
     let approvals = &control.shared.approvals;
     let Some(view) = approvals.show(id, &visitor.identity) else {
-        return failed(control, visitor, &DecideError::NotFound.into());
+        return match (error, told(control, &visitor.identity, id).await) {
+            (None, Ok(told)) => page(control, visitor, Section::Approvals, "Approval", console::approvals::past(&told)),
+            (Some(error), _) => failed(control, visitor, error),
+            (None, Err(error)) => failed(control, visitor, &error),
+        };
     };
     if let Err(error) = record_shown(control, &visitor.identity, id).await {
         return failed(control, visitor, &error);

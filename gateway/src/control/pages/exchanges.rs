@@ -68,7 +68,7 @@ pub(super) async fn verify(
     if let Err(error) = proved(&control, &visitor, &headers, &form) {
         return failed(&control, &visitor, &error);
     }
-    let proofs = evidence::proofs(&control, &id).await;
+    let proofs = evidence::proofs(&control, &visitor.identity, &id).await;
     let proofs = proofs.map_err(|error| match error.code {
         "not_found" => {
             "No signed checkpoint covers this record yet. One is signed about once a second: try again.".to_owned()

@@ -80,7 +80,10 @@ pub(super) async fn reload(
 
 async fn shown(control: &Control, visitor: &Visitor, playground: &Playground) -> Response {
     let (active, rules) = (policy_view::active(control), policy_view::rules(control));
-    let (traffic, changes) = match (policy_view::traffic(control).await, policy_view::changes(control).await) {
+    let (traffic, changes) = match (
+        policy_view::traffic(control, &visitor.identity).await,
+        policy_view::changes(control, &visitor.identity).await,
+    ) {
         (Ok(traffic), Ok(changes)) => (traffic, changes),
         (Err(error), _) | (_, Err(error)) => return failed(control, visitor, &error),
     };
