@@ -114,6 +114,12 @@ pub(super) fn records_of(log: &Log, id: &str) -> Result<Vec<Record>, EvidenceErr
     find_all(log, wanted, &|leaf| links(leaf).any(|id| id == wanted))
 }
 
+/// All notes of a kind, in order.
+pub(super) fn notes_of(log: &Log, kind: NoteKind) -> Result<Vec<Record>, EvidenceError> {
+    let number = KINDS.iter().position(|known| *known == kind).map_or(RecordId(0), number_of);
+    find_all(log, number, &|leaf| leaf.t == note_word(kind))
+}
+
 fn find_all(log: &Log, wanted: RecordId, is_it: &dyn Fn(&RowLeaf<'_>) -> bool) -> Result<Vec<Record>, EvidenceError> {
     let place = index::stored_place(&log.layout.index());
     // If a list is gone, the index is not to be trusted at all.
