@@ -75,6 +75,11 @@ EXCEPTIONS = [
     ("br_cnpj", "missed", lambda t: re.search("[A-Z]", t), "letters come with the CNPJ of July 2026"),
     ("mx_curp", "taken", lambda t: t[10] == "X", "the third sex of 2023"),
     ("mx_rfc", "missed", lambda t: re.search("[&Ñ ]", t), "names with & and Ñ, blanks at any place"),
+    ("no_fodselsnummer", "taken", lambda t: int(digits(t)[2:4]) > 12, "the oracle knows fewer kinds of numbers that are not of birth"),
+    ("no_fodselsnummer", "taken", lambda t: int(digits(t)[6:9]) >= 500, "that the individual number fits the century is not asked; the oracle has a clock, too"),
+    ("mx_curp", "taken", lambda t: t[:4] in importlib.import_module("stdnum.mx.curp")._name_blacklist, "the oracle has a list of words that no code may spell"),
+    ("in_gstin", "taken", lambda t: t[:2] in ("97", "99"), "other territory and centre, which the oracle does not know"),
+    ("au_abn", "taken", lambda t: t.startswith("10"), "the tax office's rule takes 10 where it takes 99; the oracle knows 99 alone"),
     ("btc_address", "missed", lambda t: t != t.lower() and t[:3].lower() == "bc1", "BIP 173 forbids mixed case"),
 ]
 
