@@ -200,6 +200,10 @@ impl Zstd {
     }
 
     fn push(&mut self, piece: &[u8], out: &mut Vec<u8>) -> io::Result<()> {
+        if piece.is_empty() {
+            // libzstd would take it for the beginning of another frame, and many in a row for a stream that does not get on.
+            return Ok(());
+        }
         let mut input = InBuffer::around(piece);
         let mut step = vec![0; STEP_BYTES];
         let start = out.len();
@@ -278,6 +282,8 @@ mod tests {
                 let mut out = Vec::new();
                 for piece in bytes.chunks(size) {
                     decoder.push(piece, &mut out).unwrap();
+                    // As chunk sizes give that come alone.
+                    decoder.push(&[], &mut out).unwrap();
                 }
                 decoder.finish(&mut out).unwrap();
                 assert_eq!(out, body.as_bytes(), "{coding} by {size}");

@@ -91,7 +91,7 @@ fn a_load_balancer_says_whom_a_connection_comes_from() {
     assert_eq!(mock.requests_seen(), 3);
     assert_eq!(running.stop(), Some(0));
 
-    // From elsewhere the header is a malformed request like any other.
+    // From elsewhere the header is a malformed request like any other: no version stands where one belongs.
     house.configure(
         "proxy_protocol = [\"203.0.113.0/24\"]\n",
         &format!("[[upstream]]\nname = \"mock\"\nendpoints = [\"{}\"]\n", mock.url()),
@@ -100,5 +100,5 @@ fn a_load_balancer_says_whom_a_connection_comes_from() {
     let mut connection = Client::connect(running.address);
     connection.send(b"PROXY TCP4 203.0.113.7 192.0.2.1 12345 443\r\n");
     connection.send(request.as_bytes());
-    assert_eq!(connection.answer().status, 400);
+    assert_eq!(connection.answer().status, 505);
 }

@@ -97,7 +97,7 @@ fn the_evidence_names_the_rules_that_fired_on_the_answer() {
         let story = story(&house, answer);
         let rules = |line: &str| line.trim_start().strip_prefix("rules ").map(|names| names.trim().to_owned());
         let said: Vec<String> = story.lines().filter_map(rules).collect();
-        assert_eq!(said[0], "access.apps", "{story}");
+        assert!(said[0].starts_with("access.apps"), "{story}");
         said.get(1).cloned().unwrap_or_default()
     };
     assert_eq!(fired(&ask(&house, "m", "200|5|stop|all is well", false)), "");
@@ -105,7 +105,7 @@ fn the_evidence_names_the_rules_that_fired_on_the_answer() {
         ("m", "418|5|stop|a kettle", "data.teapot"),
         ("m", "200|5|stop|-----BEGIN PRIVATE KEY", "leak.key"),
         ("m", "200|101|stop|long", "leak.long"),
-        ("quiet", "200|5|stop|interesting", "quiet, quiet.not"),
+        ("quiet", "200|5|stop|interesting", "quiet.not"),
     ] {
         assert_eq!(fired(&ask(&house, model, text, false)), rule, "{text}");
     }

@@ -184,7 +184,9 @@ impl<'a> Resolver<'a> {
             let behind = question.behind.masked(number);
             let plain = number == 0 && view.is_plain();
             let from = if plain { question.looked.min(view.text.len()) } else { 0 };
-            let wanted = Wanted { set: question.set, behind, key: question.key, masked, from };
+            let masked_ends: Vec<usize> = matches.iter().map(|found| view.place_of(found.end)).collect();
+            let (set, key, masked_ends) = (question.set, question.key, masked_ends.as_slice());
+            let wanted = Wanted { set, behind, key, masked, masked_ends, from };
             let found = scan(&probe(question, view, number, None), &wanted);
             if plain && found.candidates.is_empty() {
                 looked = found.undecided;

@@ -51,8 +51,8 @@ fn try_marked(probe: &Probe<'_>, place: usize, reach: &mut Reach, finds: &mut Fi
         }
     }
     let found = finds.candidates.get(before..).unwrap_or_default();
-    if let Some(end) = found.iter().map(|found| found.end).max() {
-        reach.stretch(place, end);
+    if !found.is_empty() {
+        reach.stretch(probe.text(), place, found.iter().map(|found| found.end));
     }
     starved
 }

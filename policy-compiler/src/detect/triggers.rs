@@ -53,6 +53,8 @@ pub(super) struct Wanted<'a> {
     pub(super) key: Option<&'a str>,
     /// Bytes that are masked by others than the detectors of the set.
     pub(super) masked: usize,
+    /// Where those end.
+    pub(super) masked_ends: &'a [usize],
     /// Places before this one are of no interest any more.
     pub(super) from: usize,
 }
@@ -74,13 +76,13 @@ pub(super) struct Reach {
 }
 
 impl Reach {
-    /// The reach of the words before a text.
-    pub(super) fn new(wanted: &Wanted<'_>) -> Self {
+    /// The reach of the words before a text, and of those right behind what others mask in it.
+    fn new(text: &[u8], wanted: &Wanted<'_>) -> Self {
         let short = wanted.set.meets(&SHORT);
         let of_behind = short && SHORT_WORDS.occurs(wanted.behind);
         let named = EVERY_WORD.detectors_in(wanted.behind);
         let near = if named.is_empty() { Vec::new() } else { vec![(BEHIND_MAX + wanted.masked, named)] };
-        Self {
+        let mut reach = Self {
             wanted: short,
             everywhere: short && wanted.key.is_some_and(|key| SHORT_WORDS.occurs(key.as_bytes())),
             until: if of_behind { BEHIND_MAX + wanted.masked } else { 0 },
@@ -89,7 +91,9 @@ impl Reach {
             near,
             read: 0,
             covered: 0,
-        }
+        };
+        wanted.masked_ends.iter().for_each(|&end| reach.uncover(text, end));
+        reach
     }
 
     /// The detectors of which a word may stand near before a place. Places come in order.
@@ -116,8 +120,23 @@ impl Reach {
         self.until = self.until.max(place + BEHIND_MAX + self.masked);
     }
 
-    /// A candidate was found: if it is masked, it takes no place between a word and a value.
-    pub(super) fn stretch(&mut self, start: usize, end: usize) {
+    /// What ends here may be masked: a word that is glued to it then stands alone.
+    fn uncover(&mut self, text: &[u8], end: usize) {
+        let reach = BEHIND_MAX + self.masked;
+        let near = &mut self.near;
+        EVERY_WORD.each_name(text, end, end + 1, |start, detectors| near.push((start + reach, detectors)));
+        if self.wanted && (SHORT_WORDS.begins(text, end) || SHORT_WORDS.begins_foreign(text, end)) {
+            self.meet(end);
+        }
+    }
+
+    /// Candidates were found: if they are masked, they take no place between a word and a value.
+    pub(super) fn stretch(&mut self, text: &[u8], start: usize, ends: impl Iterator<Item = usize>) {
+        let mut end = start;
+        for each in ends {
+            self.uncover(text, each);
+            end = end.max(each);
+        }
         let bytes = end.saturating_sub(self.covered.max(start));
         self.covered = self.covered.max(end);
         if self.until > start {
@@ -136,7 +155,7 @@ impl Triggers {
         wanted: &Wanted<'_>,
         mut visit: impl FnMut(usize, &mut Reach) -> Option<T>,
     ) -> Option<T> {
-        let mut reach = Reach::new(wanted);
+        let mut reach = Reach::new(text, wanted);
         let mut before = Block::default();
         if reach.wanted {
             let from = wanted.from.saturating_sub(BEHIND_MAX + wanted.masked);
@@ -161,8 +180,13 @@ impl Triggers {
                     if place >= limit {
                         break;
                     }
+                    let was_far = reach.until <= base;
                     if let Some(found) = visit(place, &mut reach) {
                         return Some(found);
+                    }
+                    if was_far && reach.until > base {
+                        // A word right behind what was found.
+                        hot |= boundaries(block, previous) & (u64::MAX << (place - base) << 1);
                     }
                 }
             }

@@ -56,8 +56,9 @@ static PATHS: LazyLock<Paths> = LazyLock::new(|| {
     templates.sort_by_key(|operation| operation.endpoint().matches('{').count());
     let mut fixed: HashMap<String, Vec<Operation>> = HashMap::new();
     for operation in plain {
-        let path: String = segments(operation.endpoint()).flat_map(|segment| ["/", segment]).collect();
-        fixed.entry(path).or_default().push(operation);
+        if let Some(path) = normalised_path(operation.endpoint()) {
+            fixed.entry(path).or_default().push(operation);
+        }
     }
     Paths { fixed, templates }
 });
