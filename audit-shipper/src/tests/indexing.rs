@@ -304,7 +304,7 @@ fn exports_and_the_answer_to_a_person_are_the_same_with_the_index_and_without() 
     };
     let with_index = queries.each_ref().map(|query| exported(&bench, query));
     let of_alice = person("alice@example.com");
-    assert_eq!(with_index.each_ref().map(|lines| lines.len() > 0), [true, true, true, true, true, false, true]);
+    assert_eq!(with_index.each_ref().map(|lines| !lines.is_empty()), [true, true, true, true, true, false, true]);
     assert!(of_alice.len() >= 4 && of_alice.iter().any(|line| line.contains("behind")));
     let erasure = Erasure::Subject { tenant: caller().tenant, subject: "person-3".to_owned() };
     read::drop_index(&bench.source()).unwrap();
