@@ -16,7 +16,7 @@ source_of() {
     [[ -d $SOURCES ]] && return
     mkdir -p "$SOURCES.new"
     git -C "$SOURCES.new" init --quiet
-    if timeout 300 git -C "$SOURCES.new" fetch --quiet --depth 1 "$url" "$commit" 2>/dev/null; then
+    if timeout 60 git -C "$SOURCES.new" fetch --quiet --depth 1 "$url" "$commit" 2>/dev/null; then
         git -C "$SOURCES.new" checkout --quiet FETCH_HEAD
         mv "$SOURCES.new" "$SOURCES"
         return
