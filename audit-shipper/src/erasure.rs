@@ -113,7 +113,7 @@ impl Evidence {
     pub fn carry_out(&self, plan: &ErasurePlan) -> Result<u64, EvidenceError> {
         forget::announce(self.source(), &plan.keys)?;
         let destroyed = self.keystore().destroy(&plan.keys)?;
-        forget::forget(self.source())?;
+        forget::forget(self.source(), &plan.keys)?;
         Ok(destroyed)
     }
 

@@ -190,7 +190,7 @@ impl Evidence {
             forget::announce(&source_of(&options), &recovered.erased)?;
             keystore.destroy(&recovered.erased)?;
         }
-        forget::forget(&source_of(&options))?;
+        forget::forget(&source_of(&options), &recovered.erased)?;
         Self::start(&options, layout, disk, lock, key, keystore, recovered)
     }
 

@@ -88,7 +88,9 @@ impl Keys {
         }
         let store_id = head.strip_prefix(MAGIC).and_then(|rest| rest.first_chunk::<STORE_ID_BYTES>());
         let store_id = *store_id.ok_or_else(|| damaged("this is not a keystore"))?;
-        let list = List::open(&list_path(path), &store_id);
+        // A list that covers more is of a keystore that was put back from a backup, or lost its end.
+        let length = file.metadata().map_err(|e| io(&e))?.len();
+        let list = List::open(&list_path(path), &store_id).filter(|list| list.covered <= length);
         let (begin, mut ordinal) = list.as_ref().map_or((HEADER_BYTES as u64, 0), |list| (list.covered, list.entries));
         let bytes = read_from(&file, begin).map_err(|e| io(&e))?;
         let (mut behind, mut at) = (HashMap::new(), 0);
@@ -247,6 +249,14 @@ fn item(entry: &Entry) -> Item {
     let parts = entry.key.into_iter().chain(entry.offset.to_be_bytes()).chain(entry.ordinal.to_be_bytes());
     item.iter_mut().zip(parts).for_each(|(to, from)| *to = from);
     item
+}
+
+/// Removes a list that covers more than the keystore has: what is appended from now on would not be what it knows.
+pub(super) fn drop_list_beyond(path: &Path, store_id: &[u8; STORE_ID_BYTES], end: u64) -> std::io::Result<()> {
+    match List::open(&list_path(path), store_id) {
+        Some(list) if list.covered > end => std::fs::remove_file(list_path(path)),
+        _ => Ok(()),
+    }
 }
 
 /// Where the list of a keystore is.

@@ -213,6 +213,7 @@ impl Keystore {
         // What follows the last good entry was torn by a crash before any record could use it.
         file.set_len(loaded.end).and_then(|()| file.sync_all()).map_err(|e| EvidenceError::io("truncate", path, &e))?;
         let Loaded { store_id, keys, held, entries, end } = loaded;
+        lookup::drop_list_beyond(path, &store_id, end).map_err(|e| EvidenceError::io("remove", path, &e))?;
         let by_scope = keys.into_iter().map(|(scope, key)| (scope, Arc::new(key))).collect();
         Ok(Self {
             path: path.to_owned(),

@@ -159,7 +159,7 @@ pub(super) fn for_each_call(
     if !can_tell || (query.asks_for_text() && !place.text) {
         return scan_calls(log, keys, query, with_payload, each);
     }
-    let found = match index::candidates(source, log, &place, query) {
+    let mut found = match index::candidates(source, log, &place, query) {
         Ok(found) if found.len() as u64 * JUMPING_PAYS_BELOW <= place.index() => found,
         Ok(_) => return scan_calls(log, keys, query, with_payload, each),
         Err(error) => {
@@ -168,12 +168,29 @@ pub(super) fn for_each_call(
         }
     };
     let since = since_text(query);
+    // What ended behind the index, and what has not. The index may have got further meanwhile: then this is what counts.
+    let mut behind: Vec<(Spot, Option<Spot>, Vec<Spot>)> = Vec::new();
+    let mut walk = Walk::from(&place, log, keys)?;
+    let mut filter = Filter::new(query, &since);
+    let is_whole = walk.go_on(log, keys, Bound::END, &mut |record| filter.may_match(record, keys), &mut |ended| {
+        found.remove(&ended.first.index);
+        if ended.row.matches(query, &since) {
+            behind.push((ended.first, ended.end, ended.payload));
+        }
+    })?;
+    let open = walk.open().filter(|(row, _)| row.matches(query, &since));
+    behind.extend(open.map(|(_, spots)| (spots.first, None, spots.payload.clone())));
+    found.retain(|index, _| *index < place.index() && behind.iter().all(|(first, ..)| first.index != *index));
     let mut offer = |call: &Call| match call.is_asked_for(query, &since) {
         true => each(call),
         false => Ok(()),
     };
+    let mut is_damaged = !is_whole;
     for spot in found.values() {
-        let Some(record) = records::at(log, *spot)? else { continue };
+        let Some(record) = records::at(log, *spot)? else {
+            is_damaged = true;
+            continue;
+        };
         let Some(listed) = ids::listed(log, &place, record.id().parse()?)? else {
             return Err(EvidenceError::Malformed(
                 "a part of the search index is missing; `audit rebuild` makes it again".to_owned(),
@@ -183,19 +200,9 @@ pub(super) fn for_each_call(
             offer(&call)?;
         }
     }
-    // What ended behind the index, and what has not.
-    let mut behind: Vec<(Spot, Option<Spot>, Vec<Spot>)> = Vec::new();
-    let mut walk = Walk::from(&place, log, keys)?;
-    let mut filter = Filter::new(query, &since);
-    let is_whole = walk.go_on(log, keys, Bound::END, &mut |record| filter.may_match(record, keys), &mut |ended| {
-        if ended.row.matches(query, &since) {
-            behind.push((ended.first, ended.end, ended.payload));
-        }
-    })?;
-    let open = walk.open().filter(|(row, _)| row.matches(query, &since));
-    behind.extend(open.map(|(_, spots)| (spots.first, None, spots.payload.clone())));
     for (first, end, payload) in behind {
-        let Some(record) = records::at(log, first)?.filter(|record| !found.contains_key(&record.index)) else {
+        let Some(record) = records::at(log, first)? else {
+            is_damaged = true;
             continue;
         };
         let mut call = Call::begin(record, keys);
@@ -207,7 +214,7 @@ pub(super) fn for_each_call(
         }
         offer(&call)?;
     }
-    Ok(!is_whole)
+    Ok(is_damaged)
 }
 
 fn since_text(query: &Query) -> String {

@@ -26,6 +26,7 @@ fn list(log: &Log) -> PathBuf {
 
 /// Notes which keys will be destroyed.
 pub(crate) fn announce(source: &Source, keys: &HashSet<KeyId>) -> Result<(), EvidenceError> {
+    let _one_at_a_time = CHANGING.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     let log = source.locate()?;
     let mut all = announced(&log)?;
     if all.is_superset(keys) || !log.layout.index().is_dir() {
@@ -40,12 +41,12 @@ fn announced(log: &Log) -> Result<HashSet<KeyId>, EvidenceError> {
     Ok(bytes.as_chunks::<16>().0.iter().copied().collect())
 }
 
-/// Takes out what was announced. The keys must be gone: what is put back is what can still be read. An index that this cannot be
-/// done to is removed, to be made again.
-pub(crate) fn forget(source: &Source) -> Result<(), EvidenceError> {
+/// Takes out what was announced, and these keys, as far as they are gone: what is put back is what can still be read. An index that
+/// this cannot be done to is removed, to be made again.
+pub(crate) fn forget(source: &Source, keys: &HashSet<KeyId>) -> Result<(), EvidenceError> {
     let _one_at_a_time = CHANGING.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     let log = source.locate()?;
-    forget_announced(source, &log).or_else(|error| {
+    forget_all(source, &log, keys).or_else(|error| {
         tracing::warn!(%error, "the search index is removed, since an erasure could not be carried out in it");
         index::remove(&log.layout.index())
     })
@@ -53,13 +54,19 @@ pub(crate) fn forget(source: &Source) -> Result<(), EvidenceError> {
 
 /// As [`forget`], for whoever changes the index already.
 pub(super) fn forget_announced(source: &Source, log: &Log) -> Result<(), EvidenceError> {
-    let gone = announced(log)?;
-    if gone.is_empty() {
+    forget_all(source, log, &HashSet::new())
+}
+
+/// An index that was begun anew since does not know what was announced, but may hold it: hence `more`.
+fn forget_all(source: &Source, log: &Log, more: &HashSet<KeyId>) -> Result<(), EvidenceError> {
+    let wanted: HashSet<KeyId> = announced(log)?.union(more).copied().collect();
+    if wanted.is_empty() || !log.layout.index().is_dir() {
         return Ok(());
     }
     let keys = source.subject_keys(log)?;
-    if gone.iter().any(|key| keys.get(key).is_some()) {
-        // Not destroyed after all, or not yet: then nothing is done that would have to be undone.
+    // Not destroyed after all, or not yet: their turn comes.
+    let (alive, gone): (Vec<KeyId>, Vec<KeyId>) = wanted.into_iter().partition(|key| keys.get(key).is_some());
+    if gone.is_empty() {
         return Ok(());
     }
     let blind = Blind::of(source)?;
@@ -81,7 +88,15 @@ pub(super) fn forget_announced(source: &Source, log: &Log) -> Result<(), Evidenc
             shard.writer()?.purge()?;
         }
     }
-    std::fs::remove_file(list(log)).map_err(|e| EvidenceError::io("remove", &list(log), &e))
+    if !alive.is_empty() {
+        return layout::replace(&list(log), alive.as_flattened());
+    }
+    match std::fs::remove_file(list(log)) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(EvidenceError::io("remove", &list(log), &error))
+        }
+        _ => Ok(()),
+    }
 }
 
 struct Forgetting<'l> {

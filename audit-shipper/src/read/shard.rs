@@ -273,9 +273,11 @@ impl ShardWriter {
     /// Writes every segment anew that something was taken out of, so that nothing of it stays on the disk.
     pub(super) fn purge(mut self) -> Result<(), EvidenceError> {
         self.writer.set_merge_policy(Box::new(NoMergePolicy));
-        let segments = self.writer.index().searchable_segment_metas().map_err(failed)?;
-        let touched: Vec<SegmentId> =
-            segments.iter().filter(|segment| segment.num_deleted_docs() > 0).map(|segment| segment.id()).collect();
+        let touched: Vec<SegmentId> = {
+            // As long as one of these lives, the files of its segment are not collected.
+            let segments = self.writer.index().searchable_segment_metas().map_err(failed)?;
+            segments.iter().filter(|segment| segment.num_deleted_docs() > 0).map(|segment| segment.id()).collect()
+        };
         for segment in touched {
             self.writer.merge(&[segment]).wait().map_err(failed)?;
         }

@@ -163,6 +163,7 @@ fn an_erasure_takes_out_of_the_index_what_was_encrypted_and_nothing_else() {
     // At once, and not by making everything anew.
     assert!(bench.log().join("index/place").exists() && !bench.log().join("index/forget").exists());
     assert_eq!(files(), untouched, "the shard of a day without the person");
+    only_what_is_named(&bench.log().join("index"));
     assert!(rows("subject:person-1").is_empty());
     assert_eq!(others.map(rows), before);
     assert_eq!(rows("kind:refusal").len(), 40, "by what their leaves say, all are found");
@@ -180,4 +181,19 @@ fn an_erasure_takes_out_of_the_index_what_was_encrypted_and_nothing_else() {
     assert_eq!(rows("kind:refusal").len(), 40);
     assert_eq!(rows("subject:person-0"), before[0]);
     assert_eq!(bench.verify().0, Verdict::Sound, "{}", bench.verify().1);
+}
+
+/// No shard has files of a segment that it does not name: what was taken out is gone from the disk as well.
+fn only_what_is_named(index: &std::path::Path) {
+    let of_index = fs::read_dir(index).unwrap().map(|entry| entry.unwrap().path());
+    for shard in of_index.filter(|path| path.join("meta.json").exists()) {
+        let meta: serde_json::Value = serde_json::from_slice(&fs::read(shard.join("meta.json")).unwrap()).unwrap();
+        let segments = meta["segments"].as_array().unwrap().iter();
+        let named: Vec<_> = segments.map(|segment| segment["segment_id"].as_str().unwrap().replace('-', "")).collect();
+        for file in fs::read_dir(&shard).unwrap() {
+            let name = file.unwrap().file_name().into_string().unwrap();
+            let of = name.split('.').next().unwrap_or_default();
+            assert!(of.len() != 32 || named.iter().any(|segment| segment == of), "{name} in {}", shard.display());
+        }
+    }
 }

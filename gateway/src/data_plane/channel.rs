@@ -210,9 +210,9 @@ impl Channel {
         }
     }
 
-    /// See [`Socket::is_quiet`].
-    pub(crate) fn is_quiet(&self) -> bool {
-        self.socket.is_quiet()
+    /// See [`Socket::is_quiet`]; under TLS nothing may be left of what came before, either.
+    pub(crate) fn is_quiet(&mut self) -> bool {
+        self.socket.is_quiet() && self.tls.as_mut().is_none_or(|tls| tls.has_taken_all())
     }
 
     /// Whether the other side closed or sent something unasked: a kept-alive connection that must not be used again.

@@ -184,6 +184,7 @@ async fn let_in(core: &Rc<Core>, client: &mut Wire, call: &mut Call) -> Result<A
         drop((plans, masked));
         hold.wait(core, client, call, waiter, body.as_ref().map_or(0, Vec::len)).await?;
         call.policy = core.policy();
+        call.fired_on_answer = response_rules::listening(&call.policy);
     }
 }
 

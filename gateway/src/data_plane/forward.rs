@@ -106,8 +106,11 @@ pub(super) async fn send_request(
     loop {
         piece.clear();
         client.socket.read_within(pace.patience(limits, came, core.watchdog.now_ms()));
+        // Before the server has heard of this call, nothing that it says is an answer to it.
+        let unsent = !bytes.is_empty();
         let read = async { Some(call.body.read_some(client, &mut piece).await) };
-        let Some(more) = read.or(speaks(wire)).await else {
+        let speaks = async { if unsent { std::future::pending().await } else { speaks(wire).await } };
+        let Some(more) = read.or(speaks).await else {
             if has_answered(wire, call.head_only()).await {
                 client.socket.never_times_out();
                 return Ok(());

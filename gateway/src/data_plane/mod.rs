@@ -58,6 +58,14 @@ pub enum StartError {
     /// The evidence has fewer queues than there are cores.
     #[error("the evidence has no queue for core {0}")]
     NoProducer(usize),
+    /// Some cores cannot listen; the log says why. Connections that the kernel gives to them would wait for ever.
+    #[error("{running} of {cores} cores can accept connections")]
+    CannotListen {
+        /// Cores that run.
+        running: usize,
+        /// Cores that should.
+        cores: usize,
+    },
 }
 
 /// The running data plane.
@@ -113,7 +121,7 @@ pub fn serve(shared: &Arc<Shared>, cores: usize, sockets: Sockets) -> Result<Dat
     // A core that panics before it is ready drops its sender; joining it tells why.
     let running = started.iter().count();
     if running < cores {
-        tracing::error!(running, cores, "not every core runs");
+        return Err(StartError::CannotListen { running, cores });
     }
     Ok(DataPlane { address, executors })
 }

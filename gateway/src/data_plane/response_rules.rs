@@ -225,7 +225,11 @@ impl<'a> AnswerRules<'a> {
         note(self.call, "", &decision.fired);
         note(self.call, "shadow:", &decision.shadow_fired);
         note(self.call, "error:", &decision.errors);
-        self.seals = decision.obligations.seal_response;
+        // In doubt the original is kept, as when the answer breaks off.
+        let program = self.call.policy.compiled.program();
+        let in_doubt =
+            |id: &RuleId| program.rules.get(id.0 as usize).is_some_and(|rule| !rule.shadow && seals_answer(rule));
+        self.seals = decision.obligations.seal_response || decision.errors.iter().any(in_doubt);
         self.watched.raise(self.core, self.call, decision.obligations.alerts.iter().copied());
         match &decision.verdict {
             Verdict::Deny(denial) => {

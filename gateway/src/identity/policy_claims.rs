@@ -8,6 +8,9 @@ use std::collections::BTreeMap;
 /// Objects within objects that are looked into: Keycloak's `resource_access.<client>.roles` needs two.
 const DEPTH_MAX: usize = 4;
 
+/// The object that claims of client certificates are in.
+const CERTIFICATE: &str = "certificate";
+
 /// Claims by their key; those within objects by the keys on the way, joined by dots. `None` is a value of no type that policies know.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PolicyClaims(BTreeMap<String, Option<ClaimValue>>);
@@ -16,7 +19,9 @@ impl PolicyClaims {
     /// What a verified token says.
     pub(super) fn new(claims: &Object) -> Self {
         let mut found = Self::default();
-        for (key, value) in claims {
+        // What a client certificate says is not for a token to say.
+        let own = |key: &str| key != CERTIFICATE && !key.starts_with("certificate.");
+        for (key, value) in claims.iter().filter(|(key, _)| own(key)) {
             found.add(key.clone(), value, DEPTH_MAX);
         }
         found
@@ -74,5 +79,14 @@ mod tests {
         assert_eq!(claims.claim("realm_access"), Err(Unreadable));
         assert_eq!(claims.claim("realm_access.roles"), Ok(Some(ClaimValue::List(vec!["own".to_owned()]))));
         assert_eq!(claims.claim("other"), Ok(None));
+    }
+
+    #[test]
+    fn a_token_says_nothing_of_certificates() {
+        let token = r#"{"certificate":{"subject":"CN=root"},"certificate.issuer":"CN=x","sub":"a"}"#;
+        let claims = PolicyClaims::new(&serde_json::from_str(token).unwrap());
+        assert_eq!(claims.claim("certificate.subject"), Ok(None));
+        assert_eq!(claims.claim("certificate.issuer"), Ok(None));
+        assert!(claims.claim("sub").unwrap().is_some());
     }
 }

@@ -132,6 +132,8 @@ impl Reach {
 
     /// Candidates were found: if they are masked, they take no place between a word and a value.
     pub(super) fn stretch(&mut self, text: &[u8], start: usize, ends: impl Iterator<Item = usize>) {
+        // The words before it have to be known: it stretches their reach.
+        self.named(text, start);
         let mut end = start;
         for each in ends {
             self.uncover(text, each);
@@ -320,7 +322,9 @@ impl Marks<'_> {
         while five != 0 {
             let place = self.start + number * BLOCK + five.trailing_zeros() as usize;
             five &= five - 1;
-            let run = text.get(place..).unwrap_or_default().iter().take_while(|&&byte| is_separator(byte)).count();
+            // A run that goes on beyond the segment begins anew in the next.
+            let rest = text.get(place..).unwrap_or_default().iter().take((SEGMENT + LOOK) * BLOCK);
+            let run = rest.take_while(|&&byte| is_separator(byte)).count();
             let begin = place + run;
             if text.get(begin - 5..begin) == Some(b"-----") && text.get(begin).is_some_and(|byte| byte | 0x20 == b'b') {
                 self.put(begin - 5);

@@ -287,7 +287,8 @@ impl Core {
             key: self.key.as_deref(),
             undecided,
             outermost: uses.alike,
-            looked: self.index(self.looked),
+            // What a match hides may make what follows it findable.
+            looked: if matches.is_empty() { self.index(self.looked) } else { 0 },
         };
         let answer = find_spans(question, &matches, &Kept { uses: &uses, text: &self.text });
         // Behind a masked span things may begin that did not before.

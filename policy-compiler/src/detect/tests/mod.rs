@@ -96,6 +96,16 @@ proptest! {
 }
 
 #[test]
+fn what_is_masked_stands_not_between_a_word_and_a_value() {
+    let jwt = format!("eyJhbGciOiJIUzI1NiJ9.{}.{}", "eyJzdWIiOiIx".repeat(30), "c2lnbmF0dXJl".repeat(4));
+    for text in [format!("ssn {jwt} 123456789"), "bob@example.comphone 0 (532) 1234567".to_owned()] {
+        let text = format!("{text} {}", "and so on, ".repeat(30));
+        let [fast, slow] = both(&text, &all(), &Behind::default(), None, true);
+        assert_eq!(fast, slow);
+    }
+}
+
+#[test]
 fn every_detector_finds_one_of_the_values() {
     let missing: Vec<&str> = detectors()
         .iter()
