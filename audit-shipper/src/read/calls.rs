@@ -178,9 +178,13 @@ pub(super) fn for_each_call(
             behind.push((ended.first, ended.end, ended.payload));
         }
     })?;
-    let open = walk.open().filter(|(row, _)| row.matches(query, &since));
-    behind.extend(open.map(|(_, spots)| (spots.first, None, spots.payload.clone())));
-    found.retain(|index, _| *index < place.index() && behind.iter().all(|(first, ..)| first.index != *index));
+    for (row, spots) in walk.open() {
+        found.remove(&spots.first.index);
+        if row.matches(query, &since) {
+            behind.push((spots.first, None, spots.payload.clone()));
+        }
+    }
+    found.retain(|index, _| *index < place.index());
     let mut offer = |call: &Call| match call.is_asked_for(query, &since) {
         true => each(call),
         false => Ok(()),

@@ -66,7 +66,7 @@ impl Default for IdList {
 
 impl IdList {
     pub(super) fn add(&mut self, record: &Seen<'_>) {
-        let kind = KINDS.iter().position(|kind| note_word(*kind) == record.leaf.t).map(number_of);
+        let kind = number_of(|kind| note_word(kind) == record.leaf.t);
         for id in links(&record.leaf) {
             let ms = id.unix_ms();
             self.times = self.times.and(Times { first_id_ms: ms, last_id_ms: ms, newest_us: 0 });
@@ -100,8 +100,9 @@ impl IdList {
     }
 }
 
-fn number_of(place: usize) -> RecordId {
-    RecordId(place as u128 + 1)
+/// The id under which the lists have the notes of the kind that is meant.
+fn number_of(is_meant: impl Fn(NoteKind) -> bool) -> Option<RecordId> {
+    KINDS.iter().position(|kind| is_meant(*kind)).map(|place| RecordId(place as u128 + 1))
 }
 
 fn path(log: &Log, segment: u32) -> PathBuf {
@@ -116,7 +117,7 @@ pub(super) fn records_of(log: &Log, id: &str) -> Result<Vec<Record>, EvidenceErr
 
 /// All notes of a kind, in order.
 pub(super) fn notes_of(log: &Log, kind: NoteKind) -> Result<Vec<Record>, EvidenceError> {
-    let number = KINDS.iter().position(|known| *known == kind).map_or(RecordId(0), number_of);
+    let number = number_of(|known| known == kind).unwrap_or(RecordId(0));
     find_all(log, number, &|leaf| leaf.t == note_word(kind))
 }
 
@@ -174,7 +175,7 @@ pub(crate) fn listed(log: &Log, place: &Place, id: RecordId) -> Result<Option<Ve
 
 /// The records of erasures that the lists up to a place know of; none if a list is missing.
 pub(crate) fn listed_erasures(log: &Log, place: &Place) -> Result<Option<Vec<Record>>, EvidenceError> {
-    let number = KINDS.iter().position(|known| *known == NoteKind::Erasure).map_or(RecordId(0), number_of);
+    let number = number_of(|known| known == NoteKind::Erasure).unwrap_or(RecordId(0));
     listed(log, place, number)
 }
 
