@@ -1,4 +1,4 @@
-//! Machine code: made, called, freed. All `unsafe` of this crate is here; the contract is in the module docs of `native`.
+//! Machine code: made, called, freed. All `unsafe` of `native` is here; the contract is in the module docs of `native`.
 
 use super::NativeError;
 use super::lower::{Job, NODES_PER_FUNCTION_MAX, RULES_PER_FUNCTION_MAX, lower_all, lower_each};

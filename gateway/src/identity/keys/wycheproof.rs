@@ -20,6 +20,16 @@ fn rsa(modulus: &[u8], exponent: &[u8]) -> Value {
     json!({ "kty": "RSA", "n": number(modulus), "e": number(exponent) })
 }
 
+/// A message, its signature, whether that is good, and what is said about it.
+type Vector<'a> = (&'a [u8], &'a [u8], TestResult, String);
+
+/// The same fields, whichever of the types of tests has them.
+macro_rules! vector {
+    ($test:ident) => {
+        (&$test.msg, &$test.sig, $test.result, format!("{} {}", $test.tc_id, $test.comment))
+    };
+}
+
 /// How many signatures are good, and how many are not; a wrong judgement ends the test.
 #[derive(Default)]
 struct Seen {
@@ -28,15 +38,7 @@ struct Seen {
 }
 
 impl Seen {
-    fn judge(
-        &mut self,
-        key: &Key,
-        algorithm: Algorithm,
-        message: &[u8],
-        signature: &[u8],
-        result: TestResult,
-        about: &str,
-    ) {
+    fn judge(&mut self, key: &Key, algorithm: Algorithm, (message, signature, result, about): Vector<'_>) {
         let passes = key.signed(algorithm, message, &b64(signature));
         match result {
             TestResult::Valid => {
@@ -65,14 +67,7 @@ fn rsa_paddings() {
         for group in names.into_iter().flat_map(|name| TestSet::load(name).unwrap().test_groups) {
             let key = key(&rsa(&group.key.n, &group.key.e));
             for test in &group.tests {
-                seen.judge(
-                    &key,
-                    algorithm,
-                    &test.msg,
-                    &test.sig,
-                    test.result,
-                    &format!("{} {}", test.tc_id, test.comment),
-                );
+                seen.judge(&key, algorithm, vector!(test));
             }
         }
         assert!(seen.good >= 20 && seen.bad >= 800, "{algorithm}: {} good, {} bad", seen.good, seen.bad);
@@ -93,14 +88,7 @@ fn rsa_with_salt() {
         for group in names.into_iter().flat_map(|name| TestSet::load(name).unwrap().test_groups) {
             let key = key(&rsa(&group.key.n, &group.key.e));
             for test in &group.tests {
-                seen.judge(
-                    &key,
-                    algorithm,
-                    &test.msg,
-                    &test.sig,
-                    test.result,
-                    &format!("{} {}", test.tc_id, test.comment),
-                );
+                seen.judge(&key, algorithm, vector!(test));
             }
         }
         assert!(seen.good >= 20 && seen.bad >= 20, "{algorithm}: {} good, {} bad", seen.good, seen.bad);
@@ -130,14 +118,7 @@ fn elliptic_curves() {
             let (x, y) = point.split_at(bytes);
             let key = key(&json!({ "kty": "EC", "crv": curve, "x": b64(x), "y": b64(y) }));
             for test in &group.tests {
-                seen.judge(
-                    &key,
-                    algorithm,
-                    &test.msg,
-                    &test.sig,
-                    test.result,
-                    &format!("{} {}", test.tc_id, test.comment),
-                );
+                seen.judge(&key, algorithm, vector!(test));
             }
         }
         assert!(seen.good >= 100 && seen.bad >= 50, "{algorithm}: {} good, {} bad", seen.good, seen.bad);
@@ -151,8 +132,7 @@ fn edwards_curve() {
         let (_, point) = group.der.split_at(group.der.len() - 32);
         let key = key(&json!({ "kty": "OKP", "crv": "Ed25519", "x": b64(point) }));
         for test in &group.tests {
-            let about = format!("{} {}", test.tc_id, test.comment);
-            seen.judge(&key, Algorithm::EdDSA, &test.msg, &test.sig, test.result, &about);
+            seen.judge(&key, Algorithm::EdDSA, vector!(test));
         }
     }
     assert!(seen.good >= 50 && seen.bad >= 50, "{} good, {} bad", seen.good, seen.bad);
