@@ -137,7 +137,7 @@ pub(super) async fn identify(core: &Core, call: &mut Call) -> Result<(), CallErr
 async fn identify_afresh(
     core: &Core,
     origin: &Origin,
-    credential: Result<&str, IdentityError>,
+    credential: Result<&[u8], IdentityError>,
     now_unix_s: u64,
 ) -> Result<Rc<KnownCaller>, CallError> {
     let shared = &core.shared;

@@ -15,7 +15,7 @@ pub const TOKEN_CACHE_ENTRIES_MAX: usize = 10_000;
 #[derive(Debug, Default)]
 pub struct TokenCache {
     generation: u64,
-    entries: HashMap<Box<str>, Rc<KnownCaller>, RandomState>,
+    entries: HashMap<Box<[u8]>, Rc<KnownCaller>, RandomState>,
 }
 
 impl TokenCache {
@@ -28,7 +28,7 @@ impl TokenCache {
     /// Who the token stands for, if it is remembered and still counts. There is no leeway here: from its `exp` on a token is
     /// judged afresh, and so is everything once a key is gone; what was revoked meanwhile is forgotten.
     #[inline]
-    pub fn get(&mut self, verifier: &Verifier, token: &str, now_unix_s: u64) -> Option<Rc<KnownCaller>> {
+    pub fn get(&mut self, verifier: &Verifier, token: &[u8], now_unix_s: u64) -> Option<Rc<KnownCaller>> {
         let generation = verifier.generation();
         if self.generation != generation {
             self.catch_up(verifier, generation);
@@ -39,7 +39,7 @@ impl TokenCache {
 
     /// Remembers a token that passed when the verifier's generation was `generation`; what has changed since then is not
     /// missed. An expired one (within the leeway) is not worth it.
-    pub fn remember(&mut self, token: &str, identity: &Rc<KnownCaller>, generation: u64, now_unix_s: u64) {
+    pub fn remember(&mut self, token: &[u8], identity: &Rc<KnownCaller>, generation: u64, now_unix_s: u64) {
         if identity.expires_at_unix_s <= now_unix_s || generation != self.generation {
             return;
         }

@@ -1,6 +1,6 @@
 //! The slow way of a credential that no core remembers.
 
-use super::presented::has_only_token_characters;
+use super::presented::text_of;
 use super::{Failures, Identity, IdentityError, Verifier, VerifyPool};
 use crate::config::IdentitySettings;
 use std::io;
@@ -52,12 +52,10 @@ impl Identification {
     pub async fn identify(
         &self,
         verifier: &Verifier,
-        credential: &str,
+        credential: &[u8],
         now_unix_s: u64,
     ) -> Result<Identity, IdentityError> {
-        if !has_only_token_characters(credential) {
-            return Err(IdentityError::Malformed);
-        }
+        let credential = text_of(credential)?;
         if verifier.is_opaque(credential) {
             return self.ask_issuer(credential).await;
         }

@@ -20,12 +20,12 @@ fn identify(
     token: &str,
     now: u64,
 ) -> Result<Rc<KnownCaller>, IdentityError> {
-    if let Some(identity) = cache.get(verifier, token, now) {
+    if let Some(identity) = cache.get(verifier, token.as_bytes(), now) {
         return Ok(identity);
     }
     let generation = verifier.generation();
     let identity = KnownCaller::new(verifier.verify(token, now)?);
-    cache.remember(token, &identity, generation, now);
+    cache.remember(token.as_bytes(), &identity, generation, now);
     Ok(identity)
 }
 
@@ -267,11 +267,11 @@ fn the_cache_forgets_what_lost_its_ground_and_nothing_else() {
     new["kid"] = json!("new");
     more.push(new);
     assert!(verifier.install(0, KeySet::parse(json!({ "keys": more }).to_string().as_bytes()).unwrap(), NOW));
-    assert!(cache.get(&verifier, &tokens[0], NOW).is_some());
+    assert!(cache.get(&verifier, tokens[0].as_bytes(), NOW).is_some());
     assert_eq!(cache.len(), 10);
     // A revocation.
     verifier.replace_revocations(Revocations::parse("[[revoked]]\njti = \"t-3\"").unwrap());
-    assert!(cache.get(&verifier, &tokens[3], NOW).is_none());
+    assert!(cache.get(&verifier, tokens[3].as_bytes(), NOW).is_none());
     assert_eq!(cache.len(), 9);
     assert_eq!(verifier.verify(&tokens[3], NOW), Err(IdentityError::Revoked));
     verifier.replace_revocations(Revocations::default());
@@ -279,7 +279,7 @@ fn the_cache_forgets_what_lost_its_ground_and_nothing_else() {
     // A key that is gone.
     let rest: Vec<&Value> = idp.keys.iter().filter(|key| key["kid"] != "ed").collect();
     verifier.install(0, KeySet::parse(json!({ "keys": rest }).to_string().as_bytes()).unwrap(), NOW);
-    assert!(cache.get(&verifier, &tokens[0], NOW).is_none());
+    assert!(cache.get(&verifier, tokens[0].as_bytes(), NOW).is_none());
     assert!(cache.is_empty());
     assert_eq!(verifier.verify(&tokens[0], NOW), Err(IdentityError::UnknownKey));
 }
@@ -290,12 +290,12 @@ fn what_changed_while_a_token_was_checked_is_not_missed() {
     let verifier = idp.verifier();
     let mut cache = TokenCache::new();
     let token = idp.token(&claims());
-    assert!(cache.get(&verifier, &token, NOW).is_none());
+    assert!(cache.get(&verifier, token.as_bytes(), NOW).is_none());
     let generation = verifier.generation();
     let identity = KnownCaller::new(verifier.verify(&token, NOW).unwrap());
     verifier.install(0, KeySet::default(), NOW);
-    assert!(cache.get(&verifier, "another", NOW).is_none());
-    cache.remember(&token, &identity, generation, NOW);
+    assert!(cache.get(&verifier, b"another", NOW).is_none());
+    cache.remember(token.as_bytes(), &identity, generation, NOW);
     assert!(cache.is_empty());
 }
 
@@ -304,18 +304,18 @@ fn the_cache_is_bounded() {
     let verifier = Verifier::new(&[], &IdentitySettings::default());
     let identity = |expires| KnownCaller::new(Identity { expires_at_unix_s: expires, ..Identity::new("x", ISSUER) });
     let mut cache = TokenCache::new();
-    assert!(cache.get(&verifier, "none", NOW).is_none());
+    assert!(cache.get(&verifier, b"none", NOW).is_none());
     let short = identity(NOW + 1);
     for number in 0..TOKEN_CACHE_ENTRIES_MAX {
-        cache.remember(&format!("token-{number}"), &short, verifier.generation(), NOW);
+        cache.remember(format!("token-{number}").as_bytes(), &short, verifier.generation(), NOW);
     }
     assert_eq!(cache.len(), TOKEN_CACHE_ENTRIES_MAX);
     let long = identity(NOW + 100);
     for number in 0..10 {
-        cache.remember(&format!("later-{number}"), &long, verifier.generation(), NOW + 1);
+        cache.remember(format!("later-{number}").as_bytes(), &long, verifier.generation(), NOW + 1);
     }
     assert_eq!(cache.len(), 10, "expired ones go first");
-    cache.remember("expired", &short, verifier.generation(), NOW + 1);
+    cache.remember(b"expired", &short, verifier.generation(), NOW + 1);
     assert_eq!(cache.len(), 10);
 }
 
