@@ -23,7 +23,7 @@ use crate::layout::{self, Layout};
 use crate::merkle::Tree;
 use crate::model::ValueDigest;
 use crate::producer::Producer;
-use crate::read::{Source, forget};
+use crate::read::{self, Source, forget};
 use crate::recovery::{self, Recovered};
 use crate::rotation;
 use crate::shared::{Lane, Shared};
@@ -165,6 +165,20 @@ impl Evidence {
     pub fn open(options: Options) -> Result<Self, EvidenceError> {
         let wal = Layout::new(&options.dir, &options.origin)?.wal();
         Self::open_on(options, Arc::new(Files::new(&wal)))
+    }
+
+    /// As [`Self::open`], with everything that is derived made again from the records: without an index, a start reads them all.
+    /// Also returns whether the index held what was said.
+    ///
+    /// # Errors
+    /// As [`Self::open`]; where another process writes, nothing is dropped.
+    pub fn open_anew(options: Options) -> Result<(Self, bool), EvidenceError> {
+        let source = source_of(&options);
+        let text = {
+            let _only_one = lock(&Layout::new(&options.dir, &options.origin)?.lock())?;
+            read::drop_index(&source)?
+        };
+        Ok((Self::open(options)?, text))
     }
 
     /// As [`Self::open`], with the segments on a given disk.

@@ -4,7 +4,7 @@ use std::fs;
 
 use super::support::{Bench, call, caller, chunk, intent, outcome, refusal};
 use crate::read::{self, ExportFormat, Follower, Past, Query, SearchOptions, Verdict};
-use crate::{Detail, Erasure, Moment, Note, NoteKind, Producer, RecordId, Role};
+use crate::{Detail, Erasure, Evidence, EvidenceError, Moment, Note, NoteKind, Producer, RecordId, Role};
 
 /// Fills segments with calls of several people on several days.
 fn fill(producer: &mut Producer, calls: u64) -> Vec<RecordId> {
@@ -101,6 +101,26 @@ fn the_index_and_a_scan_find_the_same_and_pages_follow_each_other() {
     assert_eq!(bench.show(ids[0]), shown[0]);
     read::drop_index(&bench.source()).unwrap();
     assert_eq!(found(&bench, "status:5xx", None), by_scan[4]);
+}
+
+#[test]
+fn what_is_derived_is_made_anew_by_the_writer_alone() {
+    let bench = Bench::new();
+    let evidence = bench.open();
+    let id = call(&mut evidence.producer(0).unwrap());
+    until_signed(&evidence);
+    read::update_index(&bench.source(), Some(true)).unwrap();
+    let place = bench.log().join("index/place");
+    let before = fs::read(&place).unwrap();
+    assert!(matches!(Evidence::open_anew(bench.options.clone()), Err(EvidenceError::Locked { .. })));
+    assert_eq!(fs::read(&place).unwrap(), before, "another writer's index was touched");
+    evidence.close().unwrap();
+    let (evidence, text) = Evidence::open_anew(bench.options.clone()).unwrap();
+    assert!(text && !place.exists());
+    until_signed(&evidence);
+    assert!(read::update_index(&bench.source(), Some(text)).unwrap() >= 2);
+    evidence.close().unwrap();
+    assert!(bench.search("kind:call", false).contains(&id.to_string()));
 }
 
 #[test]

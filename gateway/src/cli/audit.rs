@@ -233,11 +233,10 @@ pub(super) fn run(command: Command) -> Result<(), Failure> {
         Command::Rebuild { place } => {
             let source = Source::from(place);
             let options = source.options().map_err(cannot_tell)?;
-            // Without the index, a start reads the whole log and makes whatever is missing or wrong.
-            let text = read::drop_index(&source).map_err(Failure::bad)?;
-            let evidence = Evidence::open(options).map_err(Failure::bad)?;
-            evidence.close().map_err(Failure::bad)?;
+            let (evidence, text) = Evidence::open_anew(options).map_err(Failure::bad)?;
+            // While the log is ours, so that no gateway that starts meanwhile changes the same index.
             read::update_index(&source, Some(text)).map_err(Failure::bad)?;
+            evidence.close().map_err(Failure::bad)?;
             let _ = writeln!(out, "{} records", evidence.status().tree_size);
             Ok(())
         }
