@@ -91,7 +91,12 @@ impl Query {
                     return Err(EvidenceError::Malformed(format!("there is no field {name:?}; there are {FIELDS}")));
                 }
             };
-            query.terms.push(Term { field, value: value.to_lowercase() });
+            let value = value.to_lowercase();
+            if field == Field::Status && !is_status(&value) {
+                let problem = format!("status:{value} is not a status; use 403, 4xx or 40*");
+                return Err(EvidenceError::Malformed(problem));
+            }
+            query.terms.push(Term { field, value });
         }
         Ok(query)
     }
@@ -136,6 +141,15 @@ impl Term {
             None => value == self.value,
         }
     }
+}
+
+/// Three digits, the first of them for a class, or fewer and a star.
+fn is_status(value: &str) -> bool {
+    let (digits, count) = match value.strip_suffix("xx") {
+        Some(class) => (class, 1..=1),
+        None => value.strip_suffix('*').map_or((value, 3..=3), |first| (first, 0..=3)),
+    };
+    count.contains(&digits.len()) && digits.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 /// Splits at spaces that are not inside double quotes.
@@ -184,6 +198,13 @@ mod tests {
         assert!(query.terms[1].matches("gpt 4"));
         let status = Query::parse("status:4xx").unwrap();
         assert!(status.terms[0].matches("403") && !status.terms[0].matches("200"));
+        for status in ["403", "40*", "*"] {
+            assert!(Query::parse(&format!("status:{status}")).is_ok(), "{status}");
+        }
+        for status in ["40x", "xx", "40xx", "4", "ok", "4030", "-03", ""] {
+            let error = Query::parse(&format!("status:{status}")).unwrap_err().to_string();
+            assert!(error.contains("use 403, 4xx or 40*"), "{error}");
+        }
         let prefix = Query::parse("rule:mask-*").unwrap();
         assert!(prefix.terms[0].matches("mask-ssn") && !prefix.terms[0].matches("deny"));
         assert_eq!(Query::parse("since:1970-01-01T00:00:01Z").unwrap().since_us, 1_000_000);
