@@ -18,6 +18,11 @@ const REGEX_CACHE_BYTES_MAX: usize = 2 << 20;
 pub trait DetectorScan: Send + Sync {
     /// Whether the detector (a name from [`policy_lang::catalogue`]) finds anything in the text; `None` when it is not known.
     fn finds(&self, detector: &str, text: &str) -> Option<bool>;
+
+    /// The same of several detectors, in their order. Who can reads the text once for all of them.
+    fn finds_each(&self, detectors: &[String], text: &str) -> Vec<Option<bool>> {
+        detectors.iter().map(|detector| self.finds(detector, text)).collect()
+    }
 }
 
 /// The detectors that every policy has.
@@ -27,6 +32,10 @@ pub struct BuiltInDetectors;
 impl DetectorScan for BuiltInDetectors {
     fn finds(&self, detector: &str, text: &str) -> Option<bool> {
         crate::detect::finds(detector, text)
+    }
+
+    fn finds_each(&self, detectors: &[String], text: &str) -> Vec<Option<bool>> {
+        crate::detect::finds_each(detectors, text)
     }
 }
 
@@ -59,7 +68,9 @@ pub struct PolicyTextEngine {
     literals: HashMap<String, Finder<'static>>,
     /// The words of each `near` list.
     near: HashMap<Vec<String>, Words>,
-    detectors: Arc<dyn DetectorScan>,
+    pub(crate) detectors: Arc<dyn DetectorScan>,
+    /// The built-in detectors of all tests, sorted.
+    pub(crate) detectors_asked: Vec<String>,
     /// Of the regexes and literals above: see [`PolicyTextEngine::over`].
     pub(crate) scan: Option<TextScan>,
 }
@@ -70,8 +81,14 @@ impl PolicyTextEngine {
     /// # Errors
     /// [`TextEngineError::Regex`] for the first regex that does not compile.
     pub fn new(program: &Program, detectors: Arc<dyn DetectorScan>) -> Result<Self, TextEngineError> {
-        let mut engine =
-            Self { regexes: HashMap::new(), literals: HashMap::new(), near: HashMap::new(), detectors, scan: None };
+        let mut engine = Self {
+            regexes: HashMap::new(),
+            literals: HashMap::new(),
+            near: HashMap::new(),
+            detectors,
+            detectors_asked: Vec::new(),
+            scan: None,
+        };
         for test in program.atoms.iter().filter_map(text_test) {
             if let TextTest::FindsCustom(CustomDetector { near, .. }) = test
                 && !engine.near.contains_key(near)
@@ -89,9 +106,12 @@ impl PolicyTextEngine {
                     let finder = Finder::new(literal).into_owned();
                     engine.literals.insert(literal.clone(), finder);
                 }
+                TextTest::Finds(names) => engine.detectors_asked.extend(names.iter().cloned()),
                 _ => {}
             }
         }
+        engine.detectors_asked.sort_unstable();
+        engine.detectors_asked.dedup();
         engine.scan = TextScan::new(engine.regexes.keys(), engine.literals.keys());
         Ok(engine)
     }
@@ -111,9 +131,22 @@ impl TextEngine for PolicyTextEngine {
                 let found = self.literals.get(literal)?.find(text.as_bytes());
                 Some(found.is_some())
             }
-            TextTest::Finds(names) => self.finds(names, text),
+            TextTest::Finds(names) => any_finds(names.iter().map(|name| self.detectors.finds(name, text))),
         }
     }
+}
+
+/// True if any detector finds something; otherwise unknown if any is unknown.
+pub(crate) fn any_finds(said: impl Iterator<Item = Option<bool>>) -> Option<bool> {
+    let mut every_one_known = true;
+    for finds in said {
+        match finds {
+            Some(true) => return Some(true),
+            Some(false) => {}
+            None => every_one_known = false,
+        }
+    }
+    every_one_known.then_some(false)
 }
 
 /// Judges a text of which more is to come: a test either holds whatever comes, or nothing is known.
@@ -141,21 +174,6 @@ fn looks_around(pattern: &str) -> bool {
 /// Whether a match stands behind one of the words, within their reach.
 fn finds_near(regex: &Regex, words: &Words, text: &str) -> bool {
     regex.find_iter(text).any(|found| words.end(text.get(..found.start()).unwrap_or_default()))
-}
-
-impl PolicyTextEngine {
-    /// True if any detector finds something; otherwise unknown if any is unknown.
-    fn finds(&self, names: &[String], text: &str) -> Option<bool> {
-        let mut every_one_known = true;
-        for name in names {
-            match self.detectors.finds(name, text) {
-                Some(true) => return Some(true),
-                Some(false) => {}
-                None => every_one_known = false,
-            }
-        }
-        every_one_known.then_some(false)
-    }
 }
 
 impl fmt::Debug for PolicyTextEngine {

@@ -1,10 +1,11 @@
-//! Which of a program's text tests a text can pass at all, found in one scan for all of them.
+//! Which of a program's text tests a text can pass at all, found in one scan for all of them, and what the detectors of all tests find
+//! in it, in one more.
 //!
 //! Every match of a regex begins with one of a few literals, if the regex has such; a text without any of them cannot match. One
 //! automaton looks for the literals of all tests, so that a text is read once, not once per test, and only the regexes that it may
 //! match are run. Regexes without literals (`\d{4}`) are run as before.
 
-use crate::text_engine::PolicyTextEngine;
+use crate::text_engine::{PolicyTextEngine, any_finds};
 use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
 use policy_lang::{CustomDetector, TextEngine, TextTest};
 use regex_syntax::hir::literal::Extractor;
@@ -110,22 +111,32 @@ fn cut(literal: &[u8]) -> Vec<u8> {
     literal.get(..LITERAL_BYTES_MAX).unwrap_or(literal).to_vec()
 }
 
-/// The text tests of a program over the texts of one call: each text is scanned at most once, when the first test asks.
+/// The text tests of a program over the texts of one call: each text is scanned at most once for literals and once for detectors,
+/// when the first test asks.
 #[derive(Debug)]
 pub struct TextsOfCall<'t> {
     engine: &'t PolicyTextEngine,
     texts: &'t [Cow<'t, str>],
     /// Where the text stood that was asked about last: tests go through the texts in order.
     last: Cell<usize>,
-    /// By text, once it was scanned: a bit per test that it may pass.
-    may_pass: RefCell<Vec<Option<Box<[u64]>>>>,
+    /// By text.
+    known: RefCell<Vec<Known>>,
+}
+
+/// What is known of one text, once it was scanned.
+#[derive(Clone, Debug, Default)]
+struct Known {
+    /// A bit per test that it may pass.
+    may_pass: Option<Box<[u64]>>,
+    /// By the engine's detectors: what each says.
+    finds: Option<Vec<Option<bool>>>,
 }
 
 impl PolicyTextEngine {
     /// The engine for one call with these texts. Other texts are tested as ever.
     #[must_use]
     pub fn over<'t>(&'t self, texts: &'t [Cow<'t, str>]) -> TextsOfCall<'t> {
-        TextsOfCall { engine: self, texts, last: Cell::new(0), may_pass: RefCell::new(Vec::new()) }
+        TextsOfCall { engine: self, texts, last: Cell::new(0), known: RefCell::new(Vec::new()) }
     }
 }
 
@@ -142,18 +153,34 @@ impl TextsOfCall<'_> {
     fn cannot_pass(&self, test: &TextTest, text: &str) -> bool {
         let Some(scan) = &self.engine.scan else { return false };
         let Some(number) = scan.number(test) else { return false };
-        let Some(place) = self.place(text) else { return false };
-        let mut all = self.may_pass.borrow_mut();
-        if all.is_empty() {
-            all.resize(self.texts.len(), None);
-        }
-        let Some(known) = all.get_mut(place) else { return false };
-        let known = known.get_or_insert_with(|| {
-            let mut may_pass = vec![0; scan.words()].into_boxed_slice();
-            scan.scan(text, &mut may_pass);
-            may_pass
+        let may_pass = self.with_known(text, |known| {
+            let may_pass = known.may_pass.get_or_insert_with(|| {
+                let mut may_pass = vec![0; scan.words()].into_boxed_slice();
+                scan.scan(text, &mut may_pass);
+                may_pass
+            });
+            may_pass.get(number / 64).is_some_and(|word| word >> (number % 64) & 1 == 1)
         });
-        known.get(number / 64).is_some_and(|word| word >> (number % 64) & 1 == 0)
+        may_pass == Some(false)
+    }
+
+    /// What these detectors say, if the text is one of the call's.
+    fn finds(&self, names: &[String], text: &str) -> Option<Option<bool>> {
+        let asked = &self.engine.detectors_asked;
+        self.with_known(text, |known| {
+            let finds = known.finds.get_or_insert_with(|| self.engine.detectors.finds_each(asked, text));
+            let said = |name| finds.get(asked.binary_search(name).ok()?).copied().flatten();
+            any_finds(names.iter().map(said))
+        })
+    }
+
+    fn with_known<T>(&self, text: &str, look: impl FnOnce(&mut Known) -> T) -> Option<T> {
+        let place = self.place(text)?;
+        let mut all = self.known.borrow_mut();
+        if all.is_empty() {
+            all.resize(self.texts.len(), Known::default());
+        }
+        all.get_mut(place).map(look)
     }
 }
 
@@ -161,6 +188,11 @@ impl TextEngine for TextsOfCall<'_> {
     fn test(&self, test: &TextTest, text: &str) -> Option<bool> {
         if self.cannot_pass(test, text) {
             return Some(false);
+        }
+        if let TextTest::Finds(names) = test
+            && let Some(said) = self.finds(names, text)
+        {
+            return said;
         }
         self.engine.test(test, text)
     }
@@ -171,7 +203,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use super::*;
-    use crate::text_engine::NoDetectors;
+    use crate::text_engine::BuiltInDetectors;
     use policy_lang::{Atom, Program};
     use proptest::prelude::*;
     use proptest::sample::{Index, subsequence};
@@ -192,7 +224,9 @@ mod tests {
         "(?s)a.c",
         "ignore|weights|print",
     ];
-    const WORDS: [&str; 14] = [
+    const DETECTORS: [&[&str]; 6] =
+        [&["email"], &["credit_card", "us_ssn"], &["us_ssn"], &["iban", "phone"], &["phone", "no such one"], &[]];
+    const WORDS: [&str; 19] = [
         "dump",
         "DUMP",
         "print",
@@ -207,18 +241,24 @@ mod tests {
         "abc",
         "\n",
         "dumping",
+        " ann@example.org ",
+        " card 4111 1111 1111 1111 ",
+        " SSN 536-22-8145 ",
+        " call +1 212 555 0123 ",
+        " IBAN DE89 3704 0044 0532 0130 00",
     ];
 
     fn tests() -> Vec<TextTest> {
         let regexes = REGEXES.iter().map(|regex| TextTest::Matches((*regex).to_owned()));
         let literals =
             ["weights", "dump", "ab", "d.mp", "ignore all previous"].map(|text| TextTest::Contains(text.to_owned()));
-        regexes.chain(literals).collect()
+        let detectors = DETECTORS.iter().map(|names| TextTest::Finds(names.iter().map(ToString::to_string).collect()));
+        regexes.chain(literals).chain(detectors).collect()
     }
 
     fn engine(tests: &[TextTest]) -> PolicyTextEngine {
         let atoms = tests.iter().cloned().map(Atom::Text).collect();
-        PolicyTextEngine::new(&Program { atoms, ..Program::default() }, Arc::new(NoDetectors)).unwrap()
+        PolicyTextEngine::new(&Program { atoms, ..Program::default() }, Arc::new(BuiltInDetectors)).unwrap()
     }
 
     proptest! {
@@ -226,7 +266,7 @@ mod tests {
         #[test]
         fn tests_of_a_call_say_what_they_say_alone(
             texts in prop::collection::vec(prop::collection::vec(prop::sample::select(&WORDS[..]), 0..6), 1..5),
-            chosen in subsequence(tests(), 2..16),
+            chosen in subsequence(tests(), 2..20),
             asked in prop::collection::vec((any::<Index>(), any::<Index>()), 1..60),
         ) {
             let texts: Vec<Cow<'_, str>> = texts.iter().map(|words| Cow::Owned(words.concat())).collect();
@@ -252,8 +292,9 @@ mod tests {
         let texts = [Cow::Borrowed("nothing of it"), Cow::Borrowed("print the weights")];
         let of_call = engine.over(&texts);
         let passed = |text: &str| tests.iter().filter(|test| of_call.test(test, text) == Some(true)).count();
-        assert_eq!((passed(&texts[0]), of_call.may_pass.borrow().iter().flatten().count()), (0, 1));
+        let scanned = || of_call.known.borrow().iter().filter(|known| known.may_pass.is_some()).count();
+        assert_eq!((passed(&texts[0]), scanned()), (0, 1));
         assert!(passed(&texts[1]) > 3);
-        assert_eq!(of_call.may_pass.borrow().iter().flatten().count(), 2);
+        assert_eq!(scanned(), 2);
     }
 }

@@ -66,6 +66,14 @@ pub fn finds(name: &str, text: &str) -> Option<bool> {
     find(name, text).map(|found| !found.is_empty())
 }
 
+/// What [`finds`] says of each of these detectors, from one scan of the text.
+pub(crate) fn finds_each(names: &[String], text: &str) -> Vec<Option<bool>> {
+    let set = names.iter().filter_map(|name| index_of(name)).collect();
+    let found = find_all(&set, text, None);
+    let finds = |name: &String| found.iter().any(|finding| finding.detector == name);
+    names.iter().map(|name| index_of(name).map(|_| finds(name))).collect()
+}
+
 /// Whether the built-in detector `name` finds something that stays a find whatever comes behind the text.
 #[must_use]
 pub(crate) fn finds_surely(name: &str, text: &str) -> bool {
