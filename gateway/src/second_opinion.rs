@@ -5,7 +5,7 @@
 use crate::policy_slot::ActivePolicy;
 use crossbeam::queue::ArrayQueue;
 use policy_compiler::Engine;
-use policy_lang::{Decision, Facts, RuleId, interpret};
+use policy_lang::{Decision, Facts, RuleId, Rules, interpret};
 use std::cell::Cell;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
@@ -115,7 +115,7 @@ fn differing(one: &Decision, other: &Decision) -> Vec<RuleId> {
     let mut rules: Vec<RuleId> = lists
         .into_iter()
         .flat_map(|(a, b)| {
-            let only = |x: &'_ Vec<RuleId>, y: &'_ Vec<RuleId>| -> Vec<RuleId> {
+            let only = |x: &'_ Rules, y: &'_ Rules| -> Vec<RuleId> {
                 x.iter().filter(|id| !y.contains(id)).copied().collect()
             };
             only(a, b).into_iter().chain(only(b, a))
@@ -169,7 +169,7 @@ mod tests {
 
         // As a miscompiled set would decide: the rule that denies held.
         let mut wrong = right.clone();
-        wrong.fired = vec![RuleId(0), RuleId(1)];
+        wrong.fired = vec![RuleId(0), RuleId(1)].into();
         assert_eq!(opinion.check(&policy, &facts, wrong.clone()), right, "the interpreter's decision counts");
         assert_eq!(opinion.counts(), (1, 1));
         let found = opinion.take_found();

@@ -7,6 +7,8 @@ use crate::program::{
     RecordLevel, Rule, RuleId, Severity, Side, SourceKind,
 };
 use crate::schema::IntField;
+use smallvec::SmallVec;
+use smol_str::SmolStr;
 use std::time::Duration;
 
 /// How one rule came out.
@@ -28,19 +30,22 @@ pub struct Trace {
     pub truths: Vec<Truth>,
 }
 
+/// Rules in name order. The few that most calls meet need no memory of their own.
+pub type Rules = SmallVec<[RuleId; 4]>;
+
 /// The outcome of judging one call.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Decision {
     /// What happens.
     pub verdict: Verdict,
     /// Rules that held (enforced ones), in name order.
-    pub fired: Vec<RuleId>,
+    pub fired: Rules,
     /// Shadow rules that held.
-    pub shadow_fired: Vec<RuleId>,
+    pub shadow_fired: Rules,
     /// Rules that could not be judged.
-    pub errors: Vec<RuleId>,
+    pub errors: Rules,
     /// Everything that stood against the call, in the order of §4; empty unless the verdict is a denial.
-    pub reasons: Vec<Reason>,
+    pub reasons: SmallVec<[Reason; 1]>,
     /// What the call owes if it goes forward.
     pub obligations: Obligations,
 }
@@ -68,8 +73,8 @@ pub struct Requirements {
 /// A refusal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Denial {
-    /// For the caller.
-    pub text: String,
+    /// For the caller. Those of rules are shared, not copied.
+    pub text: SmolStr,
     /// HTTP status.
     pub status: u16,
     /// The rule whose text it is; none when no rule allows the call.
@@ -155,17 +160,17 @@ impl Decision {
     fn open() -> Self {
         Self {
             verdict: Verdict::Forward,
-            fired: Vec::new(),
-            shadow_fired: Vec::new(),
-            errors: Vec::new(),
-            reasons: Vec::new(),
+            fired: Rules::new(),
+            shadow_fired: Rules::new(),
+            errors: Rules::new(),
+            reasons: SmallVec::new(),
             obligations: Obligations::default(),
         }
     }
 }
 
-const UNJUDGED: &str = "The policy could not be judged for this call.";
-const NOT_ALLOWED: &str = "No rule allows this call.";
+const UNJUDGED: SmolStr = SmolStr::new_static("The policy could not be judged for this call.");
+const NOT_ALLOWED: SmolStr = SmolStr::new_static("No rule allows this call.");
 
 /// Draws the conclusion of the request phase from a trace. Total: a trace shorter than the rule list counts the missing rules as errors.
 #[must_use]
@@ -192,7 +197,7 @@ pub fn conclude_hits(
     risk: Option<i64>,
 ) -> Decision {
     let mut decision = Decision::open();
-    decision.fired = Vec::with_capacity(hits.len());
+    decision.fired = Rules::with_capacity(hits.len());
     let mut drawing = Drawing::new(&mut decision);
     for (id, truth) in hits {
         drawing.hit_outlined(program, outlines, *id, *truth);
@@ -299,7 +304,7 @@ impl<'d, 'p> Drawing<'d, 'p> {
             let handle = (id, u32::try_from(position).unwrap_or(u32::MAX));
             match effect {
                 Effect::Allow => self.allowed = true,
-                Effect::Deny { text, status, .. } => self.against(ReasonKind::Denied, Some(id), text, *status),
+                Effect::Deny { text, status, .. } => self.against(ReasonKind::Denied, Some(id), text.into(), *status),
                 Effect::RequireApproval(requirement) => self.required.approvals.push(requirement.clone()),
                 Effect::RequireGrant(requirement) => self.required.grants.push(requirement.clone()),
                 Effect::RequirePurpose(requirement) => self.purposes_required.push((id, requirement)),
@@ -332,7 +337,7 @@ impl<'d, 'p> Drawing<'d, 'p> {
     fn fire_outlined(&mut self, id: RuleId, outline: Outline, outlines: &Outlines) {
         self.allowed |= outline.has(Outline::ALLOWS);
         if let Some((text, status)) = outlines.denial(outline) {
-            self.against(ReasonKind::Denied, Some(id), text, status);
+            self.against(ReasonKind::Denied, Some(id), text.clone(), status);
         }
         for bound in [RecordBound::AtLeast, RecordBound::AtMost] {
             for level in [RecordLevel::Metadata, RecordLevel::Full] {
@@ -366,10 +371,10 @@ impl<'d, 'p> Drawing<'d, 'p> {
     }
 
     /// The caller hears the first reason; all are recorded. Rules come in name order, so it is the one with the lowest name.
-    fn against(&mut self, kind: ReasonKind, rule: Option<RuleId>, text: &str, status: u16) {
+    fn against(&mut self, kind: ReasonKind, rule: Option<RuleId>, text: SmolStr, status: u16) {
         self.decision.reasons.push(Reason { kind, rule });
         if self.decision.verdict == Verdict::Forward {
-            self.decision.verdict = Verdict::Deny(Denial { text: text.to_owned(), status, rule });
+            self.decision.verdict = Verdict::Deny(Denial { text, status, rule });
         }
     }
 
@@ -389,7 +394,7 @@ impl<'d, 'p> Drawing<'d, 'p> {
             source: given.source,
         });
         for (rule, complaint) in unmet {
-            self.against(ReasonKind::Purpose, Some(rule), &complaint, 403);
+            self.against(ReasonKind::Purpose, Some(rule), complaint.into(), 403);
         }
     }
 
@@ -401,11 +406,13 @@ impl<'d, 'p> Drawing<'d, 'p> {
                 Some(found) if found <= max => {}
                 Some(_) => {
                     let status = if field == IntField::RequestSize { 413 } else { 400 };
-                    self.against(ReasonKind::Limit, Some(rule), &format!("{name} is over the limit of {max}."), status);
+                    let text = format!("{name} is over the limit of {max}.");
+                    self.against(ReasonKind::Limit, Some(rule), text.into(), status);
                 }
                 // What the caller leaves open cannot be held to a bound.
                 None => {
-                    self.against(ReasonKind::Limit, Some(rule), &format!("{name} must be given, at most {max}."), 400);
+                    let text = format!("{name} must be given, at most {max}.");
+                    self.against(ReasonKind::Limit, Some(rule), text.into(), 400);
                 }
             }
         }

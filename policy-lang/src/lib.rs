@@ -60,7 +60,7 @@ mod walk;
 pub use codes::Code;
 pub use date::Date;
 pub use decision::{
-    Decision, Denial, Obligations, Purpose, Reason, ReasonKind, Requirements, Trace, Truth, Verdict, conclude,
+    Decision, Denial, Obligations, Purpose, Reason, ReasonKind, Requirements, Rules, Trace, Truth, Verdict, conclude,
     conclude_hits, conclude_response,
 };
 pub use diagnostic::{Diagnostic, Diagnostics, Label, Patch, Severity as DiagnosticSeverity};

@@ -2,6 +2,7 @@
 
 use crate::effect::{Effect, RecordBound, RecordLevel, Side};
 use crate::program::{Program, Rule, RuleId};
+use smol_str::SmolStr;
 use std::collections::HashMap;
 
 /// Effects of a rule that have a bit in [`Outline`]'s sets of handles.
@@ -11,7 +12,7 @@ const EFFECTS_MAX: usize = u16::BITS as usize;
 #[derive(Clone, Debug, Default)]
 pub struct Outlines {
     rules: Vec<Outline>,
-    denials: Vec<(String, u16)>,
+    denials: Vec<(SmolStr, u16)>,
 }
 
 /// What one rule brings. `masks`, `limits` and `alerts` are sets of positions of effects.
@@ -45,7 +46,7 @@ impl Outlines {
 
     /// Text and status of the rule's denial.
     #[inline]
-    pub(crate) fn denial(&self, outline: Outline) -> Option<(&str, u16)> {
+    pub(crate) fn denial(&self, outline: Outline) -> Option<(&SmolStr, u16)> {
         let (text, status) = self.denials.get(usize::from(outline.denial).checked_sub(1)?)?;
         Some((text, *status))
     }
@@ -66,7 +67,7 @@ impl Outlines {
                         Some(place) => {
                             outline.denial = place;
                             if known.insert((text, *status), place).is_none() {
-                                self.denials.push((text.clone(), *status));
+                                self.denials.push((text.into(), *status));
                             }
                         }
                         None => outline.set(Outline::LOOKED_UP, true),

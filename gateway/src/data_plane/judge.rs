@@ -6,8 +6,8 @@ use std::net::IpAddr;
 use policy_compiler::dialect::{self, AnswerInfo, BatchLine, BodyForm, ErrorKind, Operation, Request};
 use policy_lang::schema::{BoolField, IntField, StrField, is_credential_header};
 use policy_lang::{
-    BodyView, Decision, DeclaredPurpose, Denial, Effect, EnvView, Facts, HeaderView, Nothing, RuleId, SourceKind,
-    TextEngine, Unread, Verdict,
+    BodyView, Decision, DeclaredPurpose, Denial, Effect, EnvView, Facts, HeaderView, Nothing, RuleId, Rules,
+    SourceKind, TextEngine, Unread, Verdict,
 };
 
 use super::error::CallError;
@@ -158,13 +158,13 @@ fn judge_line(question: &Question<'_>, line: &BatchLine<'_>, whole: &mut Decisio
         Verdict::Deny(_) => whole.verdict = decision.verdict,
         Verdict::Pending(_) => {
             whole.verdict = Verdict::Deny(Denial {
-                text: "A line of this batch needs a person's approval; send it as a call of its own.".to_owned(),
+                text: "A line of this batch needs a person's approval; send it as a call of its own.".into(),
                 status: 403,
                 rule: decision.fired.first().copied(),
             });
         }
     }
-    let merge = |into: &mut Vec<RuleId>, from: Vec<RuleId>| {
+    let merge = |into: &mut Rules, from: Rules| {
         into.extend(from);
         into.sort_unstable();
         into.dedup();

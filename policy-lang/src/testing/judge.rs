@@ -86,7 +86,7 @@ impl Outcome {
     }
 
     fn refuse(&mut self, status: u16, why: String) {
-        self.verdict = Verdict::Deny(Denial { text: why.clone(), status, rule: None });
+        self.verdict = Verdict::Deny(Denial { text: why.as_str().into(), status, rule: None });
         self.refused = Some(why);
         self.bodies = Bodies::default();
     }
