@@ -102,15 +102,16 @@ impl Delivery<'_> {
             return self.replace(error, EndedBy::GatewayCut).await;
         }
         let Some(operation) = self.call.operation else { return self.through().await };
-        let masks = !self.rules.plans.response.is_empty() || self.rules.undecided();
+        let masks = !self.rules.plans.response.is_empty() || self.rules.binds();
         let changes = self.rules.plans.restoring().is_some() || self.admitted.strips_usage;
-        if !masks && !changes && !self.rules.keeps_payload() && !limit::counts_tokens(self.call) {
+        let looks = self.rules.undecided() || self.rules.keeps_payload() || limit::counts_tokens(self.call);
+        if !masks && !changes && !looks {
             return self.through().await;
         }
         let decoder = match self.decoder() {
             Ok(decoder) => decoder,
             Err(error) if masks => return self.unscannable(error).await,
-            Err(_) => return self.through().await,
+            Err(_) => return self.unread().await,
         };
         let media_type = self.head.media_type();
         if let Some(framing) = stream_framing(operation, &media_type) {
@@ -119,18 +120,21 @@ impl Delivery<'_> {
         let is_error = !(200..300).contains(&self.head.status);
         let content_type = self.head.fields.text("content-type").unwrap_or_default();
         match BodyForm::of_answer(operation, content_type, self.head.fields.text(JSON_BYTES_FIELD)) {
-            Ok(BodyForm::Opaque) => {
-                let judged = self.rules.judge_unread();
-                match self.judged(judged).await {
-                    Ok(()) => self.through().await,
-                    Err(denial) => self.replace(denial, EndedBy::GatewayCut).await,
-                }
-            }
+            Ok(BodyForm::Opaque) => self.unread().await,
             Ok(form) => self.whole(operation, form, media_type, decoder).await,
             // What a server says when it fails is short and often no JSON.
             Err(_) if is_error => self.whole(operation, BodyForm::Text, media_type, decoder).await,
             Err(error) if masks => self.unscannable(error).await,
-            Err(_) => self.through().await,
+            Err(_) => self.unread().await,
+        }
+    }
+
+    /// Passed on as it comes, if the rules have nothing against an answer that nobody can look into.
+    async fn unread(&mut self) -> End {
+        let judged = self.rules.judge_unread();
+        match self.judged(judged).await {
+            Ok(()) => self.through().await,
+            Err(denial) => self.replace(denial, EndedBy::GatewayCut).await,
         }
     }
 

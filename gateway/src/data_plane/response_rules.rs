@@ -54,7 +54,10 @@ pub(super) struct AnswerRules<'a> {
 /// What rules that are not decided yet might ask for.
 #[derive(Clone, Copy, Default)]
 struct Waiting {
+    /// Some rule has to see the body, if only to say what it would have done.
     undecided: bool,
+    /// An enforced one has to.
+    binds: bool,
     holds: bool,
     keeps: bool,
     seals: bool,
@@ -114,9 +117,14 @@ impl<'a> AnswerRules<'a> {
         Ok(rules)
     }
 
-    /// Whether a rule still has to see the body.
+    /// Whether a rule still has to see the body; a shadow rule, where it can be seen.
     pub(super) fn undecided(&self) -> bool {
         self.waiting.undecided
+    }
+
+    /// Whether a rule that counts still has to see the body.
+    pub(super) fn binds(&self) -> bool {
+        self.waiting.binds
     }
 
     /// Whether nothing of a stream may go out before that.
@@ -370,8 +378,13 @@ fn seals_answer(rule: &Rule) -> bool {
 
 fn waiting(program: &Program, early: &Decision) -> Waiting {
     let mut waiting = Waiting::default();
-    for (_, rule) in rules_of(program).filter(|(id, rule)| early.errors.contains(id) || reads_the_end(program, rule)) {
+    let open = |(id, rule): &(RuleId, &Rule)| early.errors.contains(id) || reads_the_end(program, rule);
+    for (_, rule) in all_rules_of(program).filter(open) {
         waiting.undecided = true;
+        if rule.shadow {
+            continue;
+        }
+        waiting.binds = true;
         waiting.holds |= rule.effects.iter().any(|effect| matches!(effect, Effect::Deny { hold: true, .. }));
         let full = Effect::Record { bound: RecordBound::AtLeast, level: RecordLevel::Full };
         waiting.keeps |= rule.effects.contains(&full);
@@ -380,11 +393,16 @@ fn waiting(program: &Program, early: &Decision) -> Waiting {
     waiting
 }
 
-/// The enforced rules about answers.
-fn rules_of(program: &Program) -> impl Iterator<Item = (RuleId, &Rule)> {
+/// The rules about answers.
+fn all_rules_of(program: &Program) -> impl Iterator<Item = (RuleId, &Rule)> {
     let numbered = program.rules.iter().enumerate();
-    let ours = numbered.filter(|(_, rule)| rule.phase == Phase::Response && !rule.shadow);
+    let ours = numbered.filter(|(_, rule)| rule.phase == Phase::Response);
     ours.map(|(number, rule)| (RuleId(u32::try_from(number).unwrap_or(u32::MAX)), rule))
+}
+
+/// Those that are enforced.
+fn rules_of(program: &Program) -> impl Iterator<Item = (RuleId, &Rule)> {
+    all_rules_of(program).filter(|(_, rule)| !rule.shadow)
 }
 
 fn may_hold(program: &Program, decision: &Decision, id: RuleId, rule: &Rule) -> bool {

@@ -152,6 +152,37 @@ fn a_stream_is_cut_or_held() {
 }
 
 #[test]
+fn a_rule_on_trial_is_judged_by_itself_and_stops_nothing() {
+    let policy = r#"
+policy "trial" version 1
+rule access.apps { when identity in group("ml-apps") allow record at most metadata }
+rule trial.wombat shadow { when response.text contains "wombat" deny "No wombats." hold }
+"#;
+    let coded = |request: &[u8]| {
+        let plain = puppet(request);
+        if memchr::memmem::find(request, b"unknown coding").is_none() {
+            return plain;
+        }
+        String::from_utf8(plain).unwrap().replacen("\r\n", "\r\nContent-Encoding: rot13\r\n", 1).into_bytes()
+    };
+    let house = house_with(policy, Box::new(coded));
+    for (text, stream, rule) in [
+        ("200|5|stop|a wom|bat", false, Some("shadow:trial.wombat")),
+        ("200|5|stop|a wom|bat", true, Some("shadow:trial.wombat")),
+        ("200|5|stop|unknown coding, wombat", false, Some("error:trial.wombat")),
+        ("200|5|stop|unknown coding, wombat", true, Some("error:trial.wombat")),
+        ("200|5|stop|nothing", false, None),
+        ("200|5|stop|nothing", true, None),
+    ] {
+        let answered = ask(&house, "m", text, stream);
+        assert_eq!(answered.status, 200, "{text}: {}", answered.text());
+        let told = story(&house, &answered);
+        assert_eq!(rule.is_some(), told.contains(":trial.wombat"), "{told}");
+        assert!(rule.is_none_or(|rule| told.contains(rule)), "{told}");
+    }
+}
+
+#[test]
 fn an_answer_raises_alerts_once_and_as_soon_as_it_is_sure() {
     let policy = r#"
 policy "alerts" version 1
