@@ -114,7 +114,7 @@ fn what_is_derived_is_made_anew_by_the_writer_alone() {
     let before = fs::read(&place).unwrap();
     assert!(matches!(Evidence::open_anew(bench.options.clone()), Err(EvidenceError::Locked { .. })));
     assert_eq!(fs::read(&place).unwrap(), before, "another writer's index was touched");
-    evidence.close().unwrap();
+    drop(evidence);
     let (evidence, text) = Evidence::open_anew(bench.options.clone()).unwrap();
     assert!(text && !place.exists());
     until_signed(&evidence);

@@ -1,8 +1,9 @@
 //! The per-core memory of tokens that passed: a keyed fast hash finds the place, a full comparison decides (DECISIONS 37).
 
 use super::{KnownCaller, Verifier};
-use foldhash::quality::RandomState;
+use foldhash::quality::{FoldHasher, RandomState};
 use std::collections::HashMap;
+use std::hash::{BuildHasher, Hasher};
 use std::rc::Rc;
 
 /// Tokens that one core remembers.
@@ -15,7 +16,41 @@ pub const TOKEN_CACHE_ENTRIES_MAX: usize = 10_000;
 #[derive(Debug, Default)]
 pub struct TokenCache {
     generation: u64,
-    entries: HashMap<Box<[u8]>, Rc<KnownCaller>, RandomState>,
+    entries: HashMap<Box<[u8]>, Rc<KnownCaller>, ByTail>,
+}
+
+/// Of a longer token only its length and so many of its last bytes are hashed: they are of the signature, or of a secret.
+const TAIL_BYTES: usize = 64;
+
+#[derive(Clone, Debug, Default)]
+struct ByTail(RandomState);
+
+struct TailHasher<'s>(FoldHasher<'s>);
+
+impl BuildHasher for ByTail {
+    type Hasher = TailHasher<'static>;
+
+    fn build_hasher(&self) -> Self::Hasher {
+        TailHasher(self.0.build_hasher())
+    }
+}
+
+impl Hasher for TailHasher<'_> {
+    #[inline]
+    fn write(&mut self, bytes: &[u8]) {
+        let tail = bytes.len().saturating_sub(TAIL_BYTES);
+        self.0.write(bytes.get(tail..).unwrap_or_default());
+    }
+
+    #[inline]
+    fn write_usize(&mut self, length: usize) {
+        self.0.write_usize(length);
+    }
+
+    #[inline]
+    fn finish(&self) -> u64 {
+        self.0.finish()
+    }
 }
 
 impl TokenCache {
