@@ -57,7 +57,7 @@ pub struct PastNote {
 pub fn history(source: &Source, kind: NoteKind, from: u64, each: &mut dyn FnMut(Past)) -> Result<bool, EvidenceError> {
     let log = source.locate()?;
     let keys = source.subject_keys(&log)?;
-    let mut scanner = Scanner::resume(&log.layout.wal(), &segment_of(&log, from)?);
+    let mut scanner = Scanner::resume(&log.layout.wal(), &segment_of(&log, from)?).trusting(log.signed_size());
     loop {
         let block = match scanner.next()? {
             Found::Block(block) => block,

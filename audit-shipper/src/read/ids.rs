@@ -129,7 +129,7 @@ fn find_all(log: &Log, wanted: RecordId, is_it: &dyn Fn(&RowLeaf<'_>) -> bool) -
         None => (Vec::new(), Resume::default()),
     };
     found.retain(|record| leaf_is(record, is_it));
-    let mut scanner = Scanner::resume(&log.layout.wal(), &behind);
+    let mut scanner = Scanner::resume(&log.layout.wal(), &behind).trusting(log.signed_size());
     let mut spots = Vec::new();
     loop {
         match scanner.next()? {

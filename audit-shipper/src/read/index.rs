@@ -66,7 +66,7 @@ fn update(source: &Source, text: Option<bool>) -> Result<u64, EvidenceError> {
         place = Place { text: text.unwrap_or_default(), ..Place::default() };
     }
     forget::forget_announced(source, &log)?;
-    let before = signed_size(&log).unwrap_or(u64::MAX);
+    let before = log.signed_size().unwrap_or(u64::MAX);
     if place.index() >= before {
         return Ok(0);
     }
@@ -142,7 +142,7 @@ pub fn keep_index(source: &Source, text: bool, over: impl Fn() -> bool) {
 /// Records that were signed since the index was brought up to date; none if that cannot be told.
 fn new_records(source: &Source) -> Option<u64> {
     let log = source.locate().ok()?;
-    Some(signed_size(&log)?.saturating_sub(stored_place(&log.layout.index()).index()))
+    Some(log.signed_size()?.saturating_sub(stored_place(&log.layout.index()).index()))
 }
 
 /// What was said in these pieces of payload, as far as it can be read.
@@ -171,12 +171,6 @@ fn add_words(
         tokens.extend(blind.words(&text));
     }
     Ok(())
-}
-
-/// Size of the newest signed tree; none if there is no checkpoint. Nothing rests on its signature here.
-fn signed_size(log: &Log) -> Option<u64> {
-    let note = layout::read_if_there(&log.layout.checkpoint()).ok()??;
-    std::str::from_utf8(&note).ok()?.lines().nth(1)?.parse().ok()
 }
 
 /// Removes everything that is indexed, to be made again. Returns whether it held what was said.

@@ -84,7 +84,7 @@ pub(super) fn begin_of_segment(log: &Log, number: u32) -> Result<Resume, Evidenc
 
 /// Calls `each` for every record from a place on that can be read; returns whether there were damaged ones.
 pub(super) fn for_each_from(log: &Log, from: &Resume, mut each: impl FnMut(Record)) -> Result<bool, EvidenceError> {
-    let mut scanner = Scanner::resume(&log.layout.wal(), from);
+    let mut scanner = Scanner::resume(&log.layout.wal(), from).trusting(log.signed_size());
     let mut damaged = false;
     loop {
         let (first_index, payload) = match scanner.next()? {

@@ -129,6 +129,8 @@ pub(crate) struct Scanner {
     /// The first block of the segment behind the current one, once looked for.
     next_segment: Option<Option<BlockHeader>>,
     given_up: u64,
+    /// See [`Scanner::trusting`].
+    signed: Option<u64>,
 }
 
 enum Look {
@@ -162,6 +164,7 @@ impl Scanner {
             beside_writer: false,
             next_segment: None,
             given_up: 0,
+            signed: None,
         }
     }
 
@@ -173,6 +176,12 @@ impl Scanner {
     /// Goes on where another one was.
     pub(crate) fn resume(wal: &Path, from: &Resume) -> Self {
         Self { segment: from.segment, offset: from.offset, expected: from.expected.clone(), ..Self::new(wal) }
+    }
+
+    /// For readers: once all leaves of a signed tree were read, zeros are the end. Without that, what is left of the segment is read
+    /// at each end, since zeros in place of records are damage.
+    pub(crate) fn trusting(self, signed: Option<u64>) -> Self {
+        Self { signed, ..self }
     }
 
     /// Where it is.
@@ -201,6 +210,20 @@ impl Scanner {
             return self.next();
         }
         let nothing_at_first = matches!(look, Look::Nothing);
+        if nothing_at_first && self.signed.is_some_and(|signed| self.expected.index >= signed) {
+            let (sequence, index) = (self.expected.sequence, self.expected.index);
+            match self.next_segment()? {
+                None => {
+                    self.ended = true;
+                    return Ok(Found::End(End { segment: self.segment, offset: self.offset, torn_bytes: 0 }));
+                }
+                Some(next) if next.sequence == sequence && next.first_index == index => {
+                    self.move_to(self.segment + 1, 0);
+                    return self.next();
+                }
+                Some(_) => {}
+            }
+        }
         let mut later = None;
         if !matches!(look, Look::Good(_)) {
             later = self.find_later()?;
@@ -252,18 +275,23 @@ impl Scanner {
             Look::Good(block) => block.header.sequence,
             Look::Broken { .. } => self.expected.sequence,
         };
+        let expected = self.expected.clone();
+        Ok(self.next_segment()?.is_some_and(|again| {
+            sequence == again.sequence
+                && sequence == expected.sequence
+                && again.previous == expected.previous
+                && again.first_index == expected.index
+        }))
+    }
+
+    /// The first block of the segment behind this one, looked for once.
+    fn next_segment(&mut self) -> Result<Option<&BlockHeader>, EvidenceError> {
         if self.next_segment.is_none() {
             let reader = self.disk.reader(self.segment + 1)?;
             let first = reader.map(|reader| reader.read(0, BLOCK_ALIGN)).transpose()?;
             self.next_segment = Some(first.and_then(|first| BlockHeader::decode(&first)));
         }
-        let again = self.next_segment.iter().flatten().next();
-        Ok(again.is_some_and(|again| {
-            sequence == again.sequence
-                && sequence == self.expected.sequence
-                && again.previous == self.expected.previous
-                && again.first_index == self.expected.index
-        }))
+        Ok(self.next_segment.as_ref().and_then(Option::as_ref))
     }
 
     /// Takes a block whose checksums are right, if it also continues the chain.
