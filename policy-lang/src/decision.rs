@@ -45,7 +45,7 @@ pub struct Decision {
     /// Rules that could not be judged.
     pub errors: Rules,
     /// Everything that stood against the call, in the order of §4; empty unless the verdict is a denial.
-    pub reasons: SmallVec<[Reason; 1]>,
+    pub reasons: SmallVec<[Reason; 2]>,
     /// What the call owes if it goes forward.
     pub obligations: Obligations,
 }
