@@ -49,7 +49,10 @@ fn main() {
             #[cfg(feature = "peers")]
             {
                 contenders.push(("cedar-policy", Contender::Peer(Box::new(Cedar::new(&rules, &calls)))));
-                contenders.push(("regorus (RVM)", Contender::Peer(Box::new(Regorus::new(&rules, &calls)))));
+                // Its programs have at most 65,535 instructions; 10,000 rules would be 184,014.
+                if size <= 1_000 {
+                    contenders.push(("regorus (RVM)", Contender::Peer(Box::new(Regorus::new(&rules, &calls)))));
+                }
                 contenders.push(("cel", Contender::Peer(Box::new(Cel::new(&rules, &calls)))));
                 contenders.push(("wirefilter", Contender::Peer(Box::new(Wirefilter::new(&rules, &calls)))));
             }

@@ -70,27 +70,26 @@ pub struct Regorus {
 
 impl Regorus {
     pub fn new(rules: &[Rule], calls: &[Call]) -> Self {
-        let text_of = |rule: &Rule| {
-            let [first, second] = &rule.models;
-            let (set, size) = match (rule.denies, rule.bounded) {
-                (true, _) => ("denied", format!("    input.size > {}\n", rule.bound)),
-                (false, true) => ("allowed", format!("    input.size <= {}\n", rule.bound)),
-                (false, false) => ("allowed", String::new()),
-            };
-            format!(
-                "{set} contains \"{}\" if {{\n    input.endpoint == \"{}\"\n    input.model in {{\"{first}\", \"{second}\"}}\n    \"{}\" in input.teams\n{size}}}\n",
-                rule.name, rule.endpoint, rule.team
-            )
-        };
+        let text: String = rules
+            .iter()
+            .map(|rule| {
+                let [first, second] = &rule.models;
+                let (set, size) = match (rule.denies, rule.bounded) {
+                    (true, _) => ("denied", format!("    input.size > {}\n", rule.bound)),
+                    (false, true) => ("allowed", format!("    input.size <= {}\n", rule.bound)),
+                    (false, false) => ("allowed", String::new()),
+                };
+                format!(
+                    "{set} contains \"{}\" if {{\n    input.endpoint == \"{}\"\n    input.model in {{\"{first}\", \"{second}\"}}\n    \"{}\" in input.teams\n{size}}}\n",
+                    rule.name, rule.endpoint, rule.team
+                )
+            })
+            .collect();
+        let text = format!(
+            "package bench\nimport rego.v1\n{text}\ndenied contains \"\" if false\nresult := [allowed, denied]\n"
+        );
         let mut engine = regorus::Engine::new();
-        let head = "package bench\nimport rego.v1\n";
-        // It takes files of at most 1 MiB.
-        for (number, part) in rules.chunks(2_000).enumerate() {
-            let text: String = part.iter().map(text_of).collect();
-            engine.add_policy(format!("bench-{number}.rego"), format!("{head}{text}")).expect("rego policies");
-        }
-        let result = format!("{head}denied contains \"\" if false\nresult := [allowed, denied]\n");
-        engine.add_policy("bench.rego".to_owned(), result).expect("rego policies");
+        engine.add_policy("bench.rego".to_owned(), text).expect("rego policies");
         let entry: regorus::Rc<str> = "data.bench.result".into();
         let compiled = engine.compile_with_entrypoint(&entry).expect("compiled");
         let program = regorus::languages::rego::compiler::Compiler::compile_from_policy(&compiled, &[&*entry])
