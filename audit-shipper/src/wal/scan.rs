@@ -201,7 +201,7 @@ impl Scanner {
     /// The next block, the next damage, or the end. After the end it stays the end.
     pub(crate) fn next(&mut self) -> Result<Found, EvidenceError> {
         if self.ended {
-            return Ok(Found::End(End { segment: self.segment, offset: self.offset, torn_bytes: 0 }));
+            return Ok(self.end_here(0));
         }
         let mut look = self.look(self.offset)?;
         if self.is_given_up(&look)? {
@@ -213,10 +213,7 @@ impl Scanner {
         if nothing_at_first && self.signed.is_some_and(|signed| self.expected.index >= signed) {
             let (sequence, index) = (self.expected.sequence, self.expected.index);
             match self.next_segment()? {
-                None => {
-                    self.ended = true;
-                    return Ok(Found::End(End { segment: self.segment, offset: self.offset, torn_bytes: 0 }));
-                }
+                None => return Ok(self.end_here(0)),
                 Some(next) if next.sequence == sequence && next.first_index == index => {
                     self.move_to(self.segment + 1, 0);
                     return self.next();
@@ -237,10 +234,7 @@ impl Scanner {
         }
         match (look, later) {
             // The log grew while it was read. Stop at what was its end: a reader must not chase a busy writer for ever.
-            (Look::Good(_), Some(_)) if nothing_at_first => {
-                self.ended = true;
-                Ok(Found::End(End { segment: self.segment, offset: self.offset, torn_bytes: 0 }))
-            }
+            (Look::Good(_), Some(_)) if nothing_at_first => Ok(self.end_here(0)),
             (Look::Good(block), _) => Ok(self.accept(block)),
             (Look::Nothing, Some((segment, offset, header))) if self.follows(segment, offset, &header)? => {
                 self.move_to(segment, offset);
@@ -261,11 +255,15 @@ impl Scanner {
                 Ok(found)
             }
             (Look::Broken { torn: true, .. } | Look::Nothing, None) => {
-                self.ended = true;
                 let torn_bytes = self.written_behind()?;
-                Ok(Found::End(End { segment: self.segment, offset: self.offset, torn_bytes }))
+                Ok(self.end_here(torn_bytes))
             }
         }
+    }
+
+    fn end_here(&mut self, torn_bytes: u64) -> Found {
+        self.ended = true;
+        Found::End(End { segment: self.segment, offset: self.offset, torn_bytes })
     }
 
     /// Whether what is here was written once more, to the next segment, because this write failed.

@@ -1,6 +1,6 @@
 //! Decisions over 20 to 10,000 rules, beside cedar-policy, regorus (its virtual machine), cel and wirefilter-engine on rules of the same
 //! meaning: `cargo run --release` prints a table; with `--no-default-features` nothing of the peers is built and only ours run. With
-//! `SIZE allow|none|deny` behind it, ours alone judges 2,000,000 calls of that row, for a tool that counts instructions.
+//! `SIZE allow|"no match"|deny` behind it, ours alone judges 2,000,000 calls of that row, for a tool that counts instructions.
 //!
 //! The median is of batches by the thread's CPU time, so that what else runs on the machine does not count; the tail is of single
 //! decisions by the wall clock, less what reading the clock takes. Contenders take turns; the medians of the rounds are printed.
@@ -80,11 +80,7 @@ fn main() {
 }
 
 fn only(size: usize, kind: &str) {
-    let kind = match kind {
-        "allow" => Kind::Allow,
-        "none" => Kind::NoMatch,
-        _ => Kind::Deny,
-    };
+    let (kind, _) = Kind::ALL.into_iter().find(|(_, name)| *name == kind).expect("allow, no match or deny");
     let policy = Ours::new(&ours::texts(&rules(size)), size, CompileOptions::default());
     let calls = calls(size, kind);
     for call in calls.iter().cycle().take(2_000_000) {
